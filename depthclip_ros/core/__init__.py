@@ -1,0 +1,1 @@
+"""Metric depth from one camera, without ROS: numpy, torch, open_clip and safetensors only."""
