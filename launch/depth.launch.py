@@ -1,0 +1,106 @@
+"""Start the depth node for one camera: `ros2 launch depthclip_ros depth.launch.py image:=/camera/image_raw`.
+
+Works on Humble to Rolling. Several cameras: include this file once per camera with another `namespace`.
+"""
+
+import os
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+BOOLEANS = ["true", "false", "True", "False"]
+LOG_LEVELS = ["debug", "info", "warn", "error", "fatal"]
+# Fast DDS 2 (Humble, Jazzy) knows the first name, Fast DDS 3 (Kilted, Rolling) the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+CONFIG = PathJoinSubstitution([FindPackageShare("depthclip_ros"), "config"])
+# name: (default, description, allowed values or None)
+ARGUMENTS = {
+    "namespace": ("", "Namespace of the node and its topics", None),
+    "image": ("", "Image topic; empty: `image` in the namespace", None),
+    "camera_info": ("", "CameraInfo topic; empty: the sibling of the image topic", None),
+    "weights": ("", "Weights: `default`, a file or a Hugging Face id; empty: what params_file says", None),
+    "params_file": (PathJoinSubstitution([CONFIG, "depth.yaml"]), "Parameters of the node (YAML)", None),
+    "rviz": ("false", "Show the result in RViz", BOOLEANS),
+    "autostart": ("true", "Configure and activate at start; false leaves both to a lifecycle manager", BOOLEANS),
+    "use_sim_time": ("false", "Take the time from /clock", BOOLEANS),
+    "log_level": ("info", "Least severity that is logged", LOG_LEVELS),
+    "fastdds_profile": (
+        PathJoinSubstitution([CONFIG, "fastdds.xml"]),
+        "Fast DDS profile with enough shared memory for images; empty: none. A profile that the environment names is kept",
+        None,
+    ),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+        for name, (default, description, choices) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_make_nodes)])
+
+
+def _make_nodes(context: LaunchContext) -> list[Node]:
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    def is_true(name: str) -> bool:
+        return value(name).lower() == "true"
+
+    # Remapping an argument that was not given would detach the node from its default topic.
+    remappings = [(name, value(name)) for name in ("image", "camera_info") if value(name)]
+    environment = _dds_environment(value("fastdds_profile"))
+    use_sim_time = {"use_sim_time": is_true("use_sim_time")}
+
+    # The node brings itself up: its own `autostart` works alike on every distribution and needs no discovery, while a
+    # transition that is emitted from here is lost when it is sent before the node's services are known.
+    overrides = {"autostart": is_true("autostart"), **use_sim_time}
+    if value("weights"):
+        overrides["model.weights"] = value("weights")
+
+    nodes = [
+        Node(
+            package="depthclip_ros",
+            executable="depth_node",
+            namespace=value("namespace"),
+            parameters=[_existing(value("params_file"), "params_file"), overrides],
+            remappings=remappings,
+            ros_arguments=["--log-level", value("log_level")],
+            additional_env=environment,
+            output="screen",
+        )
+    ]
+    if is_true("rviz"):
+        # In the node's namespace, so that the relative topics of depth.rviz are the node's topics.
+        config = Path(FindPackageShare("depthclip_ros").perform(context)) / "config" / "depth.rviz"
+        nodes.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                namespace=value("namespace"),
+                arguments=["-d", str(config)],
+                parameters=[use_sim_time],
+                remappings=remappings,
+                additional_env=environment,
+                output="screen",
+            )
+        )
+    return nodes
+
+
+def _dds_environment(profile: str) -> dict[str, str]:
+    """Variables that select the profile, for our own processes only: an including launch file keeps its environment."""
+    if not profile or any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    return dict.fromkeys(PROFILE_VARIABLES, _existing(profile, "fastdds_profile"))
+
+
+def _existing(path: str, argument: str) -> str:
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        raise FileNotFoundError(f"{argument}: there is no file {file}")
+    return str(file)
