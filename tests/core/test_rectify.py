@@ -1,0 +1,125 @@
+"""Rectification against OpenCV's own forward projection of known points."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import pixel_rays
+from depthclip_ros.core.rectify import CameraModel, Rectifier, rectifier_for
+
+WIDTH, HEIGHT = 320, 240
+K = (260.0, 0.0, 161.0, 0.0, 255.0, 118.0, 0.0, 0.0, 1.0)
+P = (230.0, 0.0, 155.0, 0.0, 0.0, 235.0, 121.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+DISTORTIONS = {
+    "plumb_bob": (-0.28, 0.09, 0.001, -0.0005, 0.01),
+    "rational_polynomial": (0.5, -0.2, 0.001, 0.0005, 0.02, 0.9, -0.1, 0.03),
+    "equidistant": (0.02, -0.01, 0.004, -0.001),
+}
+ROTATION = tuple(float(x) for x in cv2.Rodrigues(np.array([0.01, -0.02, 0.015]))[0].ravel())
+
+
+def _raw_pixels(camera: CameraModel, rays: np.ndarray) -> np.ndarray:
+    """Where the raw camera sees rays [N, 3] of the rectified one, by OpenCV's forward model."""
+    k = np.array(camera.k).reshape(3, 3)
+    points = (rays @ np.array(camera.r).reshape(3, 3))[None]
+    nothing = np.zeros(3)
+    if camera.distortion_model == "equidistant":
+        pixels, _ = cv2.fisheye.projectPoints(points, nothing, nothing, k, np.array(camera.d))
+    else:
+        pixels, _ = cv2.projectPoints(points, nothing, nothing, k, np.array(camera.d))
+    return pixels.reshape(-1, 2)
+
+
+@pytest.mark.parametrize("model", DISTORTIONS)
+@pytest.mark.parametrize("p", [P, None])
+def test_rectified_pixels_show_what_their_rays_see(model: str, p: tuple[float, ...] | None) -> None:
+    r = ROTATION if p is not None else None
+    camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, DISTORTIONS[model], model, r, p)
+    rectifier = rectifier_for(camera)
+    assert not rectifier.is_identity
+    if p is not None:
+        k = rectifier.intrinsics
+        assert (k.fx_px, k.fy_px, k.cx_px, k.cy_px) == (230.0, 235.0, 155.0, 121.0)
+    # An image whose two channels are its own coordinates: what a rectified pixel holds is where it was taken from.
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    coordinates = np.stack([u, v], -1).astype(np.float32)
+    rectified = rectifier.rectify(coordinates)
+    rays = np.concatenate([pixel_rays(rectifier.intrinsics), np.ones((HEIGHT, WIDTH, 1), np.float32)], -1)
+    expected = _raw_pixels(camera, rays.reshape(-1, 3).astype(np.float64)).reshape(HEIGHT, WIDTH, 2)
+    inside = (expected >= 0).all(-1) & (expected <= (WIDTH - 1, HEIGHT - 1)).all(-1)
+    if rectifier.valid is not None:
+        outside = (expected < -0.6).any(-1) | (expected > (WIDTH - 0.4, HEIGHT - 0.4)).any(-1)
+        assert not rectifier.valid[outside].any()
+        assert rectifier.valid[inside].all()
+        assert not rectified[~rectifier.valid].any()
+    assert inside.mean() > 0.8
+    np.testing.assert_allclose(rectified[inside], expected[inside], atol=0.05)  # fixed-point maps: 1/32 pixel
+
+
+def test_borders_that_the_lens_did_not_see_are_invalid() -> None:
+    wide = (150.0, 0.0, 160.0, 0.0, 0.0, 150.0, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, DISTORTIONS["equidistant"], "equidistant", None, wide)
+    rectifier = Rectifier(camera)
+    assert rectifier.valid is not None
+    assert not rectifier.valid[0, 0]
+    assert rectifier.valid[HEIGHT // 2, WIDTH // 2]
+    white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    rectified = rectifier.rectify(white)
+    assert np.array_equal(rectified[..., 0] == 255, rectifier.valid)
+
+
+def test_rays_beyond_the_turning_point_of_the_polynomial_are_invalid() -> None:
+    # r * (1 - 0.3 r^2) turns back at r = 1.05: rays farther out would show parts of the image a second time.
+    wide = (60.0, 0.0, 160.0, 0.0, 0.0, 60.0, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, (-0.3, 0, 0, 0), "plumb_bob", None, wide)
+    rectifier = Rectifier(camera)
+    assert rectifier.valid is not None
+    radius = np.linalg.norm(pixel_rays(rectifier.intrinsics), axis=-1)
+    assert not rectifier.valid[radius > 1.06].any()
+
+
+@pytest.mark.parametrize(
+    ("model", "d"), [("", ()), ("plumb_bob", (0, 0, 0, 0, 0)), ("somebody's", (0.0,)), ("", (0.1,))]
+)
+def test_a_rectified_camera_passes_images_through(model: str, d: tuple[float, ...]) -> None:
+    camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, d, model, [0] * 9, [0] * 12)
+    assert camera.is_rectified
+    rectifier = Rectifier(camera)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    assert rectifier.rectify(image) is image
+    assert rectifier.valid is None
+    assert rectifier.intrinsics.fx_px == K[0]
+    assert CameraModel.from_numbers(WIDTH, HEIGHT, K, d, model, None, P).pinhole.fx_px == P[0]
+
+
+def test_equal_calibrations_share_their_maps() -> None:
+    numbers = (WIDTH, HEIGHT, list(K), list(DISTORTIONS["plumb_bob"]), "plumb_bob")
+    assert rectifier_for(CameraModel.from_numbers(*numbers)) is rectifier_for(CameraModel.from_numbers(*numbers))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distortion_model": "thin_lens"}, "'thin_lens' cannot be rectified; allowed are plumb_bob, rational_poly"),
+        ({"d": (0.1, 0.2, 0.3)}, "'plumb_bob' has 3 coefficients; it must have 4 or 5"),
+        ({"d": (float("nan"), 0, 0, 0)}, "must be finite"),
+        ({"k": (0.0,) * 9}, "fx_px is 0.0"),
+        ({"k": (-5.0, *K[1:])}, "fx_px is -5.0"),
+        ({"k": K[:6]}, "K has 6 numbers"),
+        ({"p": (float("inf"), *P[1:])}, "must be finite"),
+        ({"width_px": 0}, "0x240"),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    good = {"width_px": WIDTH, "height_px": HEIGHT, "k": K, "d": (0.1, 0.0, 0.0, 0.0), "distortion_model": "plumb_bob"}
+    with pytest.raises(InputError, match=message):
+        CameraModel.from_numbers(**(good | change))  # type: ignore[arg-type]
+
+
+def test_an_image_of_another_size_is_refused() -> None:
+    rectifier = Rectifier(CameraModel.from_numbers(WIDTH, HEIGHT, K, (0.1, 0, 0, 0), "plumb_bob"))
+    with pytest.raises(InputError, match="image is 240x320 but its calibration is 320x240"):
+        rectifier.rectify(np.zeros((WIDTH, HEIGHT, 3), np.uint8))
