@@ -30,7 +30,7 @@ ARGUMENTS = {
     "log_level": ("info", "Least severity that is logged", LOG_LEVELS),
     "fastdds_profile": (
         PathJoinSubstitution([CONFIG, "fastdds.xml"]),
-        "Fast DDS profile with enough shared memory for images; empty: none. A profile that the environment names is kept",
+        "Fast DDS profile with shared memory for images; empty: none. One that the environment names is kept",
         None,
     ),
 }
