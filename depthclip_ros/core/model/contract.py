@@ -1,0 +1,192 @@
+"""What every depth system is to the rest of the package: a configuration, a network, a prediction."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from depthclip_ros.core.errors import ConfigError
+
+ADAPTERS = "adapters"
+LAST_BLOCKS = "last_blocks"
+TOWER = "tower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What every system's configuration has; each system adds its own fields.
+
+    Attributes:
+        system: the row of `registry.SYSTEMS` that reads this configuration.
+        metric: depth has a scale; False for systems of relative depth.
+        canonical_focal_px: focal length at network resolution for which depth is predicted; a camera of focal length f
+            at network resolution sees depth * f / canonical_focal_px metres. None: the network's output is metres.
+        min_depth_m, max_depth_m: what the system is made for.
+        input_pixels: width times height of the network's input, about.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    system: str
+    metric: bool = True
+    canonical_focal_px: float | None = 300.0
+    min_depth_m: float = 0.1
+    max_depth_m: float = 10.0
+    input_pixels: int = 49152
+
+    def __post_init__(self) -> None:
+        require(0 < self.min_depth_m < self.max_depth_m < math.inf, "min_depth_m", self.min_depth_m, "0 < min < max")
+        focal_px = self.canonical_focal_px
+        require(focal_px is None or 0 < focal_px < math.inf, "canonical_focal_px", focal_px, "above 0, or none")
+        require(1024 <= self.input_pixels <= 4_194_304, "input_pixels", self.input_pixels, "1024..4194304")
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Refuse a configuration value.
+
+    Raises:
+        ConfigError: when the condition does not hold; repeats the value and says what is allowed.
+    """
+    if not condition:
+        raise ConfigError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclass
+class Prediction:
+    """What a network says about a batch, at its own output grid (h, w), any size.
+
+    Attributes:
+        depth: float32 [B, h, w], canonical units (metres where the configuration's `canonical_focal_px` is None).
+        confidence: float32 [B, h, w], 0..1.
+        bin_logits: float32 [B, K, hb, wb] over `DepthModel.bin_centres`.
+        regression: float32 [B, hr, wr], depth of the regression head alone, in the units of `depth`.
+        scene_weights: float32 [B, S], one per `DepthModel.scene_labels`; each row sums to 1.
+    """
+
+    depth: Tensor
+    confidence: Tensor
+    bin_logits: Tensor | None = None
+    regression: Tensor | None = None
+    scene_weights: Tensor | None = None
+
+
+class DepthModel(nn.Module, ABC):
+    """Base of every depth system.
+
+    Attributes:
+        config: the system's frozen configuration.
+        image_mean, image_std: of RGB in 0..1; the input is (rgb - mean) / std.
+        stride: sides of the network's input are multiples of it.
+        scene_labels: names of the scene prompts, empty where the system has none.
+        base_name: the pretrained tower that this model was built on, None for a random one.
+        loaded_name, loaded_tensors: the weights file that tensors were loaded from last, and their names.
+    """
+
+    config: ModelConfig
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+    stride: int
+    scene_labels: tuple[str, ...] = ()
+    base_name: str | None = None
+    loaded_name: str | None = None
+    loaded_tensors: frozenset[str] = frozenset()
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._trained: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Prediction:
+        """Predict depth for normalised images [B, 3, h, w] (h and w multiples of `stride`; float32 or bfloat16)."""
+
+    @abstractmethod
+    def all_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Every parameter by group: "adapters" (adapters, context, decoder, heads), "last_blocks", "tower" (the rest)."""
+
+    @property
+    def bin_centres(self) -> Tensor | None:
+        """Centres of the depth bins [K], in the units of `Prediction.depth`; None where the system has no bins."""
+        return None
+
+    def network_size(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Input size (width, height) for an image: about `config.input_pixels`, its aspect to the nearest stride."""
+        scale = math.sqrt(self.config.input_pixels / (width_px * height_px))
+        width = max(1, round(width_px * scale / self.stride)) * self.stride
+        height = max(1, round(height_px * scale / self.stride)) * self.stride
+        return width, height
+
+    def select_trained(self, groups: Sequence[str]) -> None:
+        """Choose which groups of `all_groups` are trained; every other parameter is frozen.
+
+        Raises:
+            ConfigError: a group that this model does not have.
+        """
+        available = self.all_groups()
+        for group in groups:
+            require(group in available, "trained group", group, ", ".join(available))
+        self._trained = tuple(groups)
+        self.requires_grad_(False)
+        for group in groups:
+            for parameter in available[group]:
+                parameter.requires_grad_(True)
+        self.train(self.training)
+
+    @property
+    def trained_groups(self) -> tuple[str, ...]:
+        """The groups that are trained now."""
+        return self._trained
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that are trained now, by group; all others have requires_grad False."""
+        available = self.all_groups()
+        return {group: available[group] for group in self._trained}
+
+    def trainable_names(self) -> set[str]:
+        """State-dict names that training changes: what an adapter-only weights file holds.
+
+        A buffer goes with the parameters of its own module (statistics of a normalisation), and with the adapters
+        where its module has none.
+        """
+        chosen = {id(parameter) for group in self.parameter_groups().values() for parameter in group}
+        saved = set(self.state_dict())
+        names = set()
+        for prefix, module in self.named_modules():
+            own = list(module.parameters(recurse=False))
+            trained = any(id(parameter) in chosen for parameter in own) if own else ADAPTERS in self._trained
+            for name, parameter in module.named_parameters(prefix, recurse=False):
+                if id(parameter) in chosen:
+                    names.add(name)
+            if trained:
+                names.update(name for name, _ in module.named_buffers(prefix, recurse=False) if name in saved)
+        return names
+
+    def train(self, mode: bool = True) -> DepthModel:
+        """Training mode, except for frozen batch normalisation, whose statistics stay as they are."""
+        super().train(mode)
+        for module in self.frozen_norms():
+            module.eval()
+        return self
+
+    def frozen_norms(self) -> Iterator[nn.Module]:
+        """Batch normalisations whose parameters are not trained."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not any(p.requires_grad for p in module.parameters()):
+                yield module
+
+    def prepare_inference(self) -> DepthModel:
+        """Make the model cheap to run without changing its output; it can no longer be trained or saved."""
+        self.requires_grad_(False)
+        self.eval()
+        return self
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A context in which autocast does not lower the precision of what is computed."""
+    return torch.autocast(tensor.device.type, enabled=False)

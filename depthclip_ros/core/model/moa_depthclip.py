@@ -1,0 +1,148 @@
+"""MoA-DepthCLIP: a CLIP tower with mixtures of adapters, prompt context, bins and regression."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from depthclip_ros.core.model.adapters import MixtureOfAdapters
+from depthclip_ros.core.model.config import HYBRID_TOWER, MoaDepthClipConfig
+from depthclip_ros.core.model.context import AverageContext, SceneContext
+from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, require
+from depthclip_ros.core.model.convolutions import fold_norms
+from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
+from depthclip_ros.core.model.heads import DepthHeads
+from depthclip_ros.core.model.towers import HybridTower, Tower
+
+BIN_STRIDE = 4
+"""The bins are read from the decoder's stage at this stride."""
+
+
+class MoaDepthClip(DepthModel):
+    """The system behind the presets `paper-vitb32`, `dense-vitb16` and `nano`; see `config` for what they choose.
+
+    Args:
+        config: what to build.
+        load_base: read `config.base_weights` and embed the prompts; False builds the same tensors for a weights file
+            to fill, without download or text tower.
+
+    Raises:
+        ConfigError: a tower, a pretrained tag or block numbers that do not exist.
+        WeightsError: base weights that cannot be read.
+    """
+
+    config: MoaDepthClipConfig
+
+    def __init__(self, config: MoaDepthClipConfig, *, load_base: bool = True) -> None:
+        super().__init__(config)
+        self.tower, self.context = self._build_tower(config, load_base)
+        self.tower.check_layers("adapter_layers", config.adapter_layers)
+        self.tower.check_layers("tap_layers", config.tap_layers)
+        require(
+            config.tap_layers[-1] == self.tower.blocks - 1,
+            "tap_layers",
+            config.tap_layers,
+            f"ends with the tower's last block, {self.tower.blocks - 1}",
+        )
+        self.image_mean, self.image_std = self.tower.image_mean, self.tower.image_std
+        self.stride = self.tower.stride
+        self.scene_labels = config.scenes if config.context == "prompts" else ()
+        self.adapters = nn.ModuleDict(
+            {
+                str(layer): MixtureOfAdapters(
+                    self.tower.width,
+                    config.adapter_experts,
+                    config.adapter_width,
+                    config.gate_width,
+                    config.gate_temperature,
+                )
+                for layer in config.adapter_layers
+            }
+        )
+        self.detail = DetailStem() if config.detail_stem else None
+        self.decoder = self._build_decoder(config)
+        bin_stage = self.decoder.strides.index(BIN_STRIDE)
+        self.heads = DepthHeads(config, self.decoder.channels[bin_stage], self.decoder.channels[-1])
+        self._bin_stage = bin_stage
+        if config.train_tower:
+            self.select_trained([ADAPTERS, LAST_BLOCKS, TOWER])
+        else:
+            self.select_trained([ADAPTERS, LAST_BLOCKS] if config.last_blocks else [ADAPTERS])
+
+    def _build_tower(self, config: MoaDepthClipConfig, load_base: bool) -> tuple[Tower, AverageContext | SceneContext]:
+        if config.tower == HYBRID_TOWER:
+            hybrid = HybridTower(
+                config.tower_width,
+                config.tower_blocks,
+                config.tower_heads,
+                config.stem_channels,
+                config.position_grid,
+            )
+            prototypes = torch.randn(len(config.scenes), config.tower_width)
+            return hybrid, SceneContext(prototypes, scale=5.0, query_width=config.tower_width)
+        from depthclip_ros.core.model.clip_tower import build_clip
+
+        clip = build_clip(config.tower, config.base_weights, config.scenes, load_base=load_base)
+        self.base_name = clip.base_name
+        if config.context == "average":
+            return clip.tower, AverageContext(clip.prompts)
+        if config.context == "prompts":
+            return clip.tower, SceneContext(clip.prompts, scale=clip.logit_scale)
+        width = clip.tower.embedding_width
+        return clip.tower, SceneContext(torch.randn(len(config.scenes), width), scale=5.0, query_width=width)
+
+    def _build_decoder(self, config: MoaDepthClipConfig) -> DenseDecoder:
+        stages = len(config.decoder_channels)
+        finest = self.stride >> (stages - 1)
+        require(
+            finest in (2, BIN_STRIDE) and self.stride % finest == 0,
+            "decoder_channels",
+            config.decoder_channels,
+            f"as many stages as lead from stride {self.stride} to 4 or 2",
+        )
+        require(len(config.tap_layers) <= stages, "tap_layers", config.tap_layers, f"at most {stages}, one a stage")
+        concatenated = config.context == "average"
+        taps = [self.tower.width] * len(config.tap_layers)
+        taps[-1] += self.context.width if concatenated else 0
+        skips = self.detail.skips if self.detail is not None else self.tower.skips
+        skips = tuple(skip for skip in skips if skip[1] >= finest)
+        return DenseDecoder(
+            self.stride, config.decoder_channels, taps, skips, None if concatenated else self.context.width
+        )
+
+    def forward(self, images: Tensor) -> Prediction:
+        """See `DepthModel.forward`. Depth comes at 1/2 of the input (1/4 for the paper's preset), bins at 1/4."""
+        seen = self.tower(
+            images, {int(layer): adapter for layer, adapter in self.adapters.items()}, self.config.tap_layers
+        )
+        context, weights = self.context(seen.embedding)
+        taps = seen.taps
+        if isinstance(self.context, AverageContext):
+            constant = context[:, :, None, None].expand(-1, -1, *taps[-1].shape[-2:])
+            taps = [*taps[:-1], torch.cat([taps[-1], constant], dim=1)]
+        skips = self.detail(images) if self.detail is not None else seen.skips
+        maps = self.decoder(taps, skips[: len(self.decoder.skip_strides)], context)
+        prediction: Prediction = self.heads(maps[self._bin_stage], maps[-1])
+        if self.scene_labels:
+            prediction.scene_weights = weights
+        return prediction
+
+    @property
+    def bin_centres(self) -> Tensor:
+        """See `DepthModel.bin_centres`."""
+        return self.heads.centres
+
+    def all_groups(self) -> dict[str, list[nn.Parameter]]:
+        """See `DepthModel.all_groups`; "last_blocks" holds the last `config.last_blocks` blocks of the tower."""
+        last = self.tower.last_parameters(self.config.last_blocks)
+        known = {id(parameter) for parameter in last}
+        rest = [parameter for parameter in self.tower.parameters() if id(parameter) not in known]
+        in_tower = {id(parameter) for parameter in self.tower.parameters()}
+        adapters = [parameter for parameter in self.parameters() if id(parameter) not in in_tower]
+        return {ADAPTERS: adapters, LAST_BLOCKS: last, TOWER: rest}
+
+    def prepare_inference(self) -> MoaDepthClip:
+        """See `DepthModel.prepare_inference`: batch normalisations go into their convolutions."""
+        super().prepare_inference()
+        fold_norms(self)
+        return self

@@ -1,0 +1,190 @@
+"""Image towers: what the adapters sit in, and the small hybrid tower that is trained from scratch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.convolutions import ConvNorm, ResidualBlock
+
+Adapters = Mapping[int, nn.Module]
+
+
+@dataclass
+class TowerOutput:
+    """What a tower sees in a batch.
+
+    Attributes:
+        taps: one map [B, width, h / stride, w / stride] per tapped block, shallow to deep; the deepest is normalised.
+        skips: finer maps of the tower's own stem, [B, channels, h / s, w / s] as `Tower.skips` says.
+        embedding: of the whole image, [B, embedding_width].
+    """
+
+    taps: list[Tensor]
+    skips: list[Tensor]
+    embedding: Tensor
+
+
+class Tower(nn.Module, ABC):
+    """A vision transformer walked block by block, so that adapters can sit on block outputs.
+
+    Attributes:
+        width, stride, blocks: channels of a token, pixels between tokens, number of transformer blocks.
+        embedding_width: channels of the image embedding.
+        skips: (channels, stride) of each finer map, coarse to fine.
+        image_mean, image_std: normalisation that the tower expects.
+    """
+
+    width: int
+    stride: int
+    blocks: int
+    embedding_width: int
+    skips: tuple[tuple[int, int], ...] = ()
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+
+    @abstractmethod
+    def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
+        """Walk images [B, 3, h, w]; `adapters` change the output of their block, `taps` names the blocks to return."""
+
+    @abstractmethod
+    def last_parameters(self, count: int) -> list[nn.Parameter]:
+        """Parameters of the last `count` blocks and of the norm behind them."""
+
+    def check_layers(self, name: str, layers: Sequence[int]) -> None:
+        """Refuse block numbers that this tower does not have.
+
+        Raises:
+            ConfigError: a block number out of range.
+        """
+        require(all(0 <= layer < self.blocks for layer in layers), name, layers, f"0..{self.blocks - 1}")
+
+
+class PositionGrid:
+    """Position embeddings for any grid: bicubic from the learned one, exact at its own size; kept per size."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def resize(self, learned: Tensor, rows: int, columns: int) -> Tensor:
+        """[1, width, R, C] to [1, width, rows, columns]."""
+        if learned.shape[-2:] == (rows, columns):
+            return learned
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._interpolate(learned, rows, columns)
+        key = (rows, columns, learned.data_ptr(), learned._version, learned.dtype, learned.device)
+        if key not in self._kept:
+            if len(self._kept) >= 8:
+                self._kept.clear()
+            self._kept[key] = self._interpolate(learned, rows, columns)
+        return self._kept[key]
+
+    @staticmethod
+    def _interpolate(learned: Tensor, rows: int, columns: int) -> Tensor:
+        resized = F.interpolate(learned.float(), size=(rows, columns), mode="bicubic", align_corners=False)
+        return resized.to(learned.dtype)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention and a four times wider perceptron, each with its residual."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_perceptron = nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, N, width], shape kept."""
+        tokens = tokens + self.attend(self.norm_attention(tokens))
+        perceived: Tensor = self.perceptron(self.norm_perceptron(tokens))
+        return tokens + perceived
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Attention over [B, N, width]."""
+        qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))  # [B, N, 3, heads, d]
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, d] each
+        attended = F.scaled_dot_product_attention(query, key, value)
+        mixed: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
+        return mixed
+
+
+class HybridTower(Tower):
+    """A convolutional stem at 1/2, 1/4 and 1/8, transformer blocks at 1/16.
+
+    Two coordinate channels beside RGB tell the stem where in the picture it is: height in the image says much about
+    depth for a camera that stands upright. The image embedding is the mean token.
+
+    Args:
+        width, blocks, heads: of the transformer.
+        stem_channels: at 1/2, 1/4, 1/8.
+        position_grid: (rows, columns) of the learned position embeddings.
+    """
+
+    stride = 16
+    image_mean = (0.485, 0.456, 0.406)
+    image_std = (0.229, 0.224, 0.225)
+
+    def __init__(
+        self, width: int, blocks: int, heads: int, stem_channels: Sequence[int], position_grid: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.width = self.embedding_width = width
+        self.blocks = blocks
+        half, quarter, eighth = stem_channels
+        self.skips = ((eighth, 8), (quarter, 4), (half, 2))
+        self.stem_half = nn.Sequential(ConvNorm(5, half, stride=2), ConvNorm(half, half))
+        self.stem_quarter = nn.Sequential(ConvNorm(half, quarter, stride=2), ResidualBlock(quarter))
+        self.stem_eighth = nn.Sequential(
+            ConvNorm(quarter, eighth, stride=2), ResidualBlock(eighth), ResidualBlock(eighth)
+        )
+        self.to_tokens = ConvNorm(eighth, width, stride=2, activate=False)
+        self.positions = nn.Parameter(torch.randn(1, width, *position_grid) * 0.02)
+        self.transformer = nn.ModuleList(Block(width, heads) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self._grid = PositionGrid()
+        for module in self.transformer.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
+        """See `Tower.forward`; the embedding is [B, width]."""
+        half = self.stem_half(torch.cat([images, _coordinates(images)], dim=1))  # [B, 32, h/2, w/2]
+        quarter = self.stem_quarter(half)
+        eighth = self.stem_eighth(quarter)
+        grid = self.to_tokens(eighth)
+        rows, columns = grid.shape[-2:]
+        grid = grid + self._grid.resize(self.positions, rows, columns).to(grid.dtype)
+        tokens = grid.flatten(2).transpose(1, 2)  # [B, N, width]
+        maps = []
+        for index, block in enumerate(self.transformer):
+            tokens = block(tokens)
+            if index in adapters:
+                tokens = adapters[index](tokens)
+            if index in taps:
+                tapped = self.norm(tokens) if index == self.blocks - 1 else tokens
+                maps.append(tapped.transpose(1, 2).unflatten(-1, (rows, columns)))
+        return TowerOutput(maps, [eighth, quarter, half], self.norm(tokens).mean(dim=1))
+
+    def last_parameters(self, count: int) -> list[nn.Parameter]:
+        """See `Tower.last_parameters`."""
+        modules = [*self.transformer[self.blocks - min(count, self.blocks) :], self.norm] if count else []
+        return [parameter for module in modules for parameter in module.parameters()]
+
+
+def _coordinates(images: Tensor) -> Tensor:
+    """Pixel centres from -1 to 1, x then y: [B, 2, h, w]."""
+    B, _, h, w = images.shape
+    x = (torch.arange(w, device=images.device, dtype=images.dtype) + 0.5) * (2 / w) - 1
+    y = (torch.arange(h, device=images.device, dtype=images.dtype) + 0.5) * (2 / h) - 1
+    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(B, 2, h, w)

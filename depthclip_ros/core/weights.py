@@ -1,0 +1,391 @@
+"""Weights: one safetensors file that rebuilds its own model. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.registry import build_model, config_from_dict
+
+FORMAT_VERSION = "1"
+DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
+HUB_FILE = "model.safetensors"
+"""The file that is read from a Hugging Face repository."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FP16_MAX = 65504.0
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says about itself.
+
+    Attributes:
+        path, sha256: the file, and the hash of its bytes.
+        format_version: of the metadata.
+        system, config: of the model, see `registry`.
+        adapter_only: the file holds only `trained_groups` and needs its base.
+        base_name, base_sha256: what the model was built on (None for a random tower), and, for an adapter-only file,
+            the hash of the base's tensors.
+        min_depth_m, max_depth_m, canonical_focal_px: see `ModelConfig`.
+        training, metrics: as the trainer wrote them.
+        commit, created: of the code that saved the file (None where unknown), and when (ISO 8601, UTC).
+        parameters_total, parameters_trained: counts.
+    """
+
+    path: Path
+    sha256: str
+    format_version: str
+    system: str
+    config: dict[str, Any]
+    adapter_only: bool
+    trained_groups: tuple[str, ...]
+    base_name: str | None
+    base_sha256: str | None
+    min_depth_m: float
+    max_depth_m: float
+    canonical_focal_px: float | None
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    created: str = ""
+    parameters_total: int = 0
+    parameters_trained: int = 0
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A model in evaluation mode (CPU, float32), and what its file says."""
+
+    model: DepthModel
+    info: WeightsInfo
+
+
+def save_weights(
+    path: str | Path,
+    model: DepthModel,
+    *,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    adapter_only: bool = False,
+    dtype: Literal["float16", "float32"] = "float16",
+) -> None:
+    """Write a model's weights; an older file of that name survives any failure.
+
+    Args:
+        path: of the file.
+        model: what to save.
+        training: JSON values: data, steps, seeds.
+        metrics: JSON values: figures and their protocol.
+        adapter_only: leave out what training does not change; a model on a random tower has no base that could be
+            named, and is saved in full all the same.
+        dtype: of matrices and kernels; vectors (biases, statistics) stay float32, they weigh nothing.
+
+    Raises:
+        WeightsError: a tensor that is not finite or too large for float16, metadata that is not JSON, no room.
+    """
+    path = Path(path)
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    base_name = _base_of(model, set(state) - model.trainable_names())
+    adapter_only = adapter_only and base_name is not None
+    held = model.trainable_names() if adapter_only else set(state)
+    tensors = {name: _stored(name, state[name], _DTYPES[dtype]) for name in sorted(held)}
+    config = dataclasses.asdict(model.config)
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "system": model.config.system,
+        "config": _json("config", config),
+        "adapter_only": _json("adapter_only", adapter_only),
+        "trained_groups": _json("trained_groups", model.trained_groups),
+        "base_name": _json("base_name", base_name if adapter_only else model.base_name),
+        "base_sha256": _json("base_sha256", _hash_tensors(state, set(state) - held) if adapter_only else None),
+        "min_depth_m": _json("min_depth_m", model.config.min_depth_m),
+        "max_depth_m": _json("max_depth_m", model.config.max_depth_m),
+        "canonical_focal_px": _json("canonical_focal_px", model.config.canonical_focal_px),
+        "training": _json("training", dict(training)),
+        "metrics": _json("metrics", dict(metrics)),
+        "commit": _json("commit", _commit()),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "parameters_total": str(sum(parameter.numel() for parameter in model.parameters())),
+        "parameters_trained": str(sum(p.numel() for group in model.parameter_groups().values() for p in group)),
+    }
+    _write_whole(path, save(tensors, metadata))
+
+
+def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) -> LoadedWeights:
+    """Rebuild the model of a weights file.
+
+    Args:
+        name_or_path: see `resolve`.
+        base: for an adapter-only file, where its base lies: a weights file, a CLIP checkpoint or a pretrained tag of
+            open_clip. Without it the base that the file names is used, which open_clip may download.
+
+    Raises:
+        WeightsError: a file that is missing, broken, of another format or version, or does not fit its model or base.
+    """
+    path = resolve(name_or_path)
+    info = read_info(path)
+    try:
+        config = config_from_dict(info.config)
+        model = _base_model(path, info, config, base) if info.adapter_only else build_model(config, load_base=False)
+        model.select_trained(info.trained_groups)
+    except ConfigError as error:
+        raise WeightsError(f"{path} does not rebuild its model: {error}") from error
+    tensors = _read_tensors(path)
+    state = model.state_dict()
+    expected = model.trainable_names() if info.adapter_only else set(state)
+    _check_tensors(path, tensors, {name: state[name] for name in expected})
+    if info.adapter_only:
+        found = _hash_tensors(state, set(state) - expected)
+        if found != info.base_sha256:
+            raise WeightsError(
+                f"{path} was trained on the base {info.base_name!r} (tensors {info.base_sha256}), but the base given "
+                f"has tensors {found}; load it with its own base"
+            )
+    model.load_state_dict(tensors, strict=not info.adapter_only)
+    model.base_name = model.base_name if info.adapter_only else info.base_name
+    model.loaded_name = str(name_or_path)
+    model.loaded_tensors = frozenset(tensors) | model.loaded_tensors
+    return LoadedWeights(model.eval(), info)
+
+
+def read_info(name_or_path: str | Path) -> WeightsInfo:
+    """Read a weights file's metadata, without its tensors.
+
+    Raises:
+        WeightsError: as `load_weights`, as far as the metadata shows it.
+    """
+    path = resolve(name_or_path)
+    _refuse_other_formats(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+    version = metadata.get("format_version")
+    if version is None or "config" not in metadata:
+        raise WeightsError(
+            f"{path} is a safetensors file without depthclip_ros metadata; make one with depthclip-export"
+        )
+    if version != FORMAT_VERSION:
+        raise WeightsError(
+            f"{path} has format version {version!r}; this version of depthclip_ros reads {FORMAT_VERSION!r}"
+        )
+    try:
+        return WeightsInfo(
+            path=path,
+            sha256=_hash_file(path),
+            format_version=version,
+            system=metadata["system"],
+            config=json.loads(metadata["config"]),
+            adapter_only=json.loads(metadata["adapter_only"]),
+            trained_groups=tuple(json.loads(metadata["trained_groups"])),
+            base_name=json.loads(metadata["base_name"]),
+            base_sha256=json.loads(metadata["base_sha256"]),
+            min_depth_m=float(metadata["min_depth_m"]),
+            max_depth_m=float(metadata["max_depth_m"]),
+            canonical_focal_px=json.loads(metadata["canonical_focal_px"]),
+            training=json.loads(metadata["training"]),
+            metrics=json.loads(metadata["metrics"]),
+            commit=json.loads(metadata["commit"]),
+            created=metadata["created"],
+            parameters_total=int(metadata["parameters_total"]),
+            parameters_trained=int(metadata["parameters_trained"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} has damaged metadata ({error!r}); fetch it again") from error
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """Find a weights file: "default" (shipped), a path, or a Hugging Face id "org/name" (the only one that downloads).
+
+    Raises:
+        WeightsError: nothing there.
+    """
+    name = str(name_or_path)
+    if name == "default":
+        if not DEFAULT_WEIGHTS.is_file():
+            raise WeightsError(
+                f"the default weights {DEFAULT_WEIGHTS} are not in this installation; make them with depthclip-train "
+                "and depthclip-export, or name another weights file"
+            )
+        return DEFAULT_WEIGHTS
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    is_text = isinstance(name_or_path, str)
+    if is_text and _HUB_ID.fullmatch(name) and path.suffix != ".safetensors" and not path.parent.exists():
+        return _download(name)
+    kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+    raise WeightsError(
+        f"weights {name!r}: {kind}; allowed: default, a .safetensors file, or a Hugging Face id org/name"
+    )
+
+
+def _download(repository: str) -> Path:
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
+    except Exception as error:  # the hub client raises its own, the HTTP library's and OSError
+        raise WeightsError(f"could not fetch {HUB_FILE} of {repository!r} from Hugging Face: {error}") from error
+
+
+def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | Path | None) -> DepthModel:
+    """The model that an adapter-only file sits on, with the base's tensors in it."""
+    chosen = base if base is not None else info.base_name
+    if chosen is None:
+        raise WeightsError(f"{path} holds adapters only and names no base; give one")
+    beside = path.parent / Path(str(chosen)).name
+    own_file = next((place for place in (Path(chosen), beside) if place.is_file() and place != path), None)
+    if str(chosen) == "default" or (own_file is not None and _is_ours(own_file)):
+        loaded = load_weights("default" if own_file is None else own_file).model
+        model = build_model(config, load_base=False)
+        try:
+            model.load_state_dict(loaded.state_dict())
+        except RuntimeError as error:
+            raise WeightsError(f"{path} does not fit its base {str(chosen)!r}: {error}") from error
+        model.base_name, model.loaded_tensors = loaded.base_name, loaded.loaded_tensors
+        return model
+    if not hasattr(config, "base_weights"):
+        raise WeightsError(
+            f"the base {str(chosen)!r} of {path} does not exist; give the weights file that it was trained on"
+        )
+    tag = str(own_file) if own_file is not None else str(chosen).rpartition(":")[2]
+    _log.info("building %s on the base %s", path, tag)
+    return build_model(dataclasses.replace(config, base_weights=tag))  # type: ignore[call-arg]
+
+
+def _base_of(model: DepthModel, left_out: set[str]) -> str | None:
+    """Where the tensors that an adapter-only file leaves out can be found again."""
+    if left_out & model.loaded_tensors:
+        return model.loaded_name
+    return model.base_name
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        read_info(path)
+    except WeightsError:
+        return False
+    return True
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(f"tensor {name!r} holds values that are not finite; nothing was saved")
+    if tensor.ndim < 2 or dtype == torch.float32:
+        return tensor.float().contiguous()
+    largest = tensor.abs().max().item() if tensor.numel() else 0.0
+    if largest > _FP16_MAX:
+        raise WeightsError(f"tensor {name!r} reaches {largest:g}, beyond float16; save with dtype float32")
+    return tensor.to(dtype).contiguous()
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsError(f"{path} does not fit its model; missing tensors: {missing}, unknown tensors: {unknown}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{list(tensor.shape)}, the model needs {list(expected[name].shape)}"
+            raise WeightsError(f"{path}: tensor {name!r} has shape {shapes}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: tensor {name!r} holds values that are not finite")
+
+
+def _hash_tensors(state: Mapping[str, Tensor], names: set[str]) -> str:
+    """SHA-256 over the named tensors in the order of their names: name, shape, float32 bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        tensor = state[name].detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _refuse_other_formats(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start[8:9] == b"{":  # a safetensors header behind its length
+        return
+    if start.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", start):
+        raise WeightsError(
+            f"{path} is a PyTorch pickle, which could run code and is never loaded; export it as safetensors"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the file itself; run git lfs pull")
+    raise WeightsError(f"{path} is not a safetensors file (it is empty, truncated or of another format)")
+
+
+def _json(name: str, value: object) -> str:
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{name} cannot be written as JSON: {error}") from error
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code runs from, None outside one."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: it is either the old one or the new one, whatever happens in between."""
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same; tests fail it by this name)
+    except OSError as error:
+        raise WeightsError(f"could not write {path}: {error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
