@@ -16,21 +16,21 @@ BOOLEANS = ["true", "false", "True", "False"]
 LOG_LEVELS = ["debug", "info", "warn", "error", "fatal"]
 # Fast DDS 2 (Humble, Jazzy) knows the first name, Fast DDS 3 (Kilted, Rolling) the second.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-CONFIG = PathJoinSubstitution([FindPackageShare("depthclip_ros"), "config"])
+PACKAGE = FindPackageShare("depthclip_ros")
 # name: (default, description, allowed values or None)
 ARGUMENTS = {
     "namespace": ("", "Namespace of the node and its topics", None),
     "image": ("", "Image topic; empty: `image` in the namespace", None),
     "camera_info": ("", "CameraInfo topic; empty: the sibling of the image topic", None),
     "weights": ("", "Weights: `default`, a file or a Hugging Face id; empty: what params_file says", None),
-    "params_file": (PathJoinSubstitution([CONFIG, "depth.yaml"]), "Parameters of the node (YAML)", None),
+    "params_file": (PathJoinSubstitution([PACKAGE, "config", "depth.yaml"]), "Parameters of the node (YAML)", None),
     "rviz": ("false", "Show the result in RViz", BOOLEANS),
     "autostart": ("true", "Configure and activate at start; false leaves both to a lifecycle manager", BOOLEANS),
     "use_sim_time": ("false", "Take the time from /clock", BOOLEANS),
     "log_level": ("info", "Least severity that is logged", LOG_LEVELS),
     "fastdds_profile": (
-        PathJoinSubstitution([CONFIG, "fastdds.xml"]),
-        "Fast DDS profile with shared memory for images; empty: none. One that the environment names is kept",
+        PathJoinSubstitution([PACKAGE, "config", "fastdds.xml"]),
+        "Fast DDS profile with shared memory for images, or `none`. One that the environment names is kept",
         None,
     ),
 }
@@ -53,6 +53,7 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
 
     # Remapping an argument that was not given would detach the node from its default topic.
     remappings = [(name, value(name)) for name in ("image", "camera_info") if value(name)]
+    params_file = _existing(value("params_file"), "params_file")
     environment = _dds_environment(value("fastdds_profile"))
     use_sim_time = {"use_sim_time": is_true("use_sim_time")}
 
@@ -67,7 +68,7 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
             package="depthclip_ros",
             executable="depth_node",
             namespace=value("namespace"),
-            parameters=[_existing(value("params_file"), "params_file"), overrides],
+            parameters=[params_file, overrides],
             remappings=remappings,
             ros_arguments=["--log-level", value("log_level")],
             additional_env=environment,
@@ -76,13 +77,12 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     ]
     if is_true("rviz"):
         # In the node's namespace, so that the relative topics of depth.rviz are the node's topics.
-        config = Path(FindPackageShare("depthclip_ros").perform(context)) / "config" / "depth.rviz"
         nodes.append(
             Node(
                 package="rviz2",
                 executable="rviz2",
                 namespace=value("namespace"),
-                arguments=["-d", str(config)],
+                arguments=["-d", PathJoinSubstitution([PACKAGE, "config", "depth.rviz"])],
                 parameters=[use_sim_time],
                 remappings=remappings,
                 additional_env=environment,
@@ -94,7 +94,8 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
 
 def _dds_environment(profile: str) -> dict[str, str]:
     """Variables that select the profile, for our own processes only: an including launch file keeps its environment."""
-    if not profile or any(os.environ.get(name) for name in PROFILE_VARIABLES):
+    # The command line of ros2 launch refuses an empty value, so `none` says the same.
+    if profile in ("", "none") or any(os.environ.get(name) for name in PROFILE_VARIABLES):
         return {}
     return dict.fromkeys(PROFILE_VARIABLES, _existing(profile, "fastdds_profile"))
 
