@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -16,3 +20,86 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the RGB-D frames of ../shared/data, which are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def ros_domain_id() -> int:
+    """A ROS domain of this test process alone."""
+    return 100 + os.getpid() % 100
+
+
+@pytest.fixture
+def write_bag(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small bag and returns its path: `write_bag(name, storage="sqlite3", frames=4, ...)`.
+
+    Topics: `/cam/image_raw` (rgb8, or `/cam/image_raw/compressed` as JPEG), `/cam/camera_info`, `/cam/depth` (16UC1,
+    aligned) and `/chatter` (std_msgs/String, transient local). Pixel values, depth and stamps follow from the frame's
+    number: rgb is 40 × number everywhere, depth 1000 + number millimetres, the stamp 100 s + number × 0.1 s.
+    """
+    from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kinds = store.types
+    forever = QosTime(2147483647, 4294967295)
+
+    def qos(durability: QosDurability) -> Qos:
+        reliable, automatic = QosReliability.RELIABLE, QosLiveliness.AUTOMATIC
+        return Qos(QosHistory.KEEP_LAST, 7, reliable, durability, forever, forever, automatic, forever, False)
+
+    def write(
+        name: str,
+        storage: str = "sqlite3",
+        frames: int = 4,
+        size: tuple[int, int] = (64, 48),
+        compressed: bool = False,
+        broken: tuple[int, ...] = (),
+        camera_info: bool = True,
+    ) -> Path:
+        width, height = size
+        path = tmp_path / name
+        with Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+
+            def add(topic: str, kind: str, durability: QosDurability = QosDurability.VOLATILE) -> Callable[..., None]:
+                connection = writer.add_connection(topic, kind, typestore=store, offered_qos_profiles=[qos(durability)])
+                return lambda time_ns, message: writer.write(connection, time_ns, store.serialize_cdr(message, kind))
+
+            image_kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+            image_topic = "/cam/image_raw/compressed" if compressed else "/cam/image_raw"
+            put_text = add("/chatter", "std_msgs/msg/String", QosDurability.TRANSIENT_LOCAL)
+            put_image = add(image_topic, image_kind)
+            put_info = add("/cam/camera_info", "sensor_msgs/msg/CameraInfo") if camera_info else None
+            put_depth = add("/cam/depth", "sensor_msgs/msg/Image")
+            put_text(99_000_000_000, kinds["std_msgs/msg/String"](data="before"))
+            for number in range(frames):
+                stamp_ns = 100_000_000_000 + number * 100_000_000
+                stamp = kinds["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+                header = kinds["std_msgs/msg/Header"](stamp=stamp, frame_id="cam_optical")
+                rgb = np.full((height, width, 3), 40 * number % 256, np.uint8)
+                if compressed:
+                    data = cv2.imencode(".jpg", rgb)[1].reshape(-1)
+                    data = data[: data.size // 3] if number in broken else data
+                    image = kinds[image_kind](header=header, format="jpeg", data=data)
+                else:
+                    data = rgb.reshape(-1)[: 10 if number in broken else None]
+                    image = kinds[image_kind](header, height, width, "rgb8", 0, 3 * width, data)
+                received_ns = stamp_ns + 5_000_000
+                put_image(received_ns, image)
+                if put_info:
+                    k = np.array([50.0, 0, (width - 1) / 2, 0, 50.0, (height - 1) / 2, 0, 0, 1])
+                    p = np.array([50.0, 0, (width - 1) / 2, 0, 0, 50.0, (height - 1) / 2, 0, 0, 0, 1, 0])
+                    whole = kinds["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+                    info = kinds["sensor_msgs/msg/CameraInfo"](
+                        header, height, width, "plumb_bob", np.zeros(5), k, np.eye(3).reshape(-1), p, 0, 0, whole
+                    )
+                    put_info(received_ns + 1_000_000, info)  # after its image, as recorders have it
+                depth = np.full((height, width), 1000 + number, "<u2")
+                depth[0, 0] = 0
+                values = depth.reshape(-1).view(np.uint8)
+                message = kinds["sensor_msgs/msg/Image"](header, height, width, "16UC1", 0, 2 * width, values)
+                put_depth(received_ns + 2_000_000, message)
+                put_text(received_ns + 3_000_000, kinds["std_msgs/msg/String"](data=f"text {number}"))
+        return path
+
+    return write

@@ -1,0 +1,109 @@
+"""`depthclip bag IN OUT`: a recorded bag with the depth topics added, without a ROS installation."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from depthclip_ros.core.errors import ConfigError
+
+HELP = "add the depth topics to a rosbag2 or mcap recording"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from depthclip_ros.ros.bag import TOPICS
+
+    parser.add_argument("input", type=Path, help="rosbag2 folder, .db3 or .mcap; it is only read")
+    parser.add_argument(
+        "output",
+        type=Path,
+        help="new bag: NAME.mcap or NAME.db3 is a file, else a rosbag2 folder with the input's storage",
+    )
+    parser.add_argument("--image-topic", default="", help="raw or compressed images (default: found in the bag)")
+    parser.add_argument("--camera-info-topic", default="", help="default: camera_info beside the image topic")
+    parser.add_argument(
+        "--topics", default=",".join(TOPICS), help="what to add, separated by commas (default and all: %(default)s)"
+    )
+    parser.add_argument(
+        "--namespace", default="", help="put before the new topics, e.g. /front gives /front/depth/image"
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of depth_node, e.g. output.max_depth=8 or cloud.stride=2; may be repeated",
+    )
+    parser.add_argument(
+        "--weights", default="default", help="default, a file, or a Hugging Face id (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the new bag and print what it holds."""
+    from depthclip_ros.core.engine import DepthEngine
+    from depthclip_ros.ros.bag import add_depth_to_bag
+    from depthclip_ros.ros.parameters import settings_from
+    from depthclip_ros.ros.pipeline import FramePipeline
+
+    console = Console()
+    settings = settings_from(dict(_parameter(text) for text in args.param))
+    if args.output.exists():  # before the network is loaded
+        raise ConfigError(f"{args.output} exists; it is never overwritten: give another name or remove it")
+    engine = DepthEngine.load(args.weights, device=args.device, precision=args.precision)
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(args.input.name, total=None)
+            result = add_depth_to_bag(
+                args.input,
+                args.output,
+                FramePipeline(engine, settings),
+                image_topic=args.image_topic,
+                camera_info_topic=args.camera_info_topic,
+                topics=[topic.strip() for topic in args.topics.split(",") if topic.strip()],
+                namespace=args.namespace,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    finally:
+        engine.close()
+
+    table = Table(title=f"{args.output}", title_justify="left")
+    table.add_column("topic")
+    table.add_column("messages", justify="right")
+    for topic, count in result.written.items():
+        table.add_row(topic, str(count))
+    table.add_row("copied unchanged", str(result.copied))
+    console.print(table)
+    done = result.frames - result.refused
+    speed = f", {result.depth_s / result.frames * 1e3:.0f} ms per image" if result.frames else ""
+    console.print(f"depth for {done} of {result.frames} images of {result.image_topic}{speed}", highlight=False)
+    if not result.camera_info_topic:
+        console.print(
+            "no camera_info: an assumed field of view gives the scale, and there is no cloud (--camera-info-topic)"
+        )
+    for reason in result.reasons:
+        console.print(f"refused: {reason}", style="yellow", highlight=False)
+    return 0 if done else 1
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--param {text!r} has no =; write NAME=VALUE, e.g. output.max_depth=8")
+    return name.strip(), yaml.safe_load(value)

@@ -1,0 +1,163 @@
+"""camera_node: plays the rendered room, a folder of pictures, a video or a bag as if it were a camera.
+
+Topics (relative): `image_raw`, `camera_info` with the same stamp, and `ground_truth/depth/image` (32FC1 metres) where
+the source knows depth. Stamps are the time of publication: to its subscribers it is a live camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
+from depthclip_ros.ros.camera_fields import copy_camera
+from depthclip_ros.ros.conversions import assign, color_image, depth_image
+from depthclip_ros.ros.sources import Frame, SourceOptions, open_source
+
+RELIABILITIES = {
+    "reliable": QoSReliabilityPolicy.RELIABLE,
+    "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
+}
+
+# name: default, description, smallest and largest value of a number
+PARAMETERS: dict[str, tuple[Any, str, tuple[float, float] | None]] = {
+    "source": (
+        "room",
+        "`room`, or the path of a folder of pictures, a video, a rosbag2 folder, a .db3 or an .mcap",
+        None,
+    ),
+    "rate_hz": (30.0, "frames per second; 0 takes the recording's own rate, or 30 where it has none", (0.0, 1000.0)),
+    "loop": (True, "start again at the end; otherwise the node ends with its source", None),
+    "reliability": ("reliable", "QoS reliability of the topics: reliable or best_effort", None),
+    "frame_id": ("camera_optical_frame", "frame_id of every header", None),
+    "width": (640, "width of the rendered room's pictures in pixels", (16, 4096)),
+    "height": (480, "height of the rendered room's pictures in pixels", (16, 4096)),
+    "seed": (0, "which room is rendered", (0, 2**31 - 1)),
+    "frames": (240, "frames of the rendered room's closed loop", (2, 100_000)),
+    "image_topic": ("", "image topic of a bag; empty finds it", None),
+    "camera_info_topic": ("", "camera_info topic of a bag; empty takes the image topic's sibling", None),
+    "depth_topic": ("", "topic of a bag with depth aligned to the image, published as ground truth", None),
+}
+
+
+class CameraNode(Node):
+    """Publishes one frame of its source per timer tick.
+
+    Raises:
+        InputError: the source cannot be used.
+        ConfigError: a parameter has a value that is not allowed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("camera_node")
+        values = {name: self._declared(name) for name in PARAMETERS}
+        if values["reliability"] not in RELIABILITIES:
+            raise ConfigError(f"reliability is {values['reliability']!r}; allowed are {', '.join(RELIABILITIES)}")
+        self.finished = False
+        self._frame_id: str = values["frame_id"]
+        self._loop: bool = values["loop"]
+        self._source = open_source(
+            values["source"],
+            SourceOptions(
+                width_px=values["width"],
+                height_px=values["height"],
+                seed=values["seed"],
+                frames=values["frames"],
+                image_topic=values["image_topic"],
+                camera_info_topic=values["camera_info_topic"],
+                depth_topic=values["depth_topic"],
+                progress=self._progress,
+            ),
+        )
+        self._frames: Iterator[Frame] = iter(self._source)
+        self._reported: set[str] = set()
+        self._next = self._take()
+        if self._next is None:
+            raise InputError(f"no frame of {values['source']} can be read: {'; '.join(self._source.skipped[:3])}")
+        # A few frames deep, so that a subscriber's hiccup costs latency before it costs frames.
+        qos = QoSProfile(depth=5, reliability=RELIABILITIES[values["reliability"]])
+        self._image_publisher = self.create_publisher(Image, "image_raw", qos)
+        self._info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._depth_publisher = self.create_publisher(Image, "ground_truth/depth/image", qos)
+        rate_hz = values["rate_hz"] or self._source.rate_hz or 30.0
+        # An rcl timer counts its deadlines from its start, so that a late tick does not shift the later ones.
+        self._timer = self.create_timer(1.0 / rate_hz, self._tick)
+        self.get_logger().info(f"playing {values['source']} ({self._source.kind}) at {rate_hz:.6g} Hz")
+
+    def _declared(self, name: str) -> Any:
+        default, description, limits = PARAMETERS[name]
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if limits and isinstance(default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
+        elif limits:
+            descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)]
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _progress(self, done: int, total: int) -> None:
+        if not self.context.ok():
+            raise ExternalShutdownException
+        if done == total or done % 30 == 0:
+            self.get_logger().info(f"rendering the room: {done} of {total} frames")
+
+    def _take(self) -> Frame | None:
+        """The next frame, at the end the first again when looping, else None. Names each skipped frame once."""
+        frame = next(self._frames, None)
+        if frame is None and self._loop:
+            self._frames = iter(self._source)
+            frame = next(self._frames, None)
+        for skipped in self._source.skipped:
+            if skipped not in self._reported:
+                self._reported.add(skipped)
+                self.get_logger().warning(f"skipped ({len(self._reported)} so far): {skipped}")
+        return frame
+
+    def _tick(self) -> None:
+        frame = self._next
+        if frame is None:
+            self.finished = True
+            return
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
+        self._image_publisher.publish(assign(Image(), header, color_image(frame.rgb)))
+        if frame.camera is not None:
+            info = CameraInfo(header=header)
+            copy_camera(frame.camera, info)
+            self._info_publisher.publish(info)
+        if frame.depth_m is not None and self._depth_publisher.get_subscription_count():
+            self._depth_publisher.publish(assign(Image(), header, depth_image(frame.depth_m)))
+        # Read ahead after publishing: decoding the next frame must not delay its own stamp.
+        self._next = self._take()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is stopped or, without `loop`, its source has ended."""
+    rclpy.init(args=arguments)
+    node: CameraNode | None = None
+    try:
+        node = CameraNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not node.finished:
+            executor.spin_once()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except DepthClipError as error:
+        rclpy.logging.get_logger("camera_node").error(str(error))
+        return 1
+    except Exception as error:  # a parameter of the wrong type or out of range: rclpy raises one class for each
+        if type(error).__module__.startswith("rclpy"):
+            rclpy.logging.get_logger("camera_node").error(str(error))
+            return 1
+        raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
