@@ -1,0 +1,5 @@
+"""Images and intrinsics in, metric depth out; one file per runtime."""
+
+from depthclip_ros.core.engine.depth_engine import DepthEngine
+
+__all__ = ["DepthEngine"]

@@ -1,0 +1,244 @@
+"""One model, any number of cameras: batches of images and intrinsics in, metric depth out."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from depthclip_ros.core.engine.postprocess import check_limits, metric_depth
+from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_input
+from depthclip_ros.core.engine.runtime import Runtime, make_runtime
+from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, device_errors
+from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.weights import WeightsInfo
+
+NO_LIMITS = DepthLimits()
+
+
+class DepthEngine:
+    """Metric depth of images.
+
+    The network predicts depth for a canonical focal length; the engine multiplies by the camera's own,
+    depth_m = depth * f / f_canonical, with f the geometric mean of fx and fy after the resize to the network's input.
+
+    May be called from several threads; the calls follow one another.
+
+    Attributes:
+        info: of the weights; None for an engine made from a model.
+        runtime: e.g. "torch".
+        device: e.g. "cpu" or "cuda:0".
+        precision: "fp32", "bf16" or "fp16".
+        max_depth_m: farthest depth that the model was made for; infinite for systems of relative depth.
+        notices: what went otherwise than asked (a smaller batch, the CPU in place of the GPU), one sentence each.
+    """
+
+    def __init__(
+        self,
+        model: DepthModel,
+        info: WeightsInfo | None = None,
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        allow_cpu_fallback: bool = True,
+    ) -> None:
+        """Make an engine of a model, which belongs to the engine from here on; see `load` for the rest."""
+        self.info = info
+        self.config = model.config
+        self.scene_labels = tuple(model.scene_labels)
+        self.max_depth_m = model.config.max_depth_m if model.config.metric else math.inf
+        self._mean, self._std = model.image_mean, model.image_std
+        self._network_size = model.network_size
+        self._allow_cpu_fallback = allow_cpu_fallback
+        self._largest_batch: int | None = None
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+        self.notices: list[str] = []
+        try:
+            self._adopt(make_runtime(model, runtime, device, precision))
+        except OutOfDeviceMemoryError:
+            if not allow_cpu_fallback or device == "cpu":
+                raise
+            self.notices.append(f"the model does not fit into the memory of device '{device}'; the CPU is used")
+            self._adopt(make_runtime(model, runtime, "cpu", "auto"))
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path = "default",
+        *,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        allow_cpu_fallback: bool = True,
+    ) -> DepthEngine:
+        """An engine from a weights file.
+
+        Args:
+            weights: "default" (shipped), a path, or a Hugging Face id.
+            runtime: "auto" or "torch".
+            device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N".
+            precision: "fp32", "bf16", "fp16", or "auto": half precision where the device is made for it, it is faster
+                and this model's depth stays the same within 2 %.
+            allow_cpu_fallback: go on on the CPU when not even one image fits into the GPU's memory.
+
+        Raises:
+            WeightsError: the file is missing, broken or does not fit its model.
+            ConfigError: an unknown runtime, device or precision.
+            DeviceError: the device is not there or too small for the model.
+        """
+        from depthclip_ros.core.weights import load_weights
+
+        loaded = load_weights(weights)
+        return cls(
+            loaded.model,
+            loaded.info,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            allow_cpu_fallback=allow_cpu_fallback,
+        )
+
+    def infer(
+        self, images: NDArray[np.uint8], intrinsics: Sequence[Intrinsics], limits: DepthLimits = NO_LIMITS
+    ) -> Depth:
+        """Depth and confidence of a batch.
+
+        Args:
+            images: uint8 [B, H, W, 3] RGB of one size, 16 pixels a side to 64 megapixels.
+            intrinsics: one per image, of the images' size; the images may come from different cameras.
+            limits: what becomes NaN or infinite, and the scale.
+
+        Raises:
+            InputError: images or intrinsics that are not as said.
+            ConfigError: a limit that means nothing.
+            DeviceError: the engine is closed, or its device is full (and the CPU not allowed) or gone.
+        """
+        check_batch(images, intrinsics)
+        check_limits(limits)
+        with self._lock:
+            parts: list[Depth] = []
+            done = 0
+            while done < len(images):
+                part = slice(done, done + (self._largest_batch or len(images)))
+                try:
+                    parts.append(self._infer(images[part], intrinsics[part], limits))
+                except OutOfDeviceMemoryError:
+                    self._shrink(len(images[part]))
+                    continue
+                done += len(images[part])
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def warm_up(self, width_px: int, height_px: int, batch: int = 1) -> None:
+        """Run once on a grey image of this size, so that the first real one does not wait for kernels and memory.
+
+        Raises:
+            InputError, DeviceError: as `infer`.
+        """
+        grey = np.full((batch, height_px, width_px, 3), 127, np.uint8)
+        self.infer(grey, [Intrinsics.from_hfov(60.0, width_px, height_px)] * batch)
+
+    def network_size(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """(width, height) of the network's input for an image of this size."""
+        return self._network_size(width_px, height_px)
+
+    def close(self) -> None:
+        """Free the device's memory; the engine can no longer infer. May be called twice."""
+        with self._lock:
+            if self._runtime is not None:
+                self._runtime.close()
+                self._runtime = None
+
+    def _adopt(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.runtime = runtime.name
+        self.device = str(runtime.device)
+        self.precision = runtime.precision
+        self.notices.extend(runtime.notices)
+
+    def _infer(self, images: NDArray[np.uint8], intrinsics: Sequence[Intrinsics], limits: DepthLimits) -> Depth:
+        """One part of a batch, timed with the device at rest."""
+        runtime = self._runtime
+        if runtime is None:
+            raise DeviceError("the depth engine is closed; load it again")
+        height, width = images.shape[1:3]
+        network_size = self._network_size(width, height)
+        scale = [self._scale(camera, network_size) * limits.scale_factor for camera in intrinsics]
+        times_s = [time.perf_counter()]
+        with device_errors(runtime.device), torch.inference_mode():
+            inputs = network_input(images, network_size, self._mean, self._std, runtime.device, runtime.dtype)
+            runtime.synchronize()
+            times_s.append(time.perf_counter())
+            prediction = runtime.run(inputs)
+            runtime.synchronize()
+            times_s.append(time.perf_counter())
+            depth, confidence = metric_depth(
+                prediction.depth,
+                prediction.confidence,
+                torch.tensor(scale, dtype=torch.float32, device=runtime.device),
+                (width, height),
+                limits,
+                self.max_depth_m,
+            )
+            weights = prediction.scene_weights
+            result = Depth(
+                depth_m=depth.cpu().numpy(),
+                confidence=confidence.cpu().numpy(),
+                scale=scale,
+                scene_labels=self.scene_labels if weights is not None else (),
+                scene_weights=None if weights is None else weights.float().cpu().numpy(),
+            )
+        times_s.append(time.perf_counter())
+        stages = ("preprocess", "network", "postprocess")
+        result.timings_ms = {
+            stage: (after - before) * 1000
+            for stage, before, after in zip(stages, times_s[:-1], times_s[1:], strict=True)
+        }
+        return result
+
+    def _scale(self, intrinsics: Intrinsics, network_size: tuple[int, int]) -> float:
+        """Metres per unit of the network's output."""
+        canonical_px = self.config.canonical_focal_px
+        return 1.0 if canonical_px is None else focal_at_network_px(intrinsics, network_size) / canonical_px
+
+    def _shrink(self, batch: int) -> None:
+        """After running out of memory: half the batch from now on, below one image the CPU.
+
+        Raises:
+            DeviceError: one image does not fit and there is no other device, or it is not allowed.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            raise DeviceError("the depth engine is closed; load it again")
+        if batch > 1:
+            self._largest_batch = batch // 2
+            self.notices.append(f"{self.device} is out of memory at {batch} images; from now on {batch // 2} at a time")
+            return
+        if runtime.device.type == "cpu" or not self._allow_cpu_fallback:
+            raise DeviceError(f"{self.device} is out of memory for a single image; use a smaller image or model")
+        self.notices.append(f"{self.device} is out of memory for a single image; from now on the CPU is used")
+        self._adopt(runtime.to_cpu())
+
+
+def _joined(parts: list[Depth]) -> Depth:
+    weights = [part.scene_weights for part in parts if part.scene_weights is not None]
+    return Depth(
+        depth_m=np.concatenate([part.depth_m for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
+        scale=[scale for part in parts for scale in part.scale],
+        scene_labels=parts[0].scene_labels,
+        scene_weights=np.concatenate(weights) if weights else None,
+        timings_ms={stage: sum(part.timings_ms[stage] for part in parts) for stage in parts[0].timings_ms},
+    )

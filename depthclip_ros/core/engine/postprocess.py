@@ -1,0 +1,123 @@
+"""From the network's depth to metric depth at the image's size, with REP-117's infinities and unknowns."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.types import DepthLimits
+
+
+def check_limits(limits: DepthLimits) -> None:
+    """Refuse limits that mean nothing.
+
+    Raises:
+        ConfigError: names the limit, its value and what is allowed.
+    """
+    rules = (
+        ("scale_factor", 0 < limits.scale_factor < math.inf, "above 0"),
+        ("confidence_threshold", 0 <= limits.confidence_threshold <= 1, "0..1"),
+        ("edge_threshold", 0 <= limits.edge_threshold < math.inf, "0 or more"),
+        ("min_depth_m", 0 <= limits.min_depth_m < math.inf, "0 or more"),
+        ("max_depth_m", limits.max_depth_m > limits.min_depth_m, f"above min_depth_m, {limits.min_depth_m}"),
+    )
+    for name, holds, allowed in rules:
+        if not holds:
+            raise ConfigError(f"{name} is {getattr(limits, name)}; allowed: {allowed}")
+
+
+def metric_depth(
+    depth: Tensor,
+    confidence: Tensor,
+    scale: Tensor,
+    size: tuple[int, int],
+    limits: DepthLimits,
+    max_depth_m: float,
+) -> tuple[Tensor, Tensor]:
+    """Depth in metres and confidence, float32 [B, H, W], at the image's size.
+
+    What is unknown stays unknown: a pixel that the network, the confidence or an edge makes NaN is never infinite.
+
+    Args:
+        depth: [B, h, w], the network's units.
+        confidence: [B, h, w], 0..1.
+        scale: [B], metres per unit of `depth`.
+        size: (width, height) of the image.
+        limits: see `DepthLimits`.
+        max_depth_m: what the model was made for; farther depth is +Inf whatever the limits say.
+    """
+    width, height = size
+    depth, confidence = depth.float(), confidence.float()
+    # Interpolating a NaN would spread it; pixels that touch one become NaN again below.
+    broken = ~(torch.isfinite(depth) & torch.isfinite(confidence))
+    any_broken = bool(broken.any())
+    if any_broken:
+        depth = torch.where(broken, 1.0, depth)
+        confidence = torch.where(broken, 0.0, confidence)
+    metres = _resize(depth, height, width) * scale.view(-1, 1, 1)
+    certainty = _resize(confidence, height, width).clamp_(0, 1)
+    unknown = None
+    if any_broken:
+        unknown = _resize(broken.float(), height, width) > 0
+    if limits.confidence_threshold > 0:
+        doubtful = certainty < limits.confidence_threshold
+        unknown = doubtful if unknown is None else unknown | doubtful
+    if limits.edge_threshold > 0:
+        flying = flying_pixels(depth, metres, limits.edge_threshold)
+        unknown = flying if unknown is None else unknown | flying
+    farthest_m = min(limits.max_depth_m, max_depth_m)
+    if farthest_m < math.inf:
+        metres.masked_fill_(metres > farthest_m, math.inf)
+    if limits.min_depth_m > 0:
+        metres.masked_fill_(metres < limits.min_depth_m, -math.inf)
+    if unknown is not None:
+        metres.masked_fill_(unknown, math.nan)
+    return metres, certainty
+
+
+def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
+    """Pixels that hang between a near and a far surface, bool [B, H, W].
+
+    Where depth is enlarged these are the pixels interpolated across a step between neighbours of the network's own
+    grid: at the image's size the same step is smeared over many pixels, each too small to tell. Where it is not
+    enlarged, they are both sides of a step between neighbours of the image.
+
+    Args:
+        depth: [B, h, w], as the network gives it.
+        resized: [B, H, W], the same at the image's size, in any unit.
+        threshold: a step is a difference above this share of the nearer depth.
+    """
+    (rows, columns), (height, width) = depth.shape[-2:], resized.shape[-2:]
+    if height > rows and width > columns:
+        step = _window_step(depth, threshold)  # [B, h + 1, w + 1]: window (i, j) ends at cell (i, j)
+        row = _first_cell(rows, height, depth.device) + 1
+        column = _first_cell(columns, width, depth.device) + 1
+        return step[:, row][:, :, column]
+    step = _window_step(resized, threshold).float()
+    return F.max_pool2d(step[:, None], 2, stride=1)[:, 0] > 0  # [B, H, W]: any window that the pixel is in
+
+
+def _window_step(depth: Tensor, threshold: float) -> Tensor:
+    """Whether each 2x2 window holds a step, bool [B, h + 1, w + 1]; windows reach over the border by one cell."""
+    padded = F.pad(depth[:, None], (1, 1, 1, 1), mode="replicate")
+    far = F.max_pool2d(padded, 2, stride=1)[:, 0]
+    near = -F.max_pool2d(-padded, 2, stride=1)[:, 0]
+    return far - near > threshold * near
+
+
+def _first_cell(cells: int, pixels: int, device: torch.device) -> Tensor:
+    """The upper or left of the two cells that each pixel is interpolated from, -1..cells - 1: int64 [pixels]."""
+    centres = (torch.arange(pixels, device=device, dtype=torch.float64) + 0.5) * (cells / pixels) - 0.5
+    return centres.floor().long()
+
+
+def _resize(values: Tensor, height: int, width: int) -> Tensor:
+    """[B, h, w] to [B, height, width]: bilinear, averaging where it shrinks. Always a new tensor."""
+    if values.shape[-2:] == (height, width):
+        return values.clone()
+    shrinks = height < values.shape[-2] or width < values.shape[-1]
+    return F.interpolate(values[:, None], (height, width), mode="bilinear", antialias=shrinks)[:, 0]
