@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import math
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.ros.camera_info import CameraInfoCache, camera_model, stamp_ns_of
+
+
+def _info(width=640, height=480, fx=600.0, fy=610.0, cx=319.5, cy=239.5, p=None, stamp_ns=0, **fields):
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
+    stamp = SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    values = {
+        "header": SimpleNamespace(stamp=stamp, frame_id="camera"),
+        "width": width,
+        "height": height,
+        "distortion_model": "plumb_bob",
+        "d": [0.0] * 5,
+        "k": np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1.0]),
+        "r": np.eye(3).reshape(-1),
+        "p": np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0.0]) if p is None else np.array(p, float),
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": roi,
+    }
+    return SimpleNamespace(**{**values, **fields})
+
+
+def test_the_plain_case_is_p():
+    camera = camera_model(_info(p=[500, 0, 320, 0, 0, 510, 240, 0, 0, 0, 1, 0]), 640, 480).pinhole
+    assert (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px) == (500, 510, 320, 240)
+    assert (camera.width_px, camera.height_px) == (640, 480)
+
+
+def test_k_serves_where_p_is_not_filled():
+    assert camera_model(_info(p=[0] * 12), 640, 480).pinhole.fx_px == 600
+
+
+def test_binning_shrinks_the_focal_length_and_keeps_the_centre_in_the_centre():
+    camera = camera_model(_info(binning_x=2, binning_y=4), 320, 120).pinhole
+    assert (camera.fx_px, camera.fy_px) == (300, 152.5)
+    assert (camera.cx_px, camera.cy_px) == (159.5, 59.5)
+
+
+def test_a_region_of_interest_moves_the_principal_point():
+    roi = SimpleNamespace(x_offset=100, y_offset=40, width=320, height=240)
+    camera = camera_model(_info(roi=roi), 320, 240).pinhole
+    assert (camera.fx_px, camera.cx_px, camera.cy_px) == (600, 219.5, 199.5)
+
+
+def test_region_of_interest_then_binning():
+    roi = SimpleNamespace(x_offset=100, y_offset=40, width=320, height=240)
+    camera = camera_model(_info(roi=roi, binning_x=2, binning_y=2), 160, 120).pinhole
+    assert (camera.fx_px, camera.cx_px, camera.cy_px) == (300, 109.5, 99.5)
+
+
+def test_the_raw_matrix_is_changed_like_the_rectified_one():
+    info = _info(d=[-0.2, 0.05, 0, 0, 0], p=[500, 0, 320, 0, 0, 500, 240, 0, 0, 0, 1, 0], binning_x=2, binning_y=2)
+    camera = camera_model(info, 320, 240)
+    assert camera.k[0] == 300
+    assert camera.p is not None
+    assert camera.p[0] == 250
+    assert not camera.is_rectified
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "said"),
+    [
+        ({}, (320, 240), "camera_info is 640x480 but the image is 320x240"),
+        ({"width": 0, "height": 0}, (640, 480), "camera_info is 0x0"),
+        ({"binning_x": 2, "binning_y": 2}, (640, 480), "binning 2x2 but the image is 640x480"),
+        ({"fx": 0.0}, (640, 480), "fx_px is 0.0"),
+        ({"fy": math.nan}, (640, 480), "fy_px is nan"),
+        ({"fx": -600.0}, (640, 480), "fx_px is -600.0"),
+        ({"p": [math.nan] * 12}, (640, 480), "fx_px is nan"),
+        ({"cx": math.inf}, (640, 480), "cx_px is inf"),
+        ({"distortion_model": "wavy", "d": [0.1]}, (640, 480), "distortion model 'wavy'"),
+        ({"d": [0.1, 0.1]}, (640, 480), "2 coefficients"),
+        ({"d": [math.nan] * 5}, (640, 480), "D is"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_value(fields, size, said):
+    with pytest.raises(InputError) as error:
+        camera_model(_info(**fields), *size)
+    assert said in str(error.value)
+
+
+def test_the_cache_finds_the_own_stamp_else_the_newest():
+    cache = CameraInfoCache(own_wait_s=0)
+    for stamp_ns in (10, 20, 30):
+        cache.put(_info(fx=float(stamp_ns), stamp_ns=stamp_ns))
+    assert stamp_ns_of(cache.find(20, True).header.stamp) == 20
+    assert stamp_ns_of(cache.find(25, True).header.stamp) == 30
+    assert stamp_ns_of(cache.find(99, True).header.stamp) == 30
+
+
+def test_the_cache_forgets_the_oldest():
+    cache = CameraInfoCache(size=3)
+    for stamp_ns in range(10):
+        cache.put(_info(stamp_ns=stamp_ns))
+    assert stamp_ns_of(cache.find(1, True).header.stamp) == 9
+    assert stamp_ns_of(cache.find(7, True).header.stamp) == 7
+
+
+def test_without_a_publisher_nobody_waits():
+    cache = CameraInfoCache(first_wait_s=3600)
+    assert cache.find(1, expected=False) is None
+    assert cache.age_s is None
+
+
+def test_the_first_image_waits_for_the_first_camera_info():
+    cache = CameraInfoCache(first_wait_s=3600)
+    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=5)])
+    later.start()
+    assert cache.find(1, expected=True) is not None
+    later.join()
+
+
+def test_a_promise_that_was_not_kept_is_not_waited_for_again():
+    cache = CameraInfoCache(first_wait_s=0.01)
+    assert cache.find(1, expected=True) is None
+    cache._first_wait_s = 3600
+    assert cache.find(2, expected=True) is None
+
+
+def test_an_image_waits_for_its_own_camera_info_where_the_one_before_had_its_own():
+    cache = CameraInfoCache(own_wait_s=3600)
+    cache.put(_info(stamp_ns=1))
+    cache.find(1, expected=True)
+    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=2)])
+    later.start()
+    assert stamp_ns_of(cache.find(2, expected=True).header.stamp) == 2
+    later.join()
+
+
+def test_an_image_does_not_wait_where_camera_info_comes_once():
+    cache = CameraInfoCache(own_wait_s=3600)
+    cache.put(_info(stamp_ns=1))
+    for stamp_ns in (50, 60, 70):
+        assert stamp_ns_of(cache.find(stamp_ns, expected=True).header.stamp) == 1
+
+
+def test_close_frees_a_waiting_reader():
+    cache = CameraInfoCache(first_wait_s=3600)
+    later = threading.Timer(0.05, cache.close)
+    later.start()
+    assert cache.find(1, expected=True) is None
+    later.join()
