@@ -1,0 +1,167 @@
+"""The launch file with the real launch system and the real node; both come with a ROS distribution, not from PyPI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+REASON = "needs the launch packages of a ROS distribution"
+actions = pytest.importorskip("launch.actions", reason=REASON)
+launch_ros_actions = pytest.importorskip("launch_ros.actions", reason=REASON)
+launch_pytest = pytest.importorskip("launch_pytest", reason=REASON)
+event_handlers = pytest.importorskip("launch.event_handlers", reason=REASON)
+sources = pytest.importorskip("launch.launch_description_sources", reason=REASON)
+
+import launch  # noqa: E402
+from launch_pytest.actions import ReadyToTest  # noqa: E402
+
+LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "depth.launch.py"
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+NODE = "/front/depth_node"
+
+
+@pytest.fixture
+def nodes(monkeypatch, tmp_path):
+    """The Node actions that the launch file makes of arguments."""
+    for name in PROFILES:
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location("depth_launch", LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make(**arguments):
+        context = launch.LaunchContext()
+        context.launch_configurations.update(arguments)
+        made = []
+        for entity in module.generate_launch_description().entities:
+            made += entity.execute(context) or []
+        return made
+
+    return make
+
+
+def start(node):
+    """Start the node for a moment: the event that tells its real command line (`cmd`) and environment (`env`)."""
+    events = []
+
+    def on_start(event, context):
+        events.append(event)
+        return [actions.Shutdown(reason="seen")]
+
+    handler = actions.RegisterEventHandler(event_handlers.OnProcessStart(on_start=on_start))
+    service = launch.LaunchService(noninteractive=True)
+    service.include_launch_description(launch.LaunchDescription([handler, node]))
+    service.run()
+    (event,) = events
+    return event
+
+
+def test_every_argument_of_the_interface_is_declared_with_a_description():
+    description = sources.PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(launch.LaunchContext())
+    declared = {argument.name: argument for argument in description.get_launch_arguments()}
+    assert set(declared) == {
+        *("namespace", "image", "camera_info", "weights", "params_file"),
+        *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile"),
+    }
+    assert all(argument.description for argument in declared.values())
+
+
+def test_defaults_start_the_node_alone_with_the_shipped_files_and_no_remapping(nodes):
+    (node,) = nodes()
+    event = start(node)
+    assert node.node_executable == "depth_node"
+    assert not [word for word in event.cmd if word.startswith(("image:=", "camera_info:="))]
+    assert any(word.endswith("config/depth.yaml") for word in event.cmd)
+    assert {Path(event.env[name]).name for name in PROFILES} == {"fastdds.xml"}
+
+
+def test_topics_are_remapped_and_the_log_level_set(nodes):
+    (node,) = nodes(image="/cam/image_raw", camera_info="/cam/info", log_level="warn")
+    command = start(node).cmd
+    assert {"image:=/cam/image_raw", "camera_info:=/cam/info"} <= set(command)
+    assert command[command.index("--log-level") + 1] == "warn"
+
+
+def test_rviz_starts_beside_the_node_with_the_shipped_view(nodes):
+    depth, rviz = nodes(rviz="True", namespace="front")
+    assert (depth.node_executable, rviz.node_executable) == ("depth_node", "rviz2")
+
+
+@pytest.mark.parametrize("argument", ["params_file", "fastdds_profile"])
+def test_a_missing_file_is_named(nodes, argument):
+    with pytest.raises(FileNotFoundError, match=rf"{argument}: there is no file .*/nowhere\.yaml"):
+        nodes(**{argument: "/nowhere.yaml"})
+
+
+def test_a_profile_of_the_user_is_kept(nodes, monkeypatch):
+    monkeypatch.setenv(PROFILES[0], "/mine.xml")
+    (node,) = nodes()
+    environment = start(node).env
+    assert environment[PROFILES[0]] == "/mine.xml"
+    assert PROFILES[1] not in environment
+
+
+def test_no_profile_at_all(nodes):
+    (node,) = nodes(fastdds_profile="none")
+    assert not set(PROFILES) & set(start(node).env)
+
+
+def test_a_value_that_is_not_allowed_is_refused(nodes):
+    with pytest.raises(RuntimeError, match="log_level"):
+        nodes(log_level="loud")
+
+
+@launch_pytest.fixture
+def started():
+    """The launch file as a robot includes it, without autostart: no weights are loaded."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    arguments = {
+        "namespace": "front",
+        "image": "/cam/image_raw",
+        "weights": "/no/such/weights.safetensors",
+        "autostart": "false",
+        "use_sim_time": "true",
+    }
+    return launch.LaunchDescription(
+        [
+            actions.IncludeLaunchDescription(
+                sources.PythonLaunchDescriptionSource(str(LAUNCH_FILE)), launch_arguments=arguments.items()
+            ),
+            ReadyToTest(),
+        ]
+    )
+
+
+@pytest.mark.launch(fixture=started)
+def test_the_node_runs_with_what_the_arguments_say():
+    import rclpy
+    from lifecycle_msgs.srv import GetState
+    from rcl_interfaces.srv import GetParameters
+
+    rclpy.init()
+    client_node = rclpy.create_node("launch_test_client")
+    try:
+
+        def call(service_type, name, request):
+            client = client_node.create_client(service_type, name)
+            assert client.wait_for_service(timeout_sec=60), f"{name} did not appear"
+            future = client.call_async(request)
+            deadline = time.monotonic() + 60
+            while not future.done() and time.monotonic() < deadline:
+                rclpy.spin_once(client_node, timeout_sec=0.1)
+            assert future.done(), f"{name} did not answer"
+            return future.result()
+
+        names = ["model.weights", "autostart", "use_sim_time"]
+        values = call(GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=names)).values
+        assert values[0].string_value == "/no/such/weights.safetensors"
+        assert (values[1].bool_value, values[2].bool_value) == (False, True)
+        state = call(GetState, f"{NODE}/get_state", GetState.Request())
+        assert state.current_state.label == "unconfigured"
+    finally:
+        client_node.destroy_node()
+        rclpy.shutdown()
