@@ -1,0 +1,250 @@
+"""The trainer's configuration: typed dataclasses, read from YAML with overrides from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_trainer.data.augment import AugmentConfig
+from depthclip_trainer.optim import OptimConfig
+
+SOURCE_KINDS = ("rgbd_folder", "rooms")
+PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """One source of frames.
+
+    Attributes:
+        kind: `rgbd_folder` (`data/rgbd_folder.py`) or `rooms` (rendered; `data/rooms.py`).
+        path: the folder, relative to `data.root`; for rooms a cache made by `depthclip-train render-rooms`, relative
+            to where the trainer is started, empty to render `count` frames at the start.
+        share: relative weight in the mixture.
+        part: all, train or validation (`data/split.py`).
+        crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
+        longest_px: frames are kept in memory at this size at most.
+        count: frames to take or to render; 0 takes all there are.
+        seed: of rendered rooms.
+    """
+
+    kind: str = "rgbd_folder"
+    path: str = ""
+    share: float = 1.0
+    part: str = "all"
+    crop: list[int] = field(default_factory=list)
+    longest_px: int = 384
+    count: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in SOURCE_KINDS:
+            raise ConfigError(f"source kind is {self.kind!r}; allowed: {', '.join(SOURCE_KINDS)}")
+        if self.crop and len(self.crop) != 4:
+            raise ConfigError(f"crop is {self.crop}; it takes left, top, width, height")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where frames come from and at which size the network is trained.
+
+    Attributes:
+        root: folder that source paths are relative to.
+        width_px, height_px: of the training batches.
+        train, validation: sources by name.
+    """
+
+    root: str
+    train: dict[str, SourceConfig]
+    validation: dict[str, SourceConfig]
+    width_px: int = 256
+    height_px: int = 192
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained.
+
+    Attributes:
+        preset: of `depthclip_ros.core.model`.
+        overrides: fields of the preset's config.
+        init: weights file to start from; empty starts anew.
+    """
+
+    preset: str = "nano"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, how big, where to.
+
+    Attributes:
+        out: folder of checkpoints, logs, pictures and the exported weights.
+        steps: optimiser steps; 0 leaves the length to `max_minutes`.
+        max_minutes: wall-clock budget; the schedule runs to its end in it, whatever the machine. 0 is no budget.
+        batch: samples of one forward pass on one process.
+        accumulate: forward passes of one optimiser step.
+        precision: bf16-mixed, 32-true or 16-mixed.
+        accelerator: of Lightning Fabric: auto, cpu, cuda.
+        devices: processes of this machine.
+        nodes: machines (torchrun).
+        threads: CPU threads; 0 leaves torch's choice.
+        evaluate_every: steps between evaluations; 0 makes ten of them.
+        checkpoint_every: steps between checkpoints of `last`.
+        log_every: steps between lines of the log.
+        seed: of weights, data and augmentation.
+        compile: torch.compile the network.
+        resume: continue from `out/last.ckpt` where it exists.
+        final_table: after the training export the weights and score them through the engine.
+    """
+
+    out: str
+    steps: int = 0
+    max_minutes: float = 0.0
+    batch: int = 16
+    accumulate: int = 1
+    precision: str = "bf16-mixed"
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    threads: int = 0
+    evaluate_every: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 20
+    seed: int = 0
+    compile: bool = False
+    resume: bool = True
+    final_table: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps <= 0 and self.max_minutes <= 0:
+            raise ConfigError("neither loop.steps nor loop.max_minutes is above 0; one of them must end the training")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"loop.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training run is; a checkpoint carries it.
+
+    `loss` holds the weight of each term of `losses.TERMS`.
+    """
+
+    data: DataConfig
+    loop: LoopConfig
+    optim: OptimConfig
+    loss: dict[str, float]
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Reads YAML and lays `--section.key value` (or `--section.key=value`) overrides on top.
+
+    Raises:
+        ConfigError: a file that does not read, an unknown key (the nearest is named), a value of another type.
+    """
+    try:
+        mapping = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} does not read: {error}") from error
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path} holds no mapping; see depthclip_trainer/configs for examples")
+    for key, value in parse_overrides(overrides):
+        lay_over(mapping, key, value)
+    return config_from_mapping(mapping)
+
+
+def config_from_mapping(mapping: dict[str, Any]) -> TrainConfig:
+    """Checks every key and type, and makes the dataclasses.
+
+    Raises:
+        ConfigError: an unknown key (the nearest is named), a value of another type, a missing section.
+    """
+    check_keys(mapping, TrainConfig)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TrainConfig)
+    try:
+        namespace: Namespace = parser.parse_object(mapping)
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the older name
+        return TrainConfig(**vars(instantiate(namespace)))
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(f"the configuration is not valid: {error}") from error
+
+
+def as_mapping(config: TrainConfig) -> dict[str, Any]:
+    """The config as plain dictionaries, lists, strings and numbers."""
+    return dataclasses.asdict(config)
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
+    """(dotted key, value) of each `--key value` or `--key=value`; values are read as YAML.
+
+    Raises:
+        ConfigError: an argument that is no override, or one without a value.
+    """
+    found = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--"):
+            raise ConfigError(f"argument {argument!r} is not understood; overrides look like --loop.steps 100")
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise ConfigError(f"--{key} has no value")
+            value = rest.pop(0)
+        found.append((key, yaml.safe_load(value)))
+    return found
+
+
+def lay_over(mapping: dict[str, Any], dotted_key: str, value: Any) -> None:
+    """Sets one value deep in nested dictionaries, making those that are missing."""
+    *parents, last = dotted_key.split(".")
+    for parent in parents:
+        child = mapping.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--{dotted_key}: {parent} is a value, not a section")
+        mapping = child
+    mapping[last] = value
+
+
+def check_keys(mapping: Any, kind: Any, place: str = "") -> None:
+    """Walks a mapping beside the dataclass it is meant for.
+
+    Raises:
+        ConfigError: a key without a field; the message names the nearest field.
+    """
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(mapping, dict):
+            raise ConfigError(f"{place or 'the configuration'} is {mapping!r}; it must be a section of keys")
+        hints = typing.get_type_hints(kind)
+        for key, value in mapping.items():
+            if key not in hints:
+                raise ConfigError(f"{place}{'.' if place else ''}{key} is not a key; {nearest(str(key), list(hints))}")
+            check_keys(value, hints[key], f"{place}.{key}" if place else str(key))
+    elif typing.get_origin(kind) is dict and isinstance(mapping, dict):
+        for key, value in mapping.items():
+            check_keys(value, typing.get_args(kind)[1], f"{place}.{key}")
+    elif typing.get_origin(kind) is types.UnionType:
+        for option in typing.get_args(kind):
+            if dataclasses.is_dataclass(option) and isinstance(mapping, dict):
+                check_keys(mapping, option, place)
+
+
+def nearest(key: str, allowed: Sequence[str]) -> str:
+    """A sentence part that names the nearest of `allowed`, or all of them."""
+    close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(allowed)}"

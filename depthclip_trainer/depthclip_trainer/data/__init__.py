@@ -1,0 +1,1 @@
+"""Where training frames come from; one contract (`sample.py`) behind every source."""

@@ -1,0 +1,135 @@
+"""Rendered rooms: made at the start, or read from a cache on disk that was rendered once.
+
+A cache is a folder of numbered shards of `SHARD` frames, three arrays each (`NNNNNN_image.npy` uint8 [n, 3, H, W],
+`NNNNNN_depth.npy` float16 [n, H, W], `NNNNNN_intrinsics.npy` float32 [n, 4]), and a `meta.json`. Arrays are mapped,
+not read, so a cache may be larger than the memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_trainer.data.sample import MemoryPool, RawBatch
+
+SHARD = 128
+RENDER_BATCH = 8
+
+
+def render_frames(
+    first_seed: int, count: int, width_px: int, height_px: int, preset: str, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Frames of the rooms with seeds first_seed..first_seed+count, on `device`.
+
+    Returns:
+        images uint8 [n, 3, H, W], depth float16 [n, H, W] in metres (0: none), intrinsics float32 [n, 4].
+    """
+    from depthclip_ros.core.scene import render_batch
+
+    parts = []
+    for start in range(first_seed, first_seed + count, RENDER_BATCH):
+        size = min(RENDER_BATCH, first_seed + count - start)
+        parts.append(render_batch(start, size, width_px, height_px, preset, device))
+    raise NotImplementedError
+
+
+def render_pool(
+    name: str, count: int, width_px: int, height_px: int, seed: int, device: torch.device, preset: str = "mixed"
+) -> MemoryPool:
+    """`count` rooms in memory on `device`; the same for the same seed."""
+    images, depth_m, intrinsics = render_frames(first_seed(seed), count, width_px, height_px, preset, device)
+    sizes = torch.tensor([[width_px, height_px]], dtype=torch.float32, device=device).repeat(count, 1)
+    paths = [f"{name}/{seed}:{i}" for i in range(count)]
+    return MemoryPool(name, RawBatch(images, depth_m, intrinsics, sizes, paths))
+
+
+def first_seed(seed: int) -> int:
+    """Room seeds of different sets must not overlap: each set has ten million of its own."""
+    return seed * 10_000_000
+
+
+def render_cache(
+    out: Path,
+    count: int,
+    seed: int,
+    width_px: int,
+    height_px: int,
+    preset: str,
+    device: torch.device,
+    on_shard: Callable[[int, int], None] | None = None,
+) -> None:
+    """Renders a cache, or goes on with one that was begun; a larger `count` adds shards.
+
+    Raises:
+        ConfigError: the folder holds a cache made with other settings.
+    """
+    settings = {"seed": seed, "width_px": width_px, "height_px": height_px, "preset": preset, "shard": SHARD}
+    out.mkdir(parents=True, exist_ok=True)
+    meta_path = out / "meta.json"
+    if meta_path.is_file():
+        found = json.loads(meta_path.read_text())
+        if found != settings:
+            raise ConfigError(f"{out} holds rooms rendered with {found}, not {settings}; use another folder")
+    else:
+        meta_path.write_text(json.dumps(settings))
+    shards = -(-count // SHARD)
+    for shard in range(shards):
+        # The intrinsics are written last: a shard that has them is whole.
+        if not (out / f"{shard:06d}_intrinsics.npy").is_file():
+            start = first_seed(seed) + shard * SHARD
+            arrays = render_frames(start, SHARD, width_px, height_px, preset, device)
+            for kind, array in zip(("image", "depth", "intrinsics"), arrays, strict=True):
+                temporary = out / f".{shard:06d}_{kind}.{os.getpid()}.npy"
+                np.save(temporary, array.cpu().numpy())
+                temporary.replace(out / f"{shard:06d}_{kind}.npy")
+        if on_shard:
+            on_shard(shard + 1, shards)
+
+
+class RoomCache:
+    """A `FramePool` over a cache on disk; takes the shards that are whole when it is opened.
+
+    Args:
+        name: of the source.
+        path: the cache's folder.
+        count: frames to use; 0 for all.
+
+    Raises:
+        InputError: no cache there, or no whole shard yet.
+    """
+
+    def __init__(self, name: str, path: Path, count: int = 0) -> None:
+        self.name = name
+        whole = sorted(p.name.split("_")[0] for p in path.glob("*_intrinsics.npy") if not p.name.startswith("."))
+        if not whole:
+            raise InputError(f"{path} holds no rendered rooms; make some: depthclip-train render-rooms --out {path}")
+        self._images = [np.load(path / f"{s}_image.npy", mmap_mode="r") for s in whole]
+        self._depth = [np.load(path / f"{s}_depth.npy", mmap_mode="r") for s in whole]
+        self._intrinsics: list[NDArray[np.float32]] = [np.load(path / f"{s}_intrinsics.npy") for s in whole]
+        self._starts = np.cumsum([0, *(len(rows) for rows in self._intrinsics)])
+        total = int(self._starts[-1])
+        self._count = min(count, total) if count else total
+
+    def __len__(self) -> int:
+        return self._count
+
+    def gather(self, indices: torch.Tensor) -> RawBatch:
+        """Frames at `indices` (int64 [N]), on the CPU."""
+        shards = np.searchsorted(self._starts, indices.numpy(), "right") - 1
+        places = [(int(s), int(i - self._starts[s])) for s, i in zip(shards, indices.numpy(), strict=True)]
+        images = np.stack([self._images[s][i] for s, i in places])
+        height_px, width_px = images.shape[-2:]
+        return RawBatch(
+            torch.from_numpy(images),
+            torch.from_numpy(np.stack([self._depth[s][i] for s, i in places])),
+            torch.from_numpy(np.stack([self._intrinsics[s][i] for s, i in places])),
+            torch.tensor([[width_px, height_px]], dtype=torch.float32).repeat(len(places), 1),
+            [f"{self.name}/{i}" for i in indices.tolist()],
+        )

@@ -1,0 +1,175 @@
+"""The contract of every data source: one frame, many frames of one source in memory, one training batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthclip_ros.core.types import Intrinsics
+
+MIN_VALID_DEPTH_M = 0.1
+MAX_VALID_DEPTH_M = 10.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One frame as a reader gives it, at the size it was recorded.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        depth_m: float32 [H, W], metres along the optical axis, 0 where there is no reading.
+        valid: bool [H, W], where `depth_m` is a reading.
+        intrinsics: the camera at this size.
+        path: names the frame in messages and tables.
+        assumed_intrinsics: the source published no intrinsics; `intrinsics` is a guess.
+    """
+
+    image: NDArray[np.uint8]
+    depth_m: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    intrinsics: Intrinsics
+    path: str
+    assumed_intrinsics: bool = False
+
+
+@dataclass
+class RawBatch:
+    """Frames of one source on one canvas, before augmentation.
+
+    Attributes:
+        images: uint8 [N, 3, H, W]; a frame fills the canvas from the top left.
+        depth_m: float16 [N, H, W], 0 where there is no reading.
+        intrinsics: float32 [N, 4]: fx, fy, cx, cy in pixels of the canvas.
+        sizes: float32 [N, 2]: width, height of each frame on the canvas.
+        paths: N names.
+    """
+
+    images: Tensor
+    depth_m: Tensor
+    intrinsics: Tensor
+    sizes: Tensor
+    paths: list[str]
+
+
+@dataclass
+class Batch:
+    """What the training step sees.
+
+    Attributes:
+        images: float32 [B, 3, h, w] RGB, 0..1.
+        depth_m: float32 [B, h, w], 0 where invalid.
+        valid: bool [B, h, w].
+        intrinsics: float32 [B, 4]: fx, fy, cx, cy in pixels of this batch.
+        paths: B names.
+    """
+
+    images: Tensor
+    depth_m: Tensor
+    valid: Tensor
+    intrinsics: Tensor
+    paths: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        moved = (t.to(device, non_blocking=True) for t in (self.images, self.depth_m, self.valid, self.intrinsics))
+        return Batch(*moved, self.paths)
+
+    def canonical_depth(self, canonical_focal_px: float | None) -> Tensor:
+        """Target in the network's units: float32 [B, h, w].
+
+        `depth_m * canonical_focal_px / f_net`, f_net the geometric mean of fx and fy at this size; metres where the
+        system has no canonical focal length.
+        """
+        if canonical_focal_px is None:
+            return self.depth_m
+        focal_px = (self.intrinsics[:, 0] * self.intrinsics[:, 1]).sqrt()  # [B]
+        return self.depth_m * (canonical_focal_px / focal_px)[:, None, None]
+
+
+class FramePool(Protocol):
+    """Frames of one source, ready to be gathered by index."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def gather(self, indices: Tensor) -> RawBatch:
+        """Frames at `indices` (int64 [N], cpu)."""
+        ...
+
+
+class MemoryPool:
+    """A `FramePool` that holds its frames as tensors on one device."""
+
+    def __init__(self, name: str, frames: RawBatch) -> None:
+        self.name = name
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames.paths)
+
+    def gather(self, indices: Tensor) -> RawBatch:
+        """Frames at `indices` (int64 [N], cpu), on the pool's device."""
+        rows = indices.to(self.frames.images.device)
+        return RawBatch(
+            self.frames.images[rows],
+            self.frames.depth_m[rows],
+            self.frames.intrinsics[rows],
+            self.frames.sizes[rows],
+            [self.frames.paths[i] for i in indices.tolist()],
+        )
+
+    def to(self, device: torch.device) -> MemoryPool:
+        """The same frames on another device."""
+        f = self.frames
+        moved = (t.to(device) for t in (f.images, f.depth_m, f.intrinsics, f.sizes))
+        return MemoryPool(self.name, RawBatch(*moved, f.paths))
+
+
+def intrinsics_row(intrinsics: Intrinsics) -> list[float]:
+    """fx, fy, cx, cy as `RawBatch.intrinsics` holds them."""
+    return [intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px]
+
+
+def pool_from_samples(name: str, samples: Sequence[Sample], longest_px: int) -> MemoryPool:
+    """Shrinks frames until their longest side is `longest_px` (never enlarges) and packs them on one canvas.
+
+    Colour is averaged over the area; depth takes the nearest reading, so that no invented depth arises at an edge.
+    """
+    import cv2
+
+    from depthclip_ros.core.geometry import scale_intrinsics
+
+    sizes, images, depths, rows = [], [], [], []
+    for sample in samples:
+        height_px, width_px = sample.depth_m.shape
+        ratio = min(1.0, longest_px / max(height_px, width_px))
+        w, h = max(1, round(width_px * ratio)), max(1, round(height_px * ratio))
+        v = ((np.arange(h) + 0.5) * height_px / h).astype(int)
+        u = ((np.arange(w) + 0.5) * width_px / w).astype(int)
+        images.append(cv2.resize(sample.image, (w, h), interpolation=cv2.INTER_AREA))
+        depths.append(np.where(sample.valid, sample.depth_m, 0)[v[:, None], u[None, :]].astype(np.float16))
+        rows.append(intrinsics_row(scale_intrinsics(sample.intrinsics, w, h)))
+        sizes.append((w, h))
+    canvas_w, canvas_h = max(w for w, _ in sizes), max(h for _, h in sizes)
+    image_canvas = torch.zeros(len(samples), 3, canvas_h, canvas_w, dtype=torch.uint8)
+    depth_canvas = torch.zeros(len(samples), canvas_h, canvas_w, dtype=torch.float16)
+    for i, (w, h) in enumerate(sizes):
+        image_canvas[i, :, :h, :w] = torch.from_numpy(images[i]).permute(2, 0, 1)
+        depth_canvas[i, :h, :w] = torch.from_numpy(depths[i])
+    frames = RawBatch(
+        image_canvas,
+        depth_canvas,
+        torch.tensor(rows, dtype=torch.float32),
+        torch.tensor(sizes, dtype=torch.float32),
+        [sample.path for sample in samples],
+    )
+    return MemoryPool(name, frames)

@@ -1,0 +1,46 @@
+"""Training and validation parts of one folder, cut so that no room is in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from depthclip_ros.core.errors import ConfigError
+
+PARTS = ("all", "train", "validation")
+
+
+def index_runs(frame_names: Sequence[str]) -> list[list[str]]:
+    """Groups frames whose numbers follow each other without a gap.
+
+    The labelled NYU set is ordered by scene and its official split is by scene, so a gap in the training indices is
+    a scene boundary, and a run is one or more whole scenes.
+    """
+    runs: list[list[str]] = []
+    previous: int | None = None
+    for name in sorted(frame_names, key=int):
+        if previous is None or int(name) != previous + 1:
+            runs.append([])
+        runs[-1].append(name)
+        previous = int(name)
+    return runs
+
+
+def contiguous_blocks(frame_names: Sequence[str], size: int) -> list[list[str]]:
+    """Cuts a sorted list into blocks of `size` neighbours (video frames of one place)."""
+    names = sorted(frame_names)
+    return [names[i : i + size] for i in range(0, len(names), size)]
+
+
+def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int = 1) -> list[str]:
+    """Frames of one part: every `every`-th run of indices is validation, the others training.
+
+    Raises:
+        ConfigError: an unknown part.
+    """
+    if part not in PARTS:
+        raise ConfigError(f"data part is {part!r}; allowed: {', '.join(PARTS)}")
+    if part == "all":
+        return list(frame_names)
+    runs = index_runs(frame_names)
+    wanted = part == "validation"
+    return [name for i, run in enumerate(runs) if (i % every == offset % every) == wanted for name in run]

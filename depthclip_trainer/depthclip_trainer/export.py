@@ -1,0 +1,127 @@
+"""From a training checkpoint to a weights file: the only bridge, and it proves that both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.weights import load_weights, save_weights
+from depthclip_trainer.checkpoint import load_checkpoint
+from depthclip_trainer.config import TrainConfig, config_from_mapping
+from depthclip_trainer.data.sample import Batch
+from depthclip_trainer.step import predict_metres
+
+PARITY_LOG_ERROR = 0.02
+"""Largest mean |ln a - ln b| between the checkpoint in float32 and the file in float16, on a fixed image."""
+
+RIGHT_RATIO = 1.25
+"""Confidence is calibrated to be the share of pixels within this ratio of the truth."""
+
+
+def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
+    """The averaged weights of a checkpoint in a model in evaluation mode, its config, and its progress.
+
+    Raises:
+        WeightsError: the file is no checkpoint.
+    """
+    state = load_checkpoint(path)
+    config = config_from_mapping(state["config"])
+    model = build_model(preset(config.model.preset, **config.model.overrides), load_base=False)
+    model.load_state_dict({**state["model"], **state["ema"]["average"]})
+    return model.eval(), config, dict(state["progress"])
+
+
+def calibrate_confidence(model: DepthModel, sets: Mapping[str, Sequence[Batch]]) -> float | None:
+    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none.
+
+    Confidence is 1 / (1 + (spread / scale)^2). The scale is that under which confidence is most likely as the
+    probability that a pixel lies within a factor of 1.25 of the truth; order, and so AUSE, does not depend on it.
+    """
+    buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
+    if len(buffers) != 1:
+        return None
+    before = float(buffers[0])
+    spreads, rights = [], []
+    for batches in sets.values():
+        for batch in batches:
+            depth_m, confidence = predict_metres(model, model, batch)
+            valid = batch.valid
+            ratio = (depth_m[valid] / batch.depth_m[valid]).log().abs().exp()
+            spreads.append((1 / confidence[valid].double().clamp(1e-6, 1) - 1).clamp_min(0).sqrt() * before)
+            rights.append(ratio < RIGHT_RATIO)
+    if not spreads:
+        return None
+    spread, right = torch.cat(spreads), torch.cat(rights).double()
+    best, best_loss = before, float("inf")
+    for candidate in np.geomspace(0.02, 3.0, 120):
+        probability = (1 / (1 + (spread / candidate) ** 2)).clamp(1e-4, 1 - 1e-4)
+        loss = float(-(right * probability.log() + (1 - right) * (1 - probability).log()).mean())
+        if loss < best_loss:
+            best, best_loss = float(candidate), loss
+    buffers[0].fill_(best)
+    return best
+
+
+def export(
+    model: DepthModel,
+    path: Path,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    *,
+    adapter_only: bool = False,
+    dtype: str = "float16",
+) -> float:
+    """Writes a weights file, reads it back, and compares the two on a fixed image; returns the mean log difference.
+
+    The file appears under its name only after the proof.
+
+    Raises:
+        WeightsError: the file that was read back does not say what the model says.
+    """
+    proof = path.with_name(f".{path.stem}.proof.safetensors")
+    try:
+        save_weights(
+            proof, model, training=dict(training), metrics=dict(metrics), adapter_only=adapter_only, dtype=dtype
+        )
+        again = load_weights(proof).model
+        difference = parity(model, again)
+        if not difference <= PARITY_LOG_ERROR:
+            raise WeightsError(
+                f"{path} would differ from its checkpoint by {difference:.4f} in log depth; "
+                f"at most {PARITY_LOG_ERROR} is allowed"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        proof.replace(path)
+    finally:
+        proof.unlink(missing_ok=True)
+    return difference
+
+
+@torch.no_grad()
+def parity(one: DepthModel, other: DepthModel) -> float:
+    """Mean |ln a - ln b| of the depth of two models on a fixed image, on the CPU in float32."""
+    width_px, height_px = one.network_size(640, 480)
+    image = fixed_image(width_px, height_px)
+    depths = []
+    for model in (one, other):
+        was_training = model.training
+        depths.append(model.eval()(image.to(next(model.parameters()).device)).depth.cpu().clamp_min(1e-6).log())
+        model.train(was_training)
+    return float((depths[0] - depths[1]).abs().mean())
+
+
+def fixed_image(width_px: int, height_px: int) -> Tensor:
+    """A normalised test image [1, 3, h, w] that never changes: shapes, gradients and grain."""
+    v, u = torch.meshgrid(torch.linspace(0, 1, height_px), torch.linspace(0, 1, width_px), indexing="ij")
+    grain = torch.rand(height_px, width_px, generator=torch.Generator().manual_seed(7))
+    box = ((u - 0.3).abs() < 0.12) & ((v - 0.6).abs() < 0.25)
+    planes = torch.stack([u + 0.2 * grain, v + 0.1 * grain, (u * 9).sin() * (v * 7).cos()])
+    return torch.where(box, 1 - planes, planes)[None] * 2 - 0.5

@@ -1,0 +1,148 @@
+"""Training losses: pure functions of tensors, and the weighted sum that the config names.
+
+All depths are in the network's units. Every loss is a mean over the valid pixels of each image, then over images, so
+that processes with equal batches average to what one process with their joint batch computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.contract import Prediction
+
+EPS = 1e-6
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of [B, h, w] over each image's valid pixels, [B]; 0 for an image without any."""
+    weight = valid.to(values.dtype)
+    return (values * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+
+
+def log_ratio(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Ln depth - ln target, [B, h, w]; 0 where invalid, so that nothing non-finite enters a gradient."""
+    return torch.where(valid, depth.clamp_min(EPS).log() - target.clamp_min(EPS).log(), 0.0)
+
+
+def l1(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean |d - g|."""
+    return masked_mean((depth - target).abs(), valid).mean()
+
+
+def log_l1(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean |ln d - ln g|: a relative error that treats near and far alike."""
+    return masked_mean(log_ratio(depth, target, valid).abs(), valid).mean()
+
+
+def silog(depth: Tensor, target: Tensor, valid: Tensor, alpha: float = 10.0, lam: float = 0.85) -> Tensor:
+    """Alpha * sqrt(mean e^2 - lam * (mean e)^2), e = ln d - ln g (Eigen et al. 2014, as BTS scales it)."""
+    e = log_ratio(depth, target, valid)
+    variance = masked_mean(e**2, valid) - lam * masked_mean(e, valid) ** 2
+    return alpha * (variance.clamp_min(0) + EPS).sqrt().mean()
+
+
+def gradient_matching(depth: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -> Tensor:
+    """Mean |grad e| of the log error over `scales` halvings (MiDaS, in log depth): sharp edges, flat planes."""
+    e = log_ratio(depth, target, valid)
+    total = e.new_zeros(())
+    for level in range(scales):
+        step = 2**level
+        error, mask = e[:, ::step, ::step], valid[:, ::step, ::step]
+        if min(error.shape[1:]) < 2:
+            break
+        across = (error[:, :, 1:] - error[:, :, :-1]).abs()
+        down = (error[:, 1:] - error[:, :-1]).abs()
+        total = total + masked_mean(across, mask[:, :, 1:] & mask[:, :, :-1]).mean()
+        total = total + masked_mean(down, mask[:, 1:] & mask[:, :-1]).mean()
+    return total
+
+
+def affine_invariant(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean |d^ - g^| in disparity, each with its median taken off and divided by its mean deviation.
+
+    Depth Anything (arXiv 2401.10891), equation 2: for labels whose scale and shift are unknown.
+    """
+    return masked_mean((_normalised_disparity(depth, valid) - _normalised_disparity(target, valid)).abs(), valid).mean()
+
+
+def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Tensor) -> Tensor:
+    """Cross-entropy with a soft label on the two bins around the target, linear in log depth.
+
+    Args:
+        logits: [B, K, h, w].
+        target: [B, h, w].
+        valid: [B, h, w].
+        centres: [K], ascending, in the units of `target`; a target outside takes the end bin.
+    """
+    log_centres = centres.to(target.dtype).clamp_min(EPS).log()
+    position = target.clamp_min(EPS).log().clamp(log_centres[0], log_centres[-1]).contiguous()
+    upper = torch.searchsorted(log_centres, position).clamp(1, len(centres) - 1)  # [B, h, w]
+    lower = upper - 1
+    share = (position - log_centres[lower]) / (log_centres[upper] - log_centres[lower])
+    log_probability = F.log_softmax(logits.float(), 1)
+    at_lower = log_probability.gather(1, lower[:, None])[:, 0]
+    at_upper = log_probability.gather(1, upper[:, None])[:, 0]
+    return masked_mean(-((1 - share) * at_lower + share * at_upper), valid).mean()
+
+
+DEPTH_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "log_l1": log_l1,
+    "silog": silog,
+    "gradient_matching": gradient_matching,
+    "affine_invariant": affine_invariant,
+}
+TERMS = (*DEPTH_TERMS, "bin_cross_entropy", "regression_l1", "regression_log_l1")
+
+
+def composite(
+    prediction: Prediction, target: Tensor, valid: Tensor, bin_centres: Tensor | None, weights: Mapping[str, float]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of the named terms, and each term unweighted and detached.
+
+    A term whose head the system does not have (bins, regression) is left out. The target is brought to each head's
+    grid by nearest neighbour.
+
+    Raises:
+        ConfigError: a weight for a term that does not exist, or no term that applies to this system.
+    """
+    if unknown := set(weights) - set(TERMS):
+        raise ConfigError(f"loss term {sorted(unknown)[0]!r} does not exist; there are {', '.join(TERMS)}")
+    terms: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if weight == 0:
+            continue
+        if name in DEPTH_TERMS:
+            depth = prediction.depth.float()
+            terms[name] = DEPTH_TERMS[name](depth, *_on_grid(target, valid, depth.shape[-2:]))
+        elif name == "bin_cross_entropy" and prediction.bin_logits is not None and bin_centres is not None:
+            grid = _on_grid(target, valid, prediction.bin_logits.shape[-2:])
+            terms[name] = bin_cross_entropy(prediction.bin_logits, *grid, bin_centres)
+        elif name.startswith("regression_") and prediction.regression is not None:
+            depth = prediction.regression.float()
+            loss = DEPTH_TERMS[name.removeprefix("regression_")]
+            terms[name] = loss(depth, *_on_grid(target, valid, depth.shape[-2:]))
+    if not terms:
+        raise ConfigError(f"none of the loss terms {', '.join(weights) or '(none given)'} applies to this system")
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    return total, {name: term.detach() for name, term in terms.items()}
+
+
+def _on_grid(target: Tensor, valid: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    if target.shape[-2:] == size:
+        return target, valid
+    small = F.interpolate((target * valid)[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
+    return small, small > 0
+
+
+def _normalised_disparity(depth: Tensor, valid: Tensor) -> Tensor:
+    disparity = 1 / depth.clamp_min(EPS)
+    hidden = torch.where(valid, disparity, torch.nan).flatten(1)
+    median = hidden.nanmedian(1).values.nan_to_num()[:, None, None]
+    centred = torch.where(valid, disparity - median, 0.0)
+    return centred / masked_mean(centred.abs(), valid).clamp_min(EPS)[:, None, None]

@@ -1,0 +1,69 @@
+"""Depth metrics of one image, and of its confidence; means over images are the caller's.
+
+Definitions: Eigen et al. 2014, with the crops and caps of each protocol in `evaluate.py`. g is the truth, p the
+prediction, both metres, 1-D float arrays of the same valid pixels; e = ln p - ln g.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.floating[Any]]
+
+DEPTH_METRICS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
+HIGHER_IS_BETTER = frozenset({"delta1", "delta2", "delta3"})
+
+
+def depth_metrics(truth_m: Values, predicted_m: Values) -> dict[str, float]:
+    """The nine metrics of `DEPTH_METRICS` by name; both arrays must be finite and above 0, at least one value."""
+    g, p = truth_m.astype(np.float64), predicted_m.astype(np.float64)
+    ratio = np.maximum(g / p, p / g)
+    e = np.log(p) - np.log(g)
+    return {
+        "delta1": float(np.mean(ratio < 1.25)),
+        "delta2": float(np.mean(ratio < 1.25**2)),
+        "delta3": float(np.mean(ratio < 1.25**3)),
+        "abs_rel": float(np.mean(np.abs(g - p) / g)),
+        "sq_rel": float(np.mean((g - p) ** 2 / g)),
+        "rmse": float(np.sqrt(np.mean((g - p) ** 2))),
+        "rmse_log": float(np.sqrt(np.mean(e**2))),
+        "log10": float(np.mean(np.abs(np.log10(p) - np.log10(g)))),
+        "silog": float(100 * np.sqrt(max(0.0, np.mean(e**2) - np.mean(e) ** 2))),
+    }
+
+
+def sparsification_curve(errors: Values, order: NDArray[np.intp], steps: int = 100) -> Values:
+    """Mean error of what is left after the first k/steps of the pixels in `order` are taken away, [steps]."""
+    sorted_errors = errors.astype(np.float64)[order]
+    left = np.cumsum(sorted_errors[::-1])[::-1]  # sum of errors from i to the end
+    n = len(errors)
+    starts = (np.arange(steps) * n) // steps
+    return left[starts] / (n - starts)
+
+
+def ause(errors: Values, confidence: Values, steps: int = 100) -> float:
+    """Area under the sparsification error curve: least confident first, less the oracle that knows the errors.
+
+    Mean over removed shares 0, 1/steps, ..., (steps - 1)/steps of the two curves' difference, in the units of
+    `errors`, not normalised. 0 is a confidence that orders the errors perfectly.
+    """
+    by_confidence = np.argsort(confidence, kind="stable")
+    by_error = np.argsort(-errors, kind="stable")
+    difference = sparsification_curve(errors, by_confidence, steps) - sparsification_curve(errors, by_error, steps)
+    return float(difference.mean())
+
+
+def confidence_metrics(truth_m: Values, predicted_m: Values, confidence: Values) -> dict[str, float]:
+    """AUSE on AbsRel, what a confidence that knows nothing would get, and Pearson's correlation with |g - p| / g."""
+    g, p = truth_m.astype(np.float64), predicted_m.astype(np.float64)
+    errors = np.abs(g - p) / g
+    oracle = sparsification_curve(errors, np.argsort(-errors, kind="stable")).mean()
+    varies = np.ptp(errors) > 0 and np.ptp(confidence) > 0
+    return {
+        "ause": ause(errors, confidence),
+        "ause_random": float(errors.mean() - oracle),
+        "confidence_correlation": float(np.corrcoef(confidence.astype(np.float64), errors)[0, 1]) if varies else 0.0,
+    }

@@ -1,0 +1,120 @@
+"""Optimiser groups, the learning-rate schedule and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.contract import DepthModel
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW, warm-up and cosine.
+
+    Attributes:
+        rates: learning rate of each of the model's parameter groups by name.
+        weight_decay: of matrices and kernels; vectors (biases, norms) get none.
+        beta1, beta2: AdamW's.
+        warmup: share of the training in which the rate rises from 0.
+        final: the last rate as a share of the first.
+        clip_norm: largest gradient norm.
+        ema_decay: of the moving average that is evaluated and exported.
+    """
+
+    rates: dict[str, float]
+    weight_decay: float = 0.02
+    beta1: float = 0.9
+    beta2: float = 0.98
+    warmup: float = 0.03
+    final: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+
+
+def build_optimizer(model: DepthModel, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over the model's own parameter groups; what is in none of them stays frozen.
+
+    Raises:
+        ConfigError: a rate for a group that the model does not have, or a group without a rate.
+    """
+    groups = {name: [p for p in params if p.requires_grad] for name, params in model.parameter_groups().items()}
+    groups = {name: params for name, params in groups.items() if params}
+    if unknown := set(config.rates) - set(model.parameter_groups()):
+        raise ConfigError(f"optim.rates has {sorted(unknown)[0]!r}; this model's groups are {', '.join(groups)}")
+    if missing := set(groups) - set(config.rates):
+        raise ConfigError(f"optim.rates has no rate for the group {sorted(missing)[0]!r}")
+    rows = []
+    for name, params in groups.items():
+        for decay, members in (
+            (config.weight_decay, [p for p in params if p.ndim > 1]),
+            (0.0, [p for p in params if p.ndim <= 1]),
+        ):
+            if members:
+                rate = config.rates[name]
+                rows.append({"params": members, "lr": rate, "peak_lr": rate, "weight_decay": decay, "name": name})
+    return torch.optim.AdamW(rows, betas=(config.beta1, config.beta2))
+
+
+def rate_factor(progress: float, warmup: float, final: float) -> float:
+    """Share of the peak rate at `progress` 0..1 of the training: linear up, then half a cosine down to `final`."""
+    if progress < warmup:
+        return progress / warmup
+    along = min(1.0, (progress - warmup) / max(1e-9, 1 - warmup))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * along))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Every group's rate becomes `factor` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+class Ema:
+    """Moving average of what is trained: parameters that require a gradient, and floating-point buffers.
+
+    The decay rises with the number of updates, (1 + n) / (10 + n), so that the average is not held back by the
+    initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.average = {name: value.detach().clone() for name, value in _followed(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Moves the average towards the model's present values."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        present = _followed(model)
+        torch._foreach_lerp_(list(self.average.values()), [present[name] for name in self.average], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self, model: nn.Module) -> None:
+        """Exchanges the model's values and the average's; call it twice to have everything back."""
+        for name, value in _followed(model).items():
+            kept = value.detach().clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(kept)
+
+    def state_dict(self) -> dict[str, Tensor | int | dict[str, Tensor]]:
+        """What `load_state_dict` takes; tensors and numbers only."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Continues an average that was saved."""
+        self.updates = int(state["updates"])  # type: ignore[call-overload]
+        saved: dict[str, Tensor] = state["average"]  # type: ignore[assignment]
+        for name, value in self.average.items():
+            value.copy_(saved[name])
+
+
+def _followed(model: nn.Module) -> dict[str, Tensor]:
+    followed: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    followed.update({name: b for name, b in model.named_buffers() if b.is_floating_point()})
+    return followed
