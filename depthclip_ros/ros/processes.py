@@ -30,13 +30,9 @@ def package_prefix() -> Path:
     Raises:
         ConfigError: the package is not installed with its ROS part.
     """
-    try:
-        from ament_index_python.packages import get_package_prefix
-
-        return Path(get_package_prefix(PACKAGE))
-    except (ImportError, LookupError):
-        prefix = Path(sys.prefix)
-        if (prefix / "share" / PACKAGE).is_dir():
+    # Upwards from this file, which needs no sourced environment; else from the Python that runs it.
+    for prefix in (*Path(__file__).absolute().parents, Path(sys.prefix)):
+        if (prefix / "share" / PACKAGE / "package.xml").is_file():
             return prefix
     raise ConfigError("the ROS part of depthclip_ros is not installed; `depthclip doctor` says what is missing")
 
@@ -61,7 +57,6 @@ def private_environment(domain_id: int, *, shared_memory_profile: bool = True) -
     environment = {
         "ROS_DOMAIN_ID": str(domain_id),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "0",
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "PYTHONUNBUFFERED": "1",
     }
