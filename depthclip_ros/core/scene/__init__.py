@@ -1,0 +1,12 @@
+"""Rendered rooms with exact depth: training data, the demo's camera, and truth for tests.
+
+World frame: metres, z up, floor at z = 0. Cameras: optical frame, z forward, x right, y down; poses are camera to world.
+"""
+
+from depthclip_ros.core.scene.camera import pose_matrix, random_camera
+from depthclip_ros.core.scene.primitives import Scene
+from depthclip_ros.core.scene.ranges import SceneRanges
+from depthclip_ros.core.scene.render import render, render_batch
+from depthclip_ros.core.scene.rooms import random_scene
+
+__all__ = ["Scene", "SceneRanges", "pose_matrix", "random_camera", "random_scene", "render", "render_batch"]
