@@ -1,0 +1,224 @@
+"""What a user gets with a checkout or an installation: versions agree, files parse, executables start."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli", reason="needs tomllib (Python 3.11) or tomli to read pyproject.toml")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PREFIX = Path(sys.prefix)
+SHARE = PREFIX / "share" / "depthclip_ros"
+LARGEST_FILE_BYTES = 25_000_000
+EXECUTABLES = ("depth_node", "camera_node", "depthclip")
+CONFIG_FILES = ("depth.yaml", "nav2.yaml", "depth.rviz", "fastdds.xml")
+
+installed_here = pytest.mark.skipif(
+    not SHARE.is_dir(), reason="needs the package installed beside this Python (a ROS workspace has it elsewhere)"
+)
+
+
+def pyproject():
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
+def tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("needs a git checkout")
+    return [REPOSITORY / name for name in listed.stdout.decode().split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def test_one_version_everywhere():
+    package_xml = ET.parse(REPOSITORY / "package.xml").findtext("version")
+    newest = re.search(r"^## \[?v?(\d+\.\d+\.\d+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    trainer = tomllib.loads((REPOSITORY / "depthclip_trainer" / "pyproject.toml").read_text())
+    assert newest, "CHANGELOG.md has no heading with a version"
+    assert {package_xml, newest[1], trainer["project"]["version"]} == {pyproject()["project"]["version"]}
+
+
+def test_messages_are_built_with_what_colcon_finds_in_the_environment():
+    # build-system.requires cannot include a dependency group, so the ROS packages stand in both.
+    def ros(requirements):
+        return {
+            re.match(r"[\w-]+", text)[0]: text.partition(";")[2].strip()
+            for text in requirements
+            if isinstance(text, str) and text.startswith("ros-jazzy-")
+        }
+
+    content = pyproject()
+    assert ros(content["build-system"]["requires"]) == ros(content["dependency-groups"]["ros-build"])
+
+
+def test_build_pins_are_the_locked_versions():
+    locked = {
+        package["name"]: package.get("version")
+        for package in tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]
+    }
+    pins = dict(re.findall(r'"([\w-]+)==([\w.]+)', "\n".join(f'"{r}' for r in pyproject()["build-system"]["requires"])))
+    assert len(pins) > 15
+    assert {name: locked[name] for name in pins if name in locked} == {
+        name: version for name, version in pins.items() if name in locked
+    }
+
+
+def test_executables_of_cmake_exist_and_run():
+    installed = re.search(
+        r"install\(PROGRAMS (.*?) DESTINATION", (REPOSITORY / "CMakeLists.txt").read_text(), re.DOTALL
+    )
+    names = installed[1].split()
+    assert {Path(name).name for name in names} == set(EXECUTABLES)
+    assert all(os.access(REPOSITORY / name, os.X_OK) for name in names)
+
+
+def test_package_xml_names_what_the_nodes_import():
+    depends = {element.text for element in ET.parse(REPOSITORY / "package.xml").getroot() if "depend" in element.tag}
+    statement = re.compile(r"^\s*(?:from|import) (rclpy|\w+_msgs|\w+_interfaces)\b", re.MULTILINE)
+    imported = set()
+    for path in (REPOSITORY / "depthclip_ros" / "ros").glob("*.py"):
+        imported |= set(statement.findall(path.read_text()))
+    assert imported
+    assert imported <= depends
+
+
+@pytest.mark.parametrize("name", CONFIG_FILES)
+def test_shipped_config_parses(name):
+    path = REPOSITORY / "config" / name
+    if path.suffix == ".xml":
+        assert ET.parse(path).getroot() is not None
+    else:
+        assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def test_rviz_listens_to_topics_that_the_node_has():
+    def topics(node):
+        if isinstance(node, dict):
+            if "Reliability Policy" in node:
+                yield node["Value"]
+            for value in node.values():
+                yield from topics(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from topics(value)
+
+    rviz = yaml.safe_load((REPOSITORY / "config" / "depth.rviz").read_text())
+    assert set(topics(rviz)) == {"image", "depth/points", "depth/image_color", "depth/confidence"}
+
+
+def test_nav2_costmap_takes_the_cloud():
+    costmap = yaml.safe_load((REPOSITORY / "config" / "nav2.yaml").read_text())
+    parameters = costmap["local_costmap"]["local_costmap"]["ros__parameters"]
+    layer = parameters["voxel_layer"]
+    source = layer[layer["observation_sources"]]
+    assert source["topic"] == "/depth/points"
+    assert source["data_type"] == "PointCloud2"
+    assert source["raytrace_max_range"] < source["obstacle_max_range"]
+    assert "voxel_layer" in parameters["plugins"]
+
+
+def test_launch_file_compiles():
+    path = REPOSITORY / "launch" / "depth.launch.py"
+    compile(path.read_text(), path, "exec")
+
+
+@installed_here
+def test_installation_is_an_ament_prefix():
+    assert (PREFIX / "share" / "ament_index" / "resource_index" / "packages" / "depthclip_ros").exists()
+    assert (SHARE / "package.xml").is_file()
+    assert (SHARE / "launch" / "depth.launch.py").is_file()
+    assert [name for name in CONFIG_FILES if not (SHARE / "config" / name).is_file()] == []
+    for name in EXECUTABLES:
+        assert os.access(PREFIX / "lib" / "depthclip_ros" / name, os.X_OK), name
+
+
+@installed_here
+def test_installed_message_carries_its_fields():
+    from depthclip_ros.msg import DepthStats
+
+    stats = DepthStats(system="nano", scene_labels=["kitchen"], scene_weights=[1.0])
+    assert (stats.system, list(stats.scene_labels), list(stats.scene_weights)) == ("nano", ["kitchen"], [1.0])
+
+
+@installed_here
+def test_shipped_weights_are_installed():
+    import depthclip_ros.core.types as installed
+
+    assert (Path(installed.__file__).parents[1] / "data" / "default.safetensors").is_file()
+
+
+@installed_here
+def test_executables_take_the_python_they_are_installed_with():
+    # As `ros2 run` starts them: no activated environment, another python3 on the path or none.
+    ran = subprocess.run(
+        [PREFIX / "lib" / "depthclip_ros" / "depthclip", "--help"],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "predict" in ran.stdout
+
+
+def test_no_file_is_too_large_or_a_pickle():
+    files = tracked_files()
+    assert [path for path in files if path.stat().st_size > LARGEST_FILE_BYTES] == []
+    assert [path for path in files if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".pickle"}] == []
+
+
+def test_no_secret_is_committed():
+    secret = re.compile(
+        rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{36}|\bhf_[A-Za-z]{34}\b"
+    )
+    assert [path for path in tracked_files() if secret.search(path.read_bytes())] == []
+
+
+def test_readme_names_make_targets_that_exist():
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(code_of((REPOSITORY / "README.md").read_text()))))
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def code_of(markdown):
+    """Code blocks and inline code, where a command stands."""
+    return re.findall(r"```.*?```|`[^`\n]+`", markdown, re.DOTALL)
+
+
+def test_gate_is_make_test():
+    script = REPOSITORY / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert re.search(r"^exec make test$", script.read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_sourced_ros_does_not_leak_into_make(tmp_path):
+    probe = tmp_path / "probe.mk"
+    probe.write_text("probe:\n\t@env\n")
+    foreign = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": "/opt/ros/humble/lib/python3.10/site-packages",
+        "AMENT_PREFIX_PATH": "/home/user/ws/install/other:/opt/ros/humble",
+        "LD_LIBRARY_PATH": "/opt/ros/humble/lib:/usr/local/cuda/lib64:/home/user/ws/install/other/lib",
+        "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp",
+        "ROS_DOMAIN_ID": "7",
+    }
+    command = ["make", "-s", "-f", "Makefile", "-f", str(probe), "probe"]
+    ran = subprocess.run(command, cwd=REPOSITORY, env=foreign, capture_output=True, text=True, check=True)
+    seen = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
+    assert not {"PYTHONPATH", "AMENT_PREFIX_PATH", "RMW_IMPLEMENTATION"} & set(seen)
+    assert seen["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
+    assert seen["ROS_DOMAIN_ID"] == "7"
