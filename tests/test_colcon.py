@@ -22,7 +22,10 @@ print(depthclip_ros.msg.DepthStats(system="nano").system)
 """
 
 pytestmark = [
-    pytest.mark.skipif(not (BIN / "colcon").exists(), reason="needs colcon beside this Python (make setup brings it)"),
+    pytest.mark.skipif(
+        not ((BIN / "colcon").exists() and (BIN.parent / "share" / "rosidl_cmake").is_dir()),
+        reason="needs colcon and the ROS wheels beside this Python (make setup brings them)",
+    ),
     pytest.mark.skipif(
         not (shutil.which("c++") or shutil.which("g++")), reason="needs a C++ compiler to build the messages"
     ),
