@@ -97,8 +97,9 @@ def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
         row = _first_cell(rows, height, depth.device) + 1
         column = _first_cell(columns, width, depth.device) + 1
         return step[:, row][:, :, column]
-    step = _window_step(resized, threshold).float()
-    return F.max_pool2d(step[:, None], 2, stride=1)[:, 0] > 0  # [B, H, W]: any window that the pixel is in
+    far = F.max_pool2d(resized[:, None], 3, stride=1, padding=1)[:, 0]
+    near = -F.max_pool2d(-resized[:, None], 3, stride=1, padding=1)[:, 0]
+    return (far > (1 + threshold) * resized) | (resized > (1 + threshold) * near)
 
 
 def _window_step(depth: Tensor, threshold: float) -> Tensor:

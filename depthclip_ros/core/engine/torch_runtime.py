@@ -64,7 +64,7 @@ class TorchRuntime:
         """See `runtime.Runtime.to_cpu`."""
         if self._model is None:
             raise DeviceError(f"the model was taken off {self.device}; load it again")
-        model = self._model.to(torch.float32)
+        model = self._model.to("cpu").to(torch.float32)
         self.close()
         return TorchRuntime(model, "cpu", "fp32")
 

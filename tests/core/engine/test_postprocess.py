@@ -1,0 +1,115 @@
+"""Metric depth at the image's size: scale, REP-117's special values, flying pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from depthclip_ros.core.engine.postprocess import check_limits, flying_pixels, metric_depth
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.geometry import edge_mask
+from depthclip_ros.core.types import DepthLimits
+
+
+def _metric(
+    depth: Tensor, confidence: Tensor | None = None, max_depth_m: float = math.inf, **limits: float
+) -> tuple[Tensor, Tensor]:
+    height, width = depth.shape[-2:]
+    confidence = torch.ones_like(depth) if confidence is None else confidence
+    return metric_depth(depth, confidence, torch.ones(len(depth)), (width, height), DepthLimits(**limits), max_depth_m)
+
+
+def test_each_image_has_its_own_scale_and_the_images_size() -> None:
+    depth = torch.full((2, 6, 8), 2.0)
+    metres, certainty = metric_depth(
+        depth, torch.full_like(depth, 0.5), torch.tensor([1.5, 0.5]), (31, 17), DepthLimits(), 10
+    )
+    assert metres.shape == certainty.shape == (2, 17, 31)
+    assert metres.dtype == torch.float32
+    torch.testing.assert_close(metres[0], torch.full((17, 31), 3.0))
+    torch.testing.assert_close(metres[1], torch.full((17, 31), 1.0))
+    torch.testing.assert_close(certainty, torch.full((2, 17, 31), 0.5))
+
+
+def test_special_values_are_those_of_rep_117() -> None:
+    depth = torch.tensor([[[0.1, 0.5, 3.0, 9.0, 3.0]]])
+    confidence = torch.tensor([[[0.9, 0.9, 0.9, 0.9, 0.1]]])
+    metres, _ = _metric(depth, confidence, min_depth_m=0.3, max_depth_m=5.0, confidence_threshold=0.2)
+    np.testing.assert_array_equal(metres[0, 0], np.array([-np.inf, 0.5, 3.0, np.inf, np.nan], np.float32))
+
+
+def test_the_models_own_maximum_holds_without_limits() -> None:
+    metres, _ = _metric(torch.tensor([[[4.0, 11.0]]]), max_depth_m=10.0)
+    np.testing.assert_array_equal(metres[0, 0], [4.0, np.inf])
+
+
+def test_what_is_unknown_is_never_infinite() -> None:
+    depth = torch.tensor([[[20.0, 0.01]]])
+    doubtful = torch.zeros_like(depth)
+    metres, _ = metric_depth(
+        depth, doubtful, torch.ones(1), (2, 1), DepthLimits(0.3, 5.0, confidence_threshold=0.5), math.inf
+    )
+    assert metres.isnan().all()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_broken_cell_of_the_network_does_not_spread(bad: float) -> None:
+    depth = torch.full((1, 8, 8), 2.0)
+    depth[0, 3, 3] = bad
+    metres, certainty = metric_depth(depth, torch.ones(1, 8, 8), torch.ones(1), (64, 64), DepthLimits(), 10)
+    assert metres[0, 28, 28].isnan()
+    assert certainty.isfinite().all()
+    known = metres[metres.isfinite()]
+    assert known.numel() > 0.9 * metres.numel()
+    torch.testing.assert_close(known, torch.full_like(known, 2.0))
+
+
+def test_flying_pixels_between_two_walls_are_taken_out() -> None:
+    depth = torch.full((1, 12, 16), 1.0)
+    depth[..., 8:] = 3.0
+    smeared, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(), 10)
+    between = (smeared > 1.01) & (smeared < 2.99)
+    assert between.any()
+    clean, _ = metric_depth(
+        depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(edge_threshold=0.05), 10
+    )
+    assert clean[between].isnan().all()
+    kept = clean[clean.isfinite()]
+    assert ((kept < 1.01) | (kept > 2.99)).all()
+    assert kept.numel() > 0.9 * clean.numel()  # only the pixels between, not a band around them
+
+
+def test_a_slope_below_the_threshold_stays() -> None:
+    slope = torch.linspace(1, 1.4, 16).expand(1, 12, 16)
+    resized = torch.linspace(1, 1.4, 64).expand(1, 48, 64)
+    assert not flying_pixels(slope, resized, 0.05).any()
+    assert flying_pixels(slope, resized, 0.01).any()
+
+
+def test_at_the_networks_own_size_both_sides_of_a_step_go() -> None:
+    generator = torch.Generator().manual_seed(0)
+    depth = 1 + torch.rand(2, 20, 30, generator=generator) * 0.2
+    expected = np.stack([edge_mask(image.numpy(), 0.1) for image in depth])
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(flying_pixels(depth, depth, 0.1), expected)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (DepthLimits(scale_factor=0), "scale_factor is 0; allowed: above 0"),
+        (DepthLimits(scale_factor=math.nan), "scale_factor is nan"),
+        (DepthLimits(confidence_threshold=1.5), "confidence_threshold is 1.5"),
+        (DepthLimits(edge_threshold=-1), "edge_threshold is -1"),
+        (DepthLimits(min_depth_m=2, max_depth_m=1), "max_depth_m is 1; allowed: above min_depth_m, 2"),
+        (DepthLimits(min_depth_m=-1), "min_depth_m is -1"),
+        (DepthLimits(max_depth_m=math.nan), "max_depth_m is nan"),
+    ],
+)
+def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_limits(limits)

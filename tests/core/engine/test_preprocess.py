@@ -1,0 +1,83 @@
+"""The network's input: what is refused, and that resizing and normalising are what the formula says."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_input
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.types import Intrinsics
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.48, 0.45, 0.40), (0.26, 0.25, 0.27)
+CAMERA = Intrinsics(100.0, 100.0, 31.5, 23.5, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("images", "cameras", "message"),
+    [
+        (np.zeros((1, 48, 64, 3), np.float32), [CAMERA], "images are float32; they must be uint8"),
+        (np.zeros((48, 64, 3), np.uint8), [CAMERA], r"shape \[48, 64, 3\]; it must be"),
+        (np.zeros((1, 48, 64, 4), np.uint8), [CAMERA], r"shape \[1, 48, 64, 4\]"),
+        (np.zeros((0, 48, 64, 3), np.uint8), [], r"shape \[0, 48, 64, 3\]"),
+        (np.zeros((2, 48, 64, 3), np.uint8), [CAMERA], "2 images came with 1 intrinsics"),
+        (np.zeros((1, 64, 48, 3), np.uint8), [CAMERA], "images are 48x64 but intrinsics are 64x48"),
+        (np.zeros((1, 1, 1, 3), np.uint8), [Intrinsics(1, 1, 0, 0, 1, 1)], "1x1; both sides must be at least 16"),
+        (np.zeros((1, 0, 64, 3), np.uint8), [CAMERA], "64x0"),
+    ],
+)
+def test_what_is_refused(images: np.ndarray, cameras: list[Intrinsics], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_batch(images, cameras)
+
+
+def test_more_than_64_megapixels_are_refused() -> None:
+    huge = np.broadcast_to(np.zeros(1, np.uint8), (1, 9000, 9000, 3))  # takes no memory
+    with pytest.raises(InputError, match="9000x9000; at most 64 megapixels"):
+        check_batch(huge, [Intrinsics.from_hfov(60, 9000, 9000)])
+
+
+def test_focal_is_the_geometric_mean_at_the_networks_size() -> None:
+    camera = Intrinsics(400.0, 900.0, 320, 240, 640, 480)
+    assert focal_at_network_px(camera, (320, 240)) == pytest.approx(300.0)
+    assert focal_at_network_px(camera, (320, 480)) == pytest.approx((200 * 900) ** 0.5)
+
+
+def test_pixels_are_normalised_by_channel() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    result = network_input(images, (64, 48), MEAN, STD, CPU, torch.float32)
+    assert result.shape == (2, 3, 48, 64)
+    expected = (images / 255 - np.array(MEAN)) / np.array(STD)
+    np.testing.assert_allclose(result.permute(0, 2, 3, 1), expected, atol=1e-5)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert network_input(images, (64, 48), MEAN, STD, CPU, torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_shrinking_averages_instead_of_skipping() -> None:
+    # A checkerboard of single pixels is grey from afar; without antialias it would come out black or white.
+    board = np.indices((96, 128)).sum(0) % 2 * 255
+    images = np.repeat(board[None, ..., None], 3, -1).astype(np.uint8)
+    result = network_input(images, (32, 24), (0, 0, 0), (1, 1, 1), CPU, torch.float32)
+    np.testing.assert_allclose(result, 0.5, atol=0.03)
+
+
+def test_a_ramp_stays_where_it_is_whatever_the_size() -> None:
+    ramp = np.tile(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], (96, 1, 3))[None]
+    for width, height in ((32, 24), (256, 192)):
+        result = network_input(ramp, (width, height), (0, 0, 0), (1, 1, 1), CPU, torch.float32)[0, 0]
+        expected = cv2.resize(ramp[0, ..., 0].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(result[2:-2, 2:-2], expected[2:-2, 2:-2] / 255, atol=0.01)
+
+
+def test_views_of_any_kind_are_taken() -> None:
+    bgr = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3), np.uint8)
+    flipped = bgr[..., ::-1]
+    read_only = np.frombuffer(np.ascontiguousarray(flipped).tobytes(), np.uint8).reshape(bgr.shape)
+    cropped = np.zeros((1, 60, 70, 3), np.uint8)
+    cropped[:, :48, :64] = flipped
+    wanted = network_input(flipped.copy(), (32, 24), MEAN, STD, CPU, torch.float32)
+    for images in (flipped, read_only, cropped[:, :48, :64]):
+        assert torch.equal(network_input(images, (32, 24), MEAN, STD, CPU, torch.float32), wanted)

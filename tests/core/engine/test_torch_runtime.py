@@ -1,0 +1,96 @@
+"""Devices and precisions by name, and the errors that torch's own become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from depthclip_ros.core.engine import torch_runtime
+from depthclip_ros.core.engine.runtime import make_runtime
+from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, TorchRuntime, device_errors, find_device
+from depthclip_ros.core.errors import ConfigError, DeviceError
+from depthclip_ros.core.model.contract import DepthModel, Prediction
+
+CPU = torch.device("cpu")
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert find_device("cpu") == CPU
+    assert find_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "cuda0"])
+def test_an_unknown_device_names_the_allowed(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"device '{name}' is not known; allowed are auto, cpu, cuda, cuda:N"):
+        find_device(name)
+
+
+def test_an_absent_device_names_those_present() -> None:
+    with pytest.raises(DeviceError, match="device 'cuda:99' is not on this machine; present: cpu"):
+        find_device("cuda:99")
+
+
+def test_unknown_runtime_and_precision_name_the_allowed(small_model: Callable[[], DepthModel]) -> None:
+    with pytest.raises(ConfigError, match="runtime 'tensorrt' is not known; allowed are auto, torch"):
+        make_runtime(small_model(), runtime="tensorrt")
+    with pytest.raises(ConfigError, match="precision 'int8' is not known; allowed are auto, fp32, bf16, fp16"):
+        make_runtime(small_model(), device="cpu", precision="int8")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], precision: str) -> None:
+    images = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(images)
+    runtime = TorchRuntime(small_model(), "cpu", precision)
+    half = runtime.run(images.to(runtime.dtype))
+    assert half.depth.dtype == torch.float32
+    assert (half.depth / full.depth - 1).abs().max() < 0.05
+    assert torch.isfinite(half.confidence).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> None:
+    images = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(images)
+    runtime = TorchRuntime(small_model(), "cuda")
+    on_gpu = runtime.run(images.to(runtime.device, runtime.dtype))
+    assert runtime.precision == "fp16"
+    assert (on_gpu.depth.cpu() / full.depth - 1).abs().max() < 0.05
+
+
+def test_automatic_precision_refuses_what_ruins_the_depth(
+    reading_model: Callable[..., DepthModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Brittle(type(reading_model())):  # type: ignore[misc]
+        def forward(self, images: torch.Tensor) -> Prediction:
+            prediction: Prediction = super().forward(images)
+            if images.dtype != torch.float32:
+                prediction.depth = prediction.depth * 1.1
+            return prediction
+
+    monkeypatch.setattr(torch_runtime, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(torch_runtime, "MIN_SPEED_UP", 0.0)
+    assert TorchRuntime(reading_model(), "cpu").precision == "bf16"
+    runtime = TorchRuntime(Brittle(reading_model().config), "cpu")
+    assert runtime.precision == "fp32"
+    assert runtime.notices == ["bf16 changes this model's depth too much; it runs in fp32"]
+
+
+def test_full_and_lost_devices_become_our_errors() -> None:
+    with pytest.raises(OutOfDeviceMemoryError, match="cpu is out of memory"), device_errors(CPU):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    with pytest.raises(OutOfDeviceMemoryError), device_errors(CPU):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(DeviceError, match=r"cpu does not answer .CUDA error: device lost"), device_errors(CPU):
+        raise RuntimeError("CUDA error: device lost\nCompile with TORCH_USE_CUDA_DSA")
+    with pytest.raises(RuntimeError, match="shapes differ"), device_errors(CPU):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_closed_runtime_says_so(small_model: Callable[[], DepthModel]) -> None:
+    runtime = TorchRuntime(small_model(), "cpu", "fp32")
+    runtime.close()
+    with pytest.raises(DeviceError, match="taken off cpu"):
+        runtime.run(torch.zeros(1, 3, 48, 64))
