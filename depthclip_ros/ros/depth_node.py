@@ -60,6 +60,7 @@ class DepthNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._input: ImageInput | None = None
         self._worker: threading.Thread | None = None
+        self._notices = 0  # of the engine, already logged
 
         parameters.declare(self)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
@@ -90,8 +91,10 @@ class DepthNode(LifecycleNode):
                 runtime=settings.model_runtime,
                 device=settings.model_device,
                 precision=settings.model_precision,
+                allow_cpu_fallback=settings.model_device == "auto",
             )
             engine.warm_up(*WARM_UP_SIZE)
+            self._notices = 0
             self._pipeline = FramePipeline(engine, settings, already_rectified=comes_rectified(self))
             self._outputs = Outputs(self)
         except DepthClipError as error:
@@ -104,6 +107,7 @@ class DepthNode(LifecycleNode):
             f"{engine.info.system} ({settings.model_weights}, sha256 {engine.info.sha256[:12]}) on {engine.device}, "
             f"{engine.precision}, {engine.runtime}"
         )
+        self._report_notices()
         return SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
@@ -283,6 +287,7 @@ class DepthNode(LifecycleNode):
             self._warn_of_assumed_focal(pipeline.settings.input_assumed_hfov)
         result = pipeline.infer(frame)
         counters.timings_ms = result.timings_ms
+        self._report_notices()
         engine = pipeline.engine
         stats = {
             "system": engine.info.system,
@@ -302,6 +307,13 @@ class DepthNode(LifecycleNode):
             stats,
         )
         counters.count_published(latency)
+
+    def _report_notices(self) -> None:
+        """Log what the engine did otherwise than asked, once each."""
+        if self._pipeline is not None:
+            for notice in self._pipeline.engine.notices[self._notices :]:
+                self.get_logger().warning(notice)
+                self._notices += 1
 
     def _refuse(self, reason: str) -> None:
         self._counters.count_refused(reason)
@@ -354,6 +366,7 @@ class DepthNode(LifecycleNode):
                 runtime=engine.runtime,
                 device=engine.device,
                 precision=engine.precision,
+                notices=tuple(engine.notices),
             )
         return health
 

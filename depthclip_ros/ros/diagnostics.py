@@ -152,6 +152,7 @@ class Health:
     runtime: str = ""
     device: str = ""
     precision: str = ""
+    notices: tuple[str, ...] = ()  # what the engine did otherwise than asked
 
 
 def judge(health: Health) -> tuple[int, str]:
@@ -184,6 +185,8 @@ def judge(health: Health) -> tuple[int, str]:
             f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "
             "cloud; publish camera_info, or remap `camera_info` to it"
         )
+    if health.notices:
+        return WARN, health.notices[-1]
     if not good:
         return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
     return OK, (

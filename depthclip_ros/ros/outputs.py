@@ -9,7 +9,6 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
-from depthclip_ros.core.picture import colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
@@ -98,6 +97,8 @@ class Outputs:
         if "depth/confidence" in wanted:
             self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
         if "depth/image_color" in wanted:
+            from depthclip_ros.core.picture import colorize
+
             self._send("depth/image_color", header, conversions.color_image(colorize(result.depth_m)))
         if "depth/stats" in wanted:
             steps = ("preprocess", "network", "postprocess")

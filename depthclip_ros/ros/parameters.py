@@ -99,7 +99,8 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "model.device",
         "auto",
-        "Where the network runs; auto takes the first CUDA device if there is one, else the CPU.",
+        "Where the network runs; auto takes the first CUDA device if there is one, else the CPU, and turns to the CPU "
+        "when the GPU's memory is full. A named device is kept to.",
         choices=("auto", "cpu", "cuda"),
         pattern=(r"cuda:\d+", "cuda:N"),
         effect=NEXT_CONFIGURE,
@@ -107,7 +108,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "model.precision",
         "auto",
-        "Number format of the network; auto takes fp32 on a CPU and a 16-bit format on a GPU.",
+        "Number format of the network; auto takes 16 bit where that is faster and depth stays the same within 2 %.",
         choices=("auto", "fp32", "bf16", "fp16"),
         effect=NEXT_CONFIGURE,
     ),

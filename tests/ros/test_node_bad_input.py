@@ -1,0 +1,163 @@
+"""Every kind of bad input on the running node: dropped, counted, named in the log; the next good frame is served."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+
+SMALL = np.full((32, 48, 3), 120, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def live(start_node, camera, room):
+    """A running node that has served a frame, and the camera that feeds it."""
+    node = start_node("/bad")
+    eye = camera("/bad")
+    eye.node = node
+    eye.good = lambda: (eye.image_message(room), eye.info_message(160, 120))
+    eye.send_until(eye.good, eye.stats)
+    return eye
+
+
+def _image(**changed):
+    return lambda eye, room: (eye.image_message(room, **changed), eye.info_message(160, 120))
+
+
+def _info(**changed):
+    return lambda eye, room: (eye.image_message(room), eye.info_message(160, 120, **changed))
+
+
+def _of_size(width, height):
+    def make(eye, room):
+        rgb = np.zeros((height, width), np.uint8)
+        image = eye.image_message(rgb[..., None], encoding="mono8", step=width, data=rgb.tobytes())
+        return image, eye.info_message(width, height)
+
+    return make
+
+
+def _back(eye, room):
+    image, info = eye.good()
+    image.header.stamp = Time(sec=image.header.stamp.sec - 5, nanosec=1)
+    return image, info
+
+
+CASES = {
+    "unknown encoding": (_image(encoding="rgb16"), ["encoding 'rgb16'", "bgr8"]),
+    "step too short": (_image(step=100), ["step is 100"]),
+    "data too short": (_image(data=b"\1" * 1000), ["data is 1000 bytes", "57600"]),
+    "no data": (_image(data=b""), ["data is 0 bytes"]),
+    "zero size": (_image(width=0, height=0), ["0x0"]),
+    "zero focal length": (_info(focal_px=0.0), ["fx_px is 0.0"]),
+    "NaN focal length": (_info(focal_px=math.nan), ["fx_px is nan"]),
+    "negative focal length": (_info(focal_px=-200.0), ["fx_px is -200.0"]),
+    "camera_info of another size": (_info(width=640, height=480), ["640x480", "160x120"]),
+    "unknown distortion": (_info(distortion_model="thin_plate", d=[0.1]), ["'thin_plate'", "plumb_bob"]),
+    "too few coefficients": (_info(d=[0.1, 0.1]), ["2 coefficients"]),
+    "stamp goes back": (_back, ["goes back by 5."]),
+    "1x1": (_of_size(1, 1), ["1x1"]),
+    "8000x6000": (_of_size(8000, 6000), ["8000x6000", "megapixels"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_frame_is_dropped_and_the_next_good_one_is_served(live, room, case):
+    make, said = CASES[case]
+    before = live.answer(live.stats, live.send(*live.good()))
+    bad_image, bad_info = make(live, room)
+    if "focal" in case or "size" in case:
+        bad_info.header = bad_image.header
+    bad = live.send(bad_image, bad_info)
+    live.node.wait_for_log(said[0])
+    line = next(line for line in live.node.log().splitlines() if said[0] in line)
+    assert "[ERROR]" in line
+    assert "image dropped" in line
+    for text in said:
+        assert text in line
+    after = live.answer(live.stats, live.send(*live.good()))
+    assert live.depth.of_stamp(bad) is None
+    assert after.frames_refused == before.frames_refused + 1
+    assert after.frames_out == before.frames_out + 1
+    assert after.frames_in == before.frames_in + 2
+
+
+def test_errors_are_throttled_and_diagnostics_tell(live, room):
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+    diagnostics = live.client.subscribe(DiagnosticArray, "/diagnostics")
+    for _ in range(20):
+        live.send(live.image_message(room, encoding="64FC1"), live.info_message(160, 120))
+        live.answer(live.stats, live.send(*live.good()))
+    assert 1 <= live.node.log().count("encoding '64FC1'") <= 4
+
+    def told():
+        for message in diagnostics.messages:
+            for status in message.status:
+                if status.name == "bad/depth_node: depth" and status.level == DiagnosticStatus.WARN:
+                    return "64FC1" in status.message
+        return False
+
+    live.client.wait(told, what="a warning in /diagnostics")
+
+
+def test_a_clock_that_was_set_back_is_followed_after_a_few_frames(live):
+    live.answer(live.stats, live.send(*live.good()))
+    stamps = []
+    for index in range(6):
+        image, info = live.good()
+        image.header.stamp = Time(sec=1000, nanosec=index * 1000)
+        stamps.append(live.send(image, info))
+        live.client.wait(
+            lambda index=index: index < 4 or live.depth.of_stamp(stamps[-1]), what="depth on the new timeline"
+        )
+        live.node.wait_for_log("goes back by")
+        if index < 4:
+            refused = live.node.log  # each of the first four is refused; their log lines are throttled to one
+            assert refused
+    assert live.depth.of_stamp(stamps[0]) is None
+    assert math.isnan(live.answer(live.stats, stamps[-1]).latency_ms)
+    live.node.wait_for_log("following the new timeline")
+    live.answer(live.stats, live.send(*live.good()))
+
+
+def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(start_node, camera):
+    node = start_node("/bare", {"input.assumed_hfov": 90.0})
+    eye = camera("/bare")
+    answer = eye.send_until(lambda: (eye.image_message(SMALL), None), eye.stats)
+    assert answer.focal_assumed
+    stamp = eye.send(eye.image_message(SMALL), None)
+    assert eye.answer(eye.depth, stamp).width == 48
+    eye.answer(eye.stats, stamp)
+    assert not eye.cloud.messages
+    assert not eye.info.messages
+    assert "assumed field of view of 90 degrees" in node.log()
+    # It comes late: from then on there is a cloud.
+    stamp = eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.cloud).header.stamp
+    assert not eye.answer(eye.stats, stamp).focal_assumed
+    node.kill()
+
+
+def test_require_refuses_what_does_not_come_rectified(start_node, camera):
+    node = start_node("/strict", {"input.rectify": "require"})
+    eye = camera("/strict")
+    eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.depth)
+    bad = eye.send(eye.image_message(SMALL), eye.info_message(48, 32, d=[-0.2, 0.0, 0.0, 0.0, 0.0]))
+    node.wait_for_log("input.rectify is require")
+    eye.answer(eye.depth, eye.send(eye.image_message(SMALL), eye.info_message(48, 32)))
+    assert eye.depth.of_stamp(bad) is None
+    node.kill()
+
+
+def test_never_takes_a_distorted_image_as_it_is(start_node, camera):
+    node = start_node("/never", {"input.rectify": "never"})
+    eye = camera("/never")
+
+    def make():
+        p = [150.0, 0.0, 23.5, 0.0, 0.0, 150.0, 15.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+        return eye.image_message(SMALL), eye.info_message(48, 32, d=[-0.2, 0.0, 0.0, 0.0, 0.0], p=p)
+
+    assert eye.send_until(make, eye.info).p[0] == 150.0
+    node.kill()

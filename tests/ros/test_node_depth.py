@@ -1,0 +1,222 @@
+"""depth_node as a client sees it that knows the interface only: its topics, over DDS, between processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+FRAME_ID = "camera_optical_frame"
+FLOAT32 = 7
+
+
+def _pixels(message, dtype="<f4") -> np.ndarray:
+    itemsize = np.dtype(dtype).itemsize
+    assert message.step == message.width * itemsize
+    assert len(message.data) == message.step * message.height
+    return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
+
+
+def _points(cloud) -> dict[str, np.ndarray]:
+    raw = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.row_step)
+    raw = raw[:, : cloud.width * cloud.point_step].reshape(cloud.height, cloud.width, cloud.point_step)
+    points = {}
+    for field in cloud.fields:
+        assert (field.datatype, field.count) == (FLOAT32, 1)
+        kind = "<u4" if field.name == "rgb" else "<f4"
+        points[field.name] = np.ascontiguousarray(raw[..., field.offset : field.offset + 4]).view(kind)[..., 0]
+    return points
+
+
+def _check_cloud(cloud, depth_m: np.ndarray, info, rgb: np.ndarray | None) -> None:
+    """Each point lies on its pixel's ray, its z is the depth, its colour the pixel's."""
+    points = _points(cloud)
+    assert (cloud.height, cloud.width, cloud.is_dense) == (*depth_m.shape, False)
+    known = np.isfinite(depth_m)
+    assert known.any()
+    np.testing.assert_array_equal(points["z"][known], depth_m[known])
+    assert np.isnan(np.stack([points[axis][~known] for axis in "xyz"])).all()
+    v, u = np.indices(depth_m.shape)
+    fx, cx, fy, cy = info.p[0], info.p[2], info.p[5], info.p[6]
+    assert np.abs(points["x"] / points["z"] * fx + cx - u)[known].max() < 0.01
+    assert np.abs(points["y"] / points["z"] * fy + cy - v)[known].max() < 0.01
+    if rgb is not None:
+        packed = points["rgb"]
+        colour = np.stack([(packed >> 16) & 255, (packed >> 8) & 255, packed & 255], -1)
+        np.testing.assert_array_equal(colour[known], rgb[known])
+
+
+def _check_frame(camera, stamp, rgb: np.ndarray, *, same_colour: bool = True) -> np.ndarray:
+    """All topics of one frame agree; its depth."""
+    height, width = rgb.shape[:2]
+    depth, info, cloud, confidence, stats = (
+        camera.answer(inbox, stamp)
+        for inbox in (camera.depth, camera.info, camera.cloud, camera.confidence, camera.stats)
+    )
+    for message in (depth, info, cloud, confidence, stats):
+        assert message.header.stamp == stamp
+        assert message.header.frame_id == FRAME_ID
+    for message in (depth, info, confidence):
+        assert (message.width, message.height) == (width, height)
+    assert (depth.encoding, confidence.encoding) == ("32FC1", "32FC1")
+    depth_m, certainty = _pixels(depth), _pixels(confidence)
+    assert ((certainty >= 0) & (certainty <= 1)).all()
+    assert not any(info.d)
+    assert list(info.k[:3]) == list(info.p[:3])
+    _check_cloud(cloud, depth_m, info, rgb if same_colour else None)
+    finite = depth_m[np.isfinite(depth_m)]
+    assert stats.depth_min_m == finite.min()
+    assert stats.depth_max_m == finite.max()
+    assert stats.depth_median_m == pytest.approx(np.median(finite), rel=0.02)
+    assert stats.valid_ratio == pytest.approx(finite.size / depth_m.size)
+    assert stats.confidence_mean == pytest.approx(certainty.mean(), abs=1e-4)
+    assert stats.system == "moa_depthclip"
+    assert len(stats.weights) == 12
+    assert stats.device == "cpu"
+    assert not stats.focal_assumed
+    assert min(stats.preprocess_ms, stats.network_ms, stats.postprocess_ms, stats.publish_ms) > 0
+    assert stats.latency_ms > stats.network_ms
+    return depth_m
+
+
+@pytest.fixture(scope="module")
+def live(start_node, camera):
+    """A running node and the camera that feeds it."""
+    node = start_node("/live")
+    eye = camera("/live")
+    eye.node = node
+    return eye
+
+
+def test_depth_cloud_camera_info_and_stats_belong_to_their_image(live, room):
+    def make():
+        return live.image_message(room), live.info_message(160, 120)
+
+    live.send_until(make, live.cloud)
+    _check_frame(live, live.send(*make()), room)
+
+
+def test_every_frame_of_a_real_camera_gets_its_depth(live, shared_data):
+    folder = shared_data / "rgbd" / "felix_realsense"
+    numbers = json.loads((folder / "meta.json").read_text())["intrinsics"]
+    fx, fy, cx, cy = (numbers[name] for name in ("fx", "fy", "cx", "cy"))
+    k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+    p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+    for path in sorted((folder / "rgb").glob("*.png")):
+        rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        make = lambda: (live.image_message(rgb), live.info_message(640, 480, k=k, p=p))  # noqa: B023, E731
+        if not live.cloud.messages:
+            live.send_until(make, live.cloud)
+        _check_frame(live, live.send(*make()), rgb)
+
+
+def test_scale_follows_the_focal_length(live, room):
+    """The same picture through a lens of twice the focal length shows things twice as far."""
+    depths, scales = [], []
+    for focal_px in (100.0, 200.0):
+
+        def make(focal_px=focal_px):
+            return live.image_message(room), live.info_message(160, 120, focal_px)
+
+        live.send_until(make, live.stats)
+        stamp = live.send(*make())
+        depths.append(live.answer(live.stats, stamp).depth_median_m)
+        scales.append(live.answer(live.stats, stamp).scale)
+    assert depths[1] / depths[0] == pytest.approx(2, rel=0.02)
+    assert scales[1] / scales[0] == pytest.approx(2, rel=1e-4)
+
+
+def test_another_image_size_needs_no_restart(live):
+    rgb = np.full((97, 131, 3), 90, np.uint8)
+    stamp = live.send(live.image_message(rgb), live.info_message(131, 97))
+    _check_frame(live, stamp, rgb)
+
+
+def test_padded_rows_and_another_encoding(live, room):
+    padded = np.zeros((120, 500), np.uint8)
+    padded[:, :480] = room[..., ::-1].reshape(120, 480)
+    image = live.image_message(room, encoding="bgr8", step=500, data=padded.tobytes())
+    _check_frame(live, live.send(image, live.info_message(160, 120)), room)
+
+
+def test_binning_scales_the_camera(live, room):
+    info = live.info_message(320, 240, 400.0, binning_x=2, binning_y=2)
+    stamp = live.send(live.image_message(room), info)
+    _check_frame(live, stamp, room)
+    assert live.answer(live.info, stamp).p[0] == 200.0
+
+
+def test_a_distorted_image_comes_out_rectified(live, room):
+    """Straight lines of the scene become straight, and camera_info is that of the rectified image."""
+    d = [-0.28, 0.07, 0.0, 0.0, 0.0]
+    info = live.info_message(160, 120, 120.0, d=d)
+    stamp = live.send(live.image_message(room), info)
+    _check_frame(live, stamp, room, same_colour=False)
+    out = live.answer(live.info, stamp)
+    assert list(out.p) == list(info.p)
+    k = np.array(info.k).reshape(3, 3)
+    expected = cv2.undistort(room, k, np.array(d), newCameraMatrix=k).astype(int)
+    packed = _points(live.answer(live.cloud, stamp))["rgb"]
+    colour = np.stack([(packed >> 16) & 255, (packed >> 8) & 255, packed & 255], -1).astype(int)
+    depth_m = _pixels(live.answer(live.depth, stamp))
+    inside = np.isfinite(depth_m)
+    assert np.abs(colour - expected)[inside].mean() < 2
+    assert np.abs(colour - room.astype(int))[inside].mean() > 4
+
+
+def test_a_fisheye_image_comes_out_rectified(live, room):
+    info = live.info_message(160, 120, 80.0, distortion_model="equidistant", d=[0.05, -0.01, 0.002, 0.0])
+    stamp = live.send(live.image_message(room), info)
+    _check_frame(live, stamp, room, same_colour=False)
+
+
+def test_frames_that_are_overtaken_are_counted_and_none_is_queued(live, room):
+    before = live.answer(live.stats, live.send(live.image_message(room), live.info_message(160, 120)))
+    large = np.zeros((600, 800, 3), np.uint8)
+    images = [(live.image_message(large), live.info_message(800, 600)) for _ in range(40)]
+    for image, info in images:
+        image.header.stamp = live.client.node.get_clock().now().to_msg()
+        live.send(image, info)
+    last = live.send(live.image_message(room), live.info_message(160, 120))
+    after = live.answer(live.stats, last)
+    received = after.frames_in - before.frames_in
+    assert received <= 41
+    assert after.frames_dropped > before.frames_dropped
+    out, dropped = after.frames_out - before.frames_out, after.frames_dropped - before.frames_dropped
+    assert out + dropped == received
+    assert after.frames_refused == before.frames_refused
+
+
+@pytest.mark.parametrize(("reliable", "first"), [*itertools.product([True, False], ["camera", "node"])])
+def test_any_publisher_is_heard_whichever_comes_first(start_node, camera, room, reliable, first):
+    namespace = f"/qos/{first}_{'reliable' if reliable else 'best_effort'}"
+    eye = camera(namespace, reliable=reliable) if first == "camera" else None
+    node = start_node(namespace)
+    if eye is None:
+        node.wait_for_log("depth of")
+        eye = camera(namespace, reliable=reliable)
+    assert eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth).width == 160
+    node.kill()
+
+
+def test_compressed_images(start_node, camera, room):
+    remaps = {"image": "cam/image_raw"}
+    node = start_node("/compressed", {"input.transport": "compressed"}, remaps)
+    eye = camera("/compressed", image="cam/image_raw/compressed")
+    for kind in ("png", "jpeg"):
+
+        def make(kind=kind):
+            return eye.compressed_message(room, kind), eye.info_message(160, 120)
+
+        eye.send_until(make, eye.cloud)
+        _check_frame(eye, eye.send(*make()), room, same_colour=kind == "png")
+    broken = eye.compressed_message(room, "jpeg", cut=400)
+    eye.send(broken, eye.info_message(160, 120))
+    node.wait_for_log("JPEG of 400 bytes is cut short")
+    _check_frame(eye, eye.send(*make()), room, same_colour=False)
+    assert eye.depth.of_stamp(broken.header.stamp) is None
+    node.kill()
