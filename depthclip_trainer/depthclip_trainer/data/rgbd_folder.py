@@ -6,6 +6,7 @@ metres = value / `depth_units_per_metre`; 0 is no reading. Intrinsics stand in `
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def refuse_test_frames(folder: RgbdFolder) -> None:
         ConfigError: the folder is one of the test sources, by its name or because it lies in `data/rgbd`.
     """
     parts = folder.path.resolve().parts
-    in_test_folder = any(pair == ("data", "rgbd") for pair in zip(parts, parts[1:], strict=False))
+    in_test_folder = any(pair == ("data", "rgbd") for pair in itertools.pairwise(parts))
     if in_test_folder or folder.name in TEST_SOURCES:
         raise ConfigError(f"{folder.path} belongs to the test set (data/rgbd); weights are never trained on it")
 

@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_trainer.data.sample import MemoryPool, RawBatch
+from depthclip_ros.core.scene import SceneRanges, render_batch
+from depthclip_trainer.data.sample import MemoryPool, RawBatch, intrinsics_row
 
 SHARD = 128
-RENDER_BATCH = 8
+RENDER_BATCH = 32
 
 
 def render_frames(
@@ -31,13 +32,15 @@ def render_frames(
     Returns:
         images uint8 [n, 3, H, W], depth float16 [n, H, W] in metres (0: none), intrinsics float32 [n, 4].
     """
-    from depthclip_ros.core.scene import render_batch
-
-    parts = []
+    ranges = SceneRanges.preset(preset)
+    images, depths, rows = [], [], []
     for start in range(first_seed, first_seed + count, RENDER_BATCH):
-        size = min(RENDER_BATCH, first_seed + count - start)
-        parts.append(render_batch(start, size, width_px, height_px, preset, device))
-    raise NotImplementedError
+        seeds = range(start, min(start + RENDER_BATCH, first_seed + count))
+        image, depth_m, cameras = render_batch(seeds, width_px, height_px, ranges, device)
+        images.append(image.permute(0, 3, 1, 2).contiguous())
+        depths.append(depth_m.half())
+        rows.extend(intrinsics_row(camera) for camera in cameras)
+    return torch.cat(images), torch.cat(depths), torch.tensor(rows, dtype=torch.float32, device=device)
 
 
 def render_pool(
