@@ -47,16 +47,16 @@ class FreeSpace:
         self.room = np.array(scene.room_size_m)
         self.centre, self.half = things[CENTRE : CENTRE + 3].T, things[HALF : HALF + 3].T
         self.matrix = things[MATRIX : MATRIX + 9].T.reshape(-1, 3, 3)  # world to unit
+        self.reach = np.abs(self.matrix * (self.half**2)[:, :, None]).sum(1)  # half sizes along the world's axes
 
     def distance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Metres from each point [N, 3] to the nearest bounding box of a thing or wall; 0 inside, [N]."""
-        away = points[:, None] - self.centre  # [N, P, 3]
-        local = np.abs(np.einsum("pij,npj->npi", self.matrix, away))
-        gap = np.maximum(local - 1, 0) * self.half
-        wall = np.minimum(self.room[:2] / 2 - np.abs(points[:, :2]), 9.0).min(1)
-        wall = np.minimum(wall, np.minimum(points[:, 2], self.room[2] - points[:, 2]))
-        things = np.linalg.norm(gap, axis=2).min(1) if len(self.centre) else np.full(len(points), np.inf)
-        return np.maximum(np.minimum(things, wall), 0)
+        """Metres from each point [N, 3] to the nearest bounding box of a thing, or to the shell; 0 inside, [N]."""
+        nearest = np.minimum((self.room[:2] / 2 - np.abs(points[:, :2])).min(1), points[:, 2])
+        nearest = np.minimum(nearest, self.room[2] - points[:, 2])
+        for centre, half, matrix in zip(self.centre, self.half, self.matrix, strict=True):
+            gap = np.maximum(np.abs((points - centre) @ matrix.T) - 1, 0) * half
+            nearest = np.minimum(nearest, np.sqrt((gap * gap).sum(1)))
+        return np.maximum(nearest, 0)
 
 
 def random_camera(
