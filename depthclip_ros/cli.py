@@ -1,0 +1,57 @@
+"""The `depthclip` command. Each subcommand is a module of `commands`, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from depthclip_ros.core.errors import DepthClipError
+
+EXIT_ERROR = 2  # as argparse for bad arguments
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+COMMANDS = {
+    "predict": ("predict", "depth, pictures and clouds of image files"),
+    "bag": ("bag", "a rosbag2 or MCAP file with depth topics added"),
+    "inspect": ("inspect_weights", "what a weights file is"),
+    "bench": ("bench", "how fast this machine is, each figure beside its baseline"),
+    "doctor": ("doctor", "what this machine has, and what to do about what is missing"),
+    "demo": ("demo", "camera, depth node and recorder on real ROS 2, scored"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code: 0, 1 (some of it failed), 2 (error), 130 (interrupted)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="depthclip", description="Metric depth from any single camera.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    module = None
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == chosen:
+            module = importlib.import_module(f"depthclip_ros.commands.{module_name}")
+            module.add_arguments(subparser)
+    parsed = parser.parse_args(arguments)
+    if module is None:
+        parser.error("a command is needed")
+    try:
+        return int(module.run(parsed))
+    except DepthClipError as error:
+        _print_error(str(error))
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _print_error(sentence: str) -> None:
+    from rich.console import Console
+
+    # Not marked up: the sentence may quote what the user typed, brackets included. One line, however long.
+    Console(stderr=True, soft_wrap=True).print(sentence, style="bold red", markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

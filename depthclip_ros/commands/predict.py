@@ -1,0 +1,300 @@
+"""`depthclip predict`: image files in, depth, pictures and clouds out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthclip_ros.core.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from depthclip_ros.core.engine import DepthEngine
+    from depthclip_ros.core.rectify import Rectifier
+    from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics
+
+ASSUMED_HFOV_DEG = 60.0
+
+EXIT_SOME_FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `depthclip predict`."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; made if absent")
+    lens = parser.add_mutually_exclusive_group()
+    lens.add_argument("--focal-px", type=float, metavar="PX", help="focal length in pixels of these images")
+    lens.add_argument("--hfov-deg", type=float, metavar="DEG", help="horizontal field of view")
+    lens.add_argument(
+        "--camera-info",
+        type=Path,
+        metavar="YAML",
+        help="calibration (camera_calibration's file or a printed CameraInfo); a distorted image is rectified first",
+    )
+    parser.add_argument("--weights", default="default", help="`default`, a .safetensors file, or a Hugging Face id")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    parser.add_argument("--max-depth", type=float, default=math.inf, metavar="M", help="farther depth becomes +Inf")
+    parser.add_argument(
+        "--confidence-threshold", type=float, default=0.0, metavar="SHARE", help="less certain depth becomes NaN (0..1)"
+    )
+    parser.add_argument(
+        "--edge-threshold",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="depth on steps above this share of the nearer depth becomes NaN: no flying pixels (e.g. 0.05)",
+    )
+    parser.add_argument("--scale-factor", type=float, default=1.0, metavar="X", help="multiplies depth")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images of one size that run together")
+
+
+@dataclass
+class _Job:
+    """One image, ready for the engine; `valid` is False where rectification left nothing."""
+
+    path: Path
+    stem: str
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    focal_origin: str
+    valid: NDArray[np.bool_] | None
+
+
+@dataclass
+class _Row:
+    """One line of the final table, metres and milliseconds."""
+
+    path: Path
+    size: str
+    focal: str
+    near_m: float
+    median_m: float
+    far_m: float
+    time_ms: float
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict for every image; a broken one is named, counted and skipped (exit code 1 at the end).
+
+    Raises:
+        ConfigError: an argument that cannot be, a folder that cannot be written.
+        InputError: no images.
+        WeightsError, DeviceError: see `DepthEngine.load`.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from depthclip_ros.commands.depth_files import output_stems
+    from depthclip_ros.commands.image_files import find_images
+
+    errors = Console(stderr=True, soft_wrap=True)
+    limits = _limits(arguments)
+    lens = _Lens.from_arguments(arguments)
+    paths = find_images(arguments.images)
+    if not paths:
+        raise InputError(f"there is no image in {', '.join(str(path) for path in arguments.images)}")
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror or error}") from error
+    engine = _load_engine(arguments, errors)
+
+    rows: list[_Row] = []
+    failed: list[Path] = []
+    assumed = 0
+    columns = (
+        TextColumn("depth"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[file]}"),
+    )
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("depth", total=len(paths), file="")
+
+        def jobs() -> Iterator[_Job]:
+            nonlocal assumed
+            for path, stem in zip(paths, output_stems(paths), strict=True):
+                progress.update(task, file=path.name)
+                try:
+                    job = lens.prepare(path, stem)
+                except InputError as error:
+                    failed.append(path)
+                    _say(errors, str(error), "red")
+                    progress.advance(task)
+                    continue
+                assumed += job.focal_origin == _Lens.ASSUMED
+                yield job
+
+        for batch in _batches(jobs(), arguments.batch):
+            try:
+                rows.extend(_predict(engine, batch, limits, arguments.out))
+            except InputError as error:  # the same for all images of a batch, which share their size
+                failed.extend(job.path for job in batch)
+                _say(errors, f"{', '.join(str(job.path) for job in batch)}: {error}", "red")
+            progress.advance(task, len(batch))
+    for notice in engine.notices:
+        _say(errors, notice, "yellow")
+    engine.close()
+    if assumed:
+        _say(
+            errors,
+            f"the focal length of {assumed} of {len(paths)} images is not known: a horizontal field of view of "
+            f"{ASSUMED_HFOV_DEG:.0f} degrees is assumed, and depth is off by as much as it is wrong; give --focal-px, "
+            "--hfov-deg or --camera-info",
+            "yellow",
+        )
+    _print_table(rows, engine, arguments.out)
+    if failed:
+        _say(errors, f"{len(failed)} of {len(paths)} images failed", "bold red")
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def _limits(arguments: argparse.Namespace) -> DepthLimits:
+    from depthclip_ros.core.engine.postprocess import check_limits
+    from depthclip_ros.core.types import DepthLimits
+
+    if arguments.batch < 1:
+        raise ConfigError(f"--batch is {arguments.batch}; it must be at least 1")
+    limits = DepthLimits(
+        max_depth_m=arguments.max_depth,
+        confidence_threshold=arguments.confidence_threshold,
+        edge_threshold=arguments.edge_threshold,
+        scale_factor=arguments.scale_factor,
+    )
+    check_limits(limits)
+    return limits
+
+
+def _load_engine(arguments: argparse.Namespace, console: Console) -> DepthEngine:
+    with console.status("loading torch and weights"):
+        from depthclip_ros.core.engine import DepthEngine
+
+        return DepthEngine.load(arguments.weights, device=arguments.device, precision=arguments.precision)
+
+
+class _Lens:
+    """Where intrinsics come from: the arguments, else the image file, else an assumption."""
+
+    ASSUMED = "assumed"
+
+    def __init__(
+        self, focal_px: float | None = None, hfov_deg: float | None = None, rectifier: Rectifier | None = None
+    ) -> None:
+        self._focal_px = focal_px
+        self._hfov_deg = hfov_deg
+        self._rectifier = rectifier
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> _Lens:
+        """Check the arguments.
+
+        Raises:
+            ConfigError: a focal length, field of view or calibration that cannot be.
+        """
+        focal_px, hfov_deg = arguments.focal_px, arguments.hfov_deg
+        if focal_px is not None and not 0 < focal_px < math.inf:
+            raise ConfigError(f"--focal-px is {focal_px}; it must be finite and above 0")
+        if hfov_deg is not None and not 0 < hfov_deg < 180:
+            raise ConfigError(f"--hfov-deg is {hfov_deg}; it must lie between 0 and 180")
+        if arguments.camera_info is None:
+            return cls(focal_px, hfov_deg)
+        from depthclip_ros.commands.calibration_file import read_calibration
+        from depthclip_ros.core.rectify import rectifier_for
+
+        camera = read_calibration(arguments.camera_info)
+        try:
+            return cls(rectifier=rectifier_for(camera))
+        except InputError as error:
+            raise ConfigError(f"camera info {arguments.camera_info} cannot be used: {error}") from error
+
+    def prepare(self, path: Path, stem: str) -> _Job:
+        """Read an image, rectify it where it is distorted, and find its intrinsics.
+
+        Raises:
+            InputError: names the file, and what is wrong with it.
+        """
+        from depthclip_ros.commands.image_files import read_picture
+        from depthclip_ros.core.types import Intrinsics
+
+        picture = read_picture(path, upright=self._rectifier is None)
+        height, width = picture.rgb.shape[:2]
+        if self._rectifier is not None:
+            try:
+                rgb = self._rectifier.rectify(picture.rgb)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
+            return _Job(path, stem, rgb, self._rectifier.intrinsics, "camera info", self._rectifier.valid)
+        if self._hfov_deg is not None:
+            intrinsics, origin = Intrinsics.from_hfov(self._hfov_deg, width, height), "field of view"
+        elif self._focal_px is not None or picture.focal_px is not None:
+            focal_px = self._focal_px or picture.focal_px or math.nan
+            intrinsics = Intrinsics(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height)
+            origin = "EXIF" if self._focal_px is None else "given"
+        else:
+            intrinsics, origin = Intrinsics.from_hfov(ASSUMED_HFOV_DEG, width, height), self.ASSUMED
+        return _Job(path, stem, picture.rgb, intrinsics, origin, None)
+
+
+def _batches(jobs: Iterator[_Job], batch: int) -> Iterator[list[_Job]]:
+    """Consecutive images of one size, at most `batch` of them together."""
+    pending: list[_Job] = []
+    for job in jobs:
+        if pending and (len(pending) == batch or job.rgb.shape != pending[0].rgb.shape):
+            yield pending
+            pending = []
+        pending.append(job)
+    if pending:
+        yield pending
+
+
+def _predict(engine: DepthEngine, batch: list[_Job], limits: DepthLimits, folder: Path) -> list[_Row]:
+    import numpy as np
+
+    from depthclip_ros.commands.depth_files import write_outputs
+
+    images = batch[0].rgb[None] if len(batch) == 1 else np.stack([job.rgb for job in batch])
+    depth: Depth = engine.infer(images, [job.intrinsics for job in batch], limits)
+    time_ms = sum(depth.timings_ms.values()) / len(batch)
+    rows = []
+    for job, depth_m in zip(batch, depth.depth_m, strict=True):
+        if job.valid is not None:
+            depth_m[~job.valid] = np.nan
+        try:
+            write_outputs(folder, job.stem, job.rgb, depth_m, job.intrinsics)
+        except OSError as error:
+            raise ConfigError(f"--out {folder} cannot be written: {error.strerror or error}") from error
+        finite = depth_m[np.isfinite(depth_m)]
+        near_m, median_m, far_m = np.percentile(finite, (0, 50, 100)) if finite.size else (math.nan,) * 3
+        size = f"{job.intrinsics.width_px}x{job.intrinsics.height_px}"
+        focal = f"{job.intrinsics.fx_px:.0f} px ({job.focal_origin})"
+        rows.append(_Row(job.path, size, focal, float(near_m), float(median_m), float(far_m), time_ms))
+    return rows
+
+
+def _print_table(rows: list[_Row], engine: DepthEngine, folder: Path) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"depth in {escape(str(folder))} ({engine.device}, {engine.precision})", title_justify="left")
+    table.add_column("image", overflow="fold")
+    for name in ("size", "focal length", "min m", "median m", "max m", "ms"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        metres = (f"{value:.2f}" for value in (row.near_m, row.median_m, row.far_m))
+        table.add_row(escape(str(row.path)), row.size, row.focal, *metres, f"{row.time_ms:.0f}")
+    Console().print(table)
+
+
+def _say(console: Console, sentence: str, style: str) -> None:
+    # Not marked up: file names may hold brackets.
+    console.print(sentence, style=style, markup=False, highlight=False)
