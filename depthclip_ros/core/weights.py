@@ -253,25 +253,23 @@ def _download(repository: str) -> Path:
 
 def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | Path | None) -> DepthModel:
     """The model that an adapter-only file sits on, with the base's tensors in it."""
-    chosen = base if base is not None else info.base_name
-    if chosen is None:
-        raise WeightsError(f"{path} holds adapters only and names no base; give one")
-    beside = path.parent / Path(str(chosen)).name
+    chosen = str(base if base is not None else info.base_name).removeprefix(f"{getattr(config, 'tower', '')}:")
+    beside = path.parent / Path(chosen).name
     own_file = next((place for place in (Path(chosen), beside) if place.is_file() and place != path), None)
-    if str(chosen) == "default" or (own_file is not None and _is_ours(own_file)):
+    if chosen == "default" or (own_file is not None and _is_ours(own_file)):
         loaded = load_weights("default" if own_file is None else own_file).model
         model = build_model(config, load_base=False)
         try:
             model.load_state_dict(loaded.state_dict())
         except RuntimeError as error:
-            raise WeightsError(f"{path} does not fit its base {str(chosen)!r}: {error}") from error
+            raise WeightsError(f"{path} does not fit its base {chosen!r}: {error}") from error
         model.base_name, model.loaded_tensors = loaded.base_name, loaded.loaded_tensors
         return model
     if not hasattr(config, "base_weights"):
         raise WeightsError(
-            f"the base {str(chosen)!r} of {path} does not exist; give the weights file that it was trained on"
+            f"the base {chosen!r} of {path} does not exist; give the weights file that it was trained on"
         )
-    tag = str(own_file) if own_file is not None else str(chosen).rpartition(":")[2]
+    tag = chosen if own_file is None else str(own_file)
     _log.info("building %s on the base %s", path, tag)
     return build_model(dataclasses.replace(config, base_weights=tag))  # type: ignore[call-arg]
 

@@ -75,7 +75,7 @@ class MoaDepthClipConfig(ModelConfig):
     context: str = "prompts"
     scenes: tuple[str, ...] = SCENES
     tap_layers: tuple[int, ...] = (2, 5, 8, 11)
-    decoder_channels: tuple[int, ...] = (256, 128, 96, 48)
+    decoder_channels: tuple[int, ...] = (192, 128, 96, 48)
     detail_stem: bool = False
     bins: int = 128
     bin_spacing: str = "log"
@@ -168,8 +168,9 @@ DENSE_VITB16 = MoaDepthClipConfig(
 """The same adapters, bins and regression behind a dense decoder; recommended for new training. All choices are ours.
 
 Blocks 2, 5, 8 and 11 feed the decoder's stages 1/2, 1/4, 1/8 and 1/16; scene prompts weighted by their similarity to
-the image modulate every stage. Depth is for 300 px focal length at network resolution: 0.1..10 m seen through lenses of
-40 to 110 degrees, aspect 16:9 to 3:4, is 0.047..28 in these units, which the log-spaced bins cover (0.045..30, 5 % each).
+the image modulate every stage. Depth is for 300 px focal length at network resolution: 0.1..10 m seen through lenses
+of 40 to 110 degrees, aspect 16:9 to 3:4, is 0.047..28 in these units, which the log-spaced bins cover (0.045..30, 5 %
+each).
 The image's embedding comes from the adapted tower, so training may shift what the scene weights say.
 """
 

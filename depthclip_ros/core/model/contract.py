@@ -108,7 +108,7 @@ class DepthModel(nn.Module, ABC):
 
     @abstractmethod
     def all_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Every parameter by group: "adapters" (adapters, context, decoder, heads), "last_blocks", "tower" (the rest)."""
+        """Every parameter by group: "adapters" (all but the tower), "last_blocks", "tower" (its rest)."""
 
     @property
     def bin_centres(self) -> Tensor | None:

@@ -35,7 +35,7 @@ class DepthHeads(nn.Module):
     """From decoder features to depth and confidence.
 
     The bins are read at their own, coarser grid as moments of their distribution (expected value; expected log depth
-    and its square), which are then upsampled: the same as upsampling the probabilities, for three channels in place of K.
+    and its square), which are then upsampled: the same as upsampling the probabilities, for 3 channels in place of K.
     Uniform bins work in depth, log-spaced bins in log depth, for expectation, regression and fusion alike.
 
     Confidence is 1 / (1 + (s / s0)^2) with s^2 = sum_k p_k (ln c_k - ln d)^2, the spread of the bins around the fused

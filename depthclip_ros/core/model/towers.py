@@ -78,7 +78,8 @@ class PositionGrid:
             return learned
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._interpolate(learned, rows, columns)
-        key = (rows, columns, learned.data_ptr(), learned._version, learned.dtype, learned.device)
+        version = 0 if learned.is_inference() else learned._version  # changes with every write in place
+        key = (rows, columns, learned.data_ptr(), version, learned.dtype, learned.device)
         if key not in self._kept:
             if len(self._kept) >= 8:
                 self._kept.clear()

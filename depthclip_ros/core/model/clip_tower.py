@@ -1,0 +1,184 @@
+"""CLIP's towers through open_clip: the vision transformer to walk through, the text tower to embed prompts once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import safetensors
+import torch
+from open_clip.transformer import VisionTransformer
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.towers import Adapters, PositionGrid, Tower, TowerOutput
+
+PROMPT = "a photo of a {}"
+
+
+@dataclass
+class Clip:
+    """What is kept of a CLIP model.
+
+    Attributes:
+        tower: the vision tower.
+        prompts: embeddings of the scene prompts, float32 [S, D], L2-normalised.
+        logit_scale: CLIP's own factor on cosines before a softmax.
+        base_name: "tower:weights" for pretrained weights, None for random ones.
+    """
+
+    tower: ClipTower
+    prompts: Tensor
+    logit_scale: float
+    base_name: str | None
+
+
+class ClipTower(Tower):
+    """open_clip's `VisionTransformer`, block by block, at any input size. The image embedding is CLIP's own.
+
+    Args:
+        visual: the vision tower of an open_clip model.
+
+    Raises:
+        ConfigError: a vision tower that is not a plain vision transformer with a class token.
+    """
+
+    image_mean = open_clip.OPENAI_DATASET_MEAN
+    image_std = open_clip.OPENAI_DATASET_STD
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None
+        require(plain, "tower", type(visual).__name__, "a plain vision transformer of open_clip, as ViT-B-16")
+        self.visual: Any = visual  # open_clip has no types
+        self.width = visual.conv1.out_channels
+        self.stride = visual.conv1.kernel_size[0]
+        self.blocks = len(visual.transformer.resblocks)
+        self.embedding_width = visual.proj.shape[1]
+        self._grid = PositionGrid()
+        # open_clip before 2.25 keeps tokens as [N, B, width]
+        attention = getattr(visual.transformer.resblocks[0], "attn", None)
+        self._batch_first = getattr(visual.transformer, "batch_first", getattr(attention, "batch_first", True))
+
+    def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
+        """See `Tower.forward`; adapters act on all tokens, the class token's too; the embedding is [B, D]."""
+        patches = self.visual.conv1(images)  # [B, width, rows, columns]
+        rows, columns = patches.shape[-2:]
+        positions = self.visual.positional_embedding  # [1 + R * C, width]
+        learned = positions[1:].T.unflatten(1, self.visual.grid_size)[None]
+        patches = patches + self._grid.resize(learned, rows, columns).to(patches.dtype)
+        first = (self.visual.class_embedding + positions[0]).to(patches.dtype).expand(len(images), 1, -1)
+        tokens = self.visual.ln_pre(torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1))  # [B, 1 + N, width]
+        maps = []
+        for index, block in enumerate(self.visual.transformer.resblocks):
+            tokens = block(tokens) if self._batch_first else block(tokens.transpose(0, 1)).transpose(0, 1)
+            if index in adapters:
+                tokens = adapters[index](tokens)
+            if index in taps:
+                tapped = self.visual.ln_post(tokens) if index == self.blocks - 1 else tokens
+                maps.append(tapped[:, 1:].transpose(1, 2).unflatten(-1, (rows, columns)))
+        return TowerOutput(maps, [], self.visual.ln_post(tokens[:, 0]) @ self.visual.proj)
+
+    def last_parameters(self, count: int) -> list[nn.Parameter]:
+        """See `Tower.last_parameters`; for ViT-B the last four blocks are 28.35 M parameters."""
+        blocks = list(self.visual.transformer.resblocks)
+        modules = [*blocks[self.blocks - min(count, self.blocks) :], self.visual.ln_post] if count else []
+        return [parameter for module in modules for parameter in module.parameters()]
+
+
+def build_clip(name: str, base_weights: str | None, scenes: Sequence[str], *, load_base: bool = True) -> Clip:
+    """Make a CLIP model, embed the scene prompts, keep the vision tower and drop the text tower.
+
+    Args:
+        name: of the model in open_clip.
+        base_weights: a pretrained tag of open_clip (downloaded where it is not cached), the path of a checkpoint, or
+            None for random weights.
+        scenes: names that fill the prompt.
+        load_base: False leaves the weights random and the prompts zero, for a weights file to fill.
+
+    Raises:
+        ConfigError: an unknown model or tag.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+    """
+    models = open_clip.list_models()
+    if name not in models:
+        nearest = difflib.get_close_matches(name, models, n=1, cutoff=0)[0]
+        raise ConfigError(f"tower is {name!r}; open_clip's nearest is {nearest!r}, or 'hybrid' for the small tower")
+    if not load_base:
+        clip = _random(name, with_text=False)
+        tower = ClipTower(clip.visual)
+        return Clip(tower, torch.zeros(len(scenes), tower.embedding_width), 1.0, None)
+    clip = _create(name, base_weights)
+    clip.eval()
+    tokens = open_clip.get_tokenizer(name)([PROMPT.format(scene) for scene in scenes])
+    with torch.no_grad():
+        prompts = F.normalize(clip.encode_text(tokens).float(), dim=-1)
+    base_name = None if base_weights is None else f"{name}:{base_weights}"
+    return Clip(ClipTower(clip.visual), prompts, float(clip.logit_scale.detach().exp()), base_name)
+
+
+def _create(name: str, base_weights: str | None) -> Any:
+    if base_weights is None:
+        return _random(name)
+    if Path(base_weights).is_file():
+        clip = _random(name)
+        _load_checkpoint(clip, Path(base_weights))
+        return clip
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if base_weights not in tags:
+        raise ConfigError(
+            f"base_weights is {base_weights!r}: no such file, and not of {name}'s tags: {', '.join(tags)}"
+        )
+    try:
+        return open_clip.create_model(name, pretrained=base_weights)
+    except Exception as error:  # download errors of several libraries
+        raise WeightsError(
+            f"open_clip could not provide {name} with the weights {base_weights!r}: {error}; without network, give "
+            "the path of a checkpoint as base_weights"
+        ) from error
+
+
+def _random(name: str, *, with_text: bool = True) -> Any:
+    """A CLIP model with random weights, without the warning on the root logger that `create_model` gives."""
+    settings = open_clip.get_model_config(name)
+    if not with_text:
+        settings["text_cfg"] = {"context_length": 1, "vocab_size": 2, "width": 64, "heads": 1, "layers": 1}
+    custom = settings.pop("custom_text", False)
+    try:
+        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**settings)
+    except TypeError as error:  # settings of CoCa and other relatives
+        raise ConfigError(
+            f"tower is {name!r}, which is not a plain CLIP model ({error}); take ViT-B-16-quickgelu"
+        ) from error
+
+
+def _load_checkpoint(clip: nn.Module, path: Path) -> None:
+    """Fill a CLIP model from a file: safetensors, or a torch state dict read without running any code."""
+    try:
+        with path.open("rb") as file:
+            is_safetensors = file.read(9)[8:] == b"{"
+        state = load_file(path) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors and torch raise a dozen kinds
+        if isinstance(error, OSError | safetensors.SafetensorError):
+            raise WeightsError(f"{path} cannot be read: {error}") from error
+        raise WeightsError(
+            f"{path} is not a plain state dict, and anything else could run code and is not loaded; save the model's "
+            "state dict as safetensors"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no state dict; save the model's state dict as safetensors")
+    state = {re.sub(r"^module\.", "", key): value for key, value in state.items()}
+    try:
+        clip.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit {type(clip).__name__}: {error}") from error
