@@ -33,6 +33,7 @@ def export_main(arguments: Sequence[str] | None = None) -> int:
 def _guarded(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Runs a command; our own errors end it with one sentence, an interrupt without a trace."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
         command(arguments)
     except DepthClipError as error:

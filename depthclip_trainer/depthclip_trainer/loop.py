@@ -152,6 +152,9 @@ def announce(log: TrainingLog, config: TrainConfig, model: DepthModel, sources: 
         log.say(f"  {source.name}: {source.description} (share {source.share:g})")
     length = f"{config.loop.steps} steps" if config.loop.steps else "as many steps as fit"
     budget = f"{config.loop.max_minutes:g} minutes" if config.loop.max_minutes else "time left follows the first steps"
+    size_px = (config.data.width_px, config.data.height_px)
+    if model.network_size(*size_px) != size_px:
+        log.say(f"  note: after training the engine shows this model {model.network_size(*size_px)}; see input_pixels")
     batch = config.loop.batch * config.loop.accumulate * fabric.world_size
     log.say(f"  {length}, {budget}; batch {batch} at {config.data.width_px}x{config.data.height_px}")
 

@@ -75,7 +75,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 class Ema:
-    """Moving average of what is trained: parameters that require a gradient, and floating-point buffers.
+    """Moving average of what is trained: parameters that require a gradient, and the saved floating-point buffers.
 
     The decay rises with the number of updates, (1 + n) / (10 + n), so that the average is not held back by the
     initial weights.
@@ -115,6 +115,9 @@ class Ema:
 
 
 def _followed(model: nn.Module) -> dict[str, Tensor]:
-    followed: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    followed.update({name: b for name, b in model.named_buffers() if b.is_floating_point()})
-    return followed
+    saved = model.state_dict(keep_vars=True)  # without buffers that the model computes itself
+    return {
+        name: v
+        for name, v in saved.items()
+        if (v.requires_grad or not isinstance(v, nn.Parameter)) and v.is_floating_point()
+    }
