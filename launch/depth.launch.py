@@ -63,33 +63,31 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     if value("weights"):
         overrides["model.weights"] = value("weights")
 
-    nodes = [
-        Node(
-            package="depthclip_ros",
-            executable="depth_node",
-            namespace=value("namespace"),
-            parameters=[params_file, overrides],
-            remappings=remappings,
-            ros_arguments=["--log-level", value("log_level")],
-            additional_env=environment,
-            output="screen",
-        )
-    ]
-    if is_true("rviz"):
-        # In the node's namespace, so that the relative topics of depth.rviz are the node's topics.
-        nodes.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                namespace=value("namespace"),
-                arguments=["-d", PathJoinSubstitution([PACKAGE, "config", "depth.rviz"])],
-                parameters=[use_sim_time],
-                remappings=remappings,
-                additional_env=environment,
-                output="screen",
-            )
-        )
-    return nodes
+    depth = Node(
+        package="depthclip_ros",
+        executable="depth_node",
+        namespace=value("namespace"),
+        parameters=[params_file, overrides],
+        remappings=remappings,
+        ros_arguments=["--log-level", value("log_level")],
+        additional_env=environment,
+        output="screen",
+    )
+    if not is_true("rviz"):
+        return [depth]
+    # In the node's namespace, so that the relative topics of depth.rviz are the node's topics.
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=value("namespace"),
+        arguments=["-d", PathJoinSubstitution([PACKAGE, "config", "depth.rviz"])],
+        parameters=[use_sim_time],
+        remappings=remappings,
+        additional_env=environment,
+        output="screen",
+    )
+    # First what may be missing: launch gives up at the error and would leave a node that already runs behind.
+    return [rviz, depth]
 
 
 def _dds_environment(profile: str) -> dict[str, str]:
