@@ -288,7 +288,7 @@ def _print_table(rows: list[_Row], engine: DepthEngine, folder: Path) -> None:
     table = Table(title=f"depth in {escape(str(folder))} ({engine.device}, {engine.precision})", title_justify="left")
     table.add_column("image", overflow="fold")
     for name in ("size", "focal length", "min m", "median m", "max m", "ms"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         metres = (f"{value:.2f}" for value in (row.near_m, row.median_m, row.far_m))
         table.add_row(escape(str(row.path)), row.size, row.focal, *metres, f"{row.time_ms:.0f}")
