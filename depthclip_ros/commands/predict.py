@@ -72,7 +72,7 @@ class _Job:
 class _Row:
     """One line of the final table, metres and milliseconds."""
 
-    path: Path
+    name: str
     size: str
     focal: str
     near_m: float
@@ -276,7 +276,8 @@ def _predict(engine: DepthEngine, batch: list[_Job], limits: DepthLimits, folder
         near_m, median_m, far_m = np.percentile(finite, (0, 50, 100)) if finite.size else (math.nan,) * 3
         size = f"{job.intrinsics.width_px}x{job.intrinsics.height_px}"
         focal = f"{job.intrinsics.fx_px:.0f} px ({job.focal_origin})"
-        rows.append(_Row(job.path, size, focal, float(near_m), float(median_m), float(far_m), time_ms))
+        name = job.path.name if job.stem == job.path.stem else f"{job.path.name} → {job.stem}"
+        rows.append(_Row(name, size, focal, float(near_m), float(median_m), float(far_m), time_ms))
     return rows
 
 
@@ -291,7 +292,7 @@ def _print_table(rows: list[_Row], engine: DepthEngine, folder: Path) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         metres = (f"{value:.2f}" for value in (row.near_m, row.median_m, row.far_m))
-        table.add_row(escape(str(row.path)), row.size, row.focal, *metres, f"{row.time_ms:.0f}")
+        table.add_row(escape(row.name), row.size, row.focal, *metres, f"{row.time_ms:.0f}")
     Console().print(table)
 
 
