@@ -17,7 +17,7 @@ HELP = "add the depth topics to a rosbag2 or mcap recording"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from depthclip_ros.ros.bag import TOPICS
+    from depthclip_ros.ros.bag_depth import TOPICS
 
     parser.add_argument("input", type=Path, help="rosbag2 folder, .db3 or .mcap; it is only read")
     parser.add_argument(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from depthclip_ros.commands.machine import describe_machine, one_line
+from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, table_of, write_report
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.ros import processes, scores
 
@@ -79,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             record = _run_processes(args, source, console)
             report = make_report(record, args, source)
-            _write(record, report, args.out, console)
+            write_report(record, report, args.out, console)
     except KeyboardInterrupt:
         console.print("stopped before the end; no process is left running")
         return 130
-    console.print(_table(report_rows(report), "depthclip demo"))
+    console.print(table_of(report_rows(report), "depthclip demo"))
     console.print(f"report and pictures: {args.out}/report.json, frames.png, cloud.png", highlight=False)
     return 0
 
@@ -177,7 +174,7 @@ def _watch(recorder: Recorder, nodes: list[processes.NodeProcess], args: argpars
             if newest_s is not None and now_s > newest_s + 30:
                 raise DepthClipError(f"depth stopped coming 30 s ago; {args.out}/depth_node.log says what the node did")
             if live:
-                live.update(_table(_live_rows(record, args.duration), "depthclip demo"))
+                live.update(table_of(_live_rows(record, args.duration), "depthclip demo"))
             elif record.began_s is not None and now_s >= next_line_s:
                 next_line_s = now_s + 2
                 console.print(
@@ -210,132 +207,7 @@ def _live_rows(record: Record, duration_s: float) -> list[tuple[str, str]]:
         ("frames out", str(record.depths)),
         ("dropped", str(last.frames_dropped) if last else "-"),
         ("rate", f"{record.rate_hz:.1f} Hz"),
-        ("latency p50", _ms(record.latency_percentile_ms(50))),
-        ("latency p95", _ms(record.latency_percentile_ms(95))),
+        ("latency p50", milliseconds(record.latency_percentile_ms(50))),
+        ("latency p95", milliseconds(record.latency_percentile_ms(95))),
         ("δ1 AbsRel", f"{mean.delta1:.3f} {mean.abs_rel:.3f}" if mean else "-"),
     ]
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} ms"
-
-
-def _table(rows: list[tuple[str, str]], title: str) -> Table:
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, Any]) -> dict[str, Any]:
-    """All figures of the run, ready for JSON.
-
-    Raises:
-        DepthClipError: no depth or no statistics arrived.
-    """
-    import numpy as np
-
-    if not record.depths or not record.stats:
-        raise DepthClipError(f"no depth arrived; {args.out}/depth_node.log says what the node did")
-    last = record.stats[-1]
-    mean = scores.mean(record.scores)
-    constant = record.truth.best_constant()
-    median = record.truth.frame_medians()
-    timings = ("preprocess_ms", "network_ms", "postprocess_ms", "publish_ms")
-    return {
-        "frames_in": int(last.frames_in),
-        "frames_out": int(last.frames_out),
-        "frames_received": record.depths,
-        "dropped": int(last.frames_dropped),
-        "refused": int(last.frames_refused),
-        "rate_hz": round(record.rate_hz, 2),
-        "latency_ms": {
-            name: round(record.latency_percentile_ms(percent) or 0.0, 2)
-            for name, percent in (("p50", 50), ("p95", 95), ("max", 100))
-        },
-        "delta1": _rounded(mean and mean.delta1),
-        "abs_rel": _rounded(mean and mean.abs_rel),
-        "rmse_m": _rounded(mean and mean.rmse_m),
-        "coverage": _rounded(mean and mean.coverage),
-        "frames_scored": len(record.scores),
-        "why_no_errors": None if mean else f"the source {args.source} has no exact depth to compare with",
-        "protocol": scores.PROTOCOL,
-        "baselines": {
-            "best_constant": _scored(constant and constant[1], depth_m=constant and round(constant[0], 2)),
-            "true_median_of_each_frame": _scored(median),
-        },
-        "engine_ms": {
-            name.removesuffix("_ms"): _median([getattr(one, name) for one in record.stats]) for name in timings
-        },
-        "valid_ratio": _rounded(float(np.mean([one.valid_ratio for one in record.stats]))),
-        "scale": round(float(last.scale), 4),
-        "focal_assumed": bool(last.focal_assumed),
-        "model": {"system": last.system, "weights": args.weights, "sha256": last.weights, "device": last.device},
-        "source": {**source, "rate_hz": args.rate},
-        "duration_s": round(record.seconds, 2),
-        "machine": describe_machine(),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _median(values: list[float]) -> float:
-    import numpy as np
-
-    return round(float(np.median(values)), 2)
-
-
-def _scored(one: scores.Score | None, **more: Any) -> dict[str, Any] | None:
-    if one is None:
-        return None
-    return {**more, "delta1": _rounded(one.delta1), "abs_rel": _rounded(one.abs_rel), "rmse_m": _rounded(one.rmse_m)}
-
-
-def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The report as a person reads it."""
-    engine, latency = report["engine_ms"], report["latency_ms"]
-    rows = [
-        ("frames in / out / dropped", f"{report['frames_in']} / {report['frames_out']} / {report['dropped']}"),
-        ("rate", f"{report['rate_hz']:.1f} Hz of the camera's {report['source']['rate_hz']:g} Hz"),
-        ("latency, stamp to receipt", f"p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"),
-        (
-            "engine (preprocess + network + postprocess)",
-            f"{engine['preprocess']:.1f} + {engine['network']:.1f} + {engine['postprocess']:.1f} ms",
-        ),
-    ]
-    if report["delta1"] is None:
-        rows.append(("errors", report["why_no_errors"]))
-    else:
-        constant = report["baselines"]["best_constant"]
-        lines = [
-            ("errors: δ1 / AbsRel / RMSE", report),
-            (f"  a constant {constant['depth_m']:.2f} m", constant),
-            ("  each frame's true median", report["baselines"]["true_median_of_each_frame"]),
-        ]
-        rows += [(name, f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m") for name, one in lines]
-    model = report["model"]
-    rows.append(("model", f"{model['system']}, weights {model['sha256']}, {model['device']}"))
-    rows.append(("machine", one_line(report["machine"])))
-    return rows
-
-
-def _write(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
-    from depthclip_ros.commands.pictures import draw_cloud, draw_frames
-
-    with console.status("drawing the pictures") if console.is_terminal else contextlib.nullcontext():
-        name = f"{report['model']['system']} {report['model']['sha256']}"
-        score = "" if report["delta1"] is None else f", δ1 {report['delta1']:.3f}, AbsRel {report['abs_rel']:.3f}"
-        draw_frames(record.samples, folder / "frames.png", f"{name}, {report['rate_hz']:.1f} Hz{score}")
-        clouds = [one.cloud for one in record.samples if one.cloud is not None and len(one.cloud[0])]
-        if clouds:
-            points_m, colours = clouds[len(clouds) // 2]
-            draw_cloud(points_m, colours, folder / "cloud.png", f"depth/points: {len(points_m)} points")
-        else:
-            (folder / "cloud.png").unlink(missing_ok=True)
-    if not clouds:
-        console.print("no cloud.png: without camera_info the node publishes no cloud")
-    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

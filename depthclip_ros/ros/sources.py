@@ -51,8 +51,8 @@ class SourceOptions:
 
     width_px: int = 640
     height_px: int = 480
-    seed: int = 0
-    frames: int = 240
+    seed: int = 12  # a furnished room whose way is ten metres long
+    frames: int = 180
     image_topic: str = ""
     camera_info_topic: str = ""
     depth_topic: str = ""

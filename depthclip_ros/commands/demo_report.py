@@ -1,0 +1,145 @@
+"""What the demo measured: as JSON, as a table, and as pictures."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from depthclip_ros.commands.machine import describe_machine, one_line
+from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.ros import scores
+
+if TYPE_CHECKING:
+    from depthclip_ros.ros.recorder import Record
+
+
+def milliseconds(value: float | None) -> str:
+    """For people; a dash for None."""
+    return "-" if value is None else f"{value:.1f} ms"
+
+
+def table_of(rows: list[tuple[str, str]], title: str) -> Table:
+    """Two columns: what, and how much."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, Any]) -> dict[str, Any]:
+    """All figures of the run, ready for JSON.
+
+    Raises:
+        DepthClipError: no depth or no statistics arrived.
+    """
+    if not record.depths or not record.stats:
+        raise DepthClipError(f"no depth arrived; {args.out}/depth_node.log says what the node did")
+    last = record.stats[-1]
+    mean = scores.mean(record.scores)
+    constant = record.truth.best_constant()
+    median = record.truth.frame_medians()
+    timings = ("preprocess_ms", "network_ms", "postprocess_ms", "publish_ms")
+    return {
+        "frames_in": int(last.frames_in),
+        "frames_out": int(last.frames_out),
+        "frames_received": record.depths,
+        "dropped": int(last.frames_dropped),
+        "refused": int(last.frames_refused),
+        "rate_hz": round(record.rate_hz, 2),
+        "latency_ms": {
+            name: round(record.latency_percentile_ms(percent) or 0.0, 2)
+            for name, percent in (("p50", 50), ("p95", 95), ("max", 100))
+        },
+        "delta1": _rounded(mean and mean.delta1),
+        "abs_rel": _rounded(mean and mean.abs_rel),
+        "rmse_m": _rounded(mean and mean.rmse_m),
+        "coverage": _rounded(mean and mean.coverage),
+        "frames_scored": len(record.scores),
+        "why_no_errors": None if mean else f"the source {args.source} has no exact depth to compare with",
+        "protocol": scores.PROTOCOL,
+        "baselines": {
+            "best_constant": _scored(constant and constant[1], depth_m=constant and round(constant[0], 2)),
+            "true_median_of_each_frame": _scored(median),
+        },
+        "engine_ms": {
+            name.removesuffix("_ms"): _median([getattr(one, name) for one in record.stats]) for name in timings
+        },
+        "valid_ratio": _rounded(float(np.mean([one.valid_ratio for one in record.stats]))),
+        "scale": round(float(last.scale), 4),
+        "focal_assumed": bool(last.focal_assumed),
+        "model": {"system": last.system, "weights": args.weights, "sha256": last.weights, "device": last.device},
+        "source": {**source, "rate_hz": args.rate},
+        "duration_s": round(record.seconds, 2),
+        "machine": describe_machine(),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _median(values: list[float]) -> float:
+    return round(float(np.median(values)), 2)
+
+
+def _scored(one: scores.Score | None, **more: Any) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {**more, "delta1": _rounded(one.delta1), "abs_rel": _rounded(one.abs_rel), "rmse_m": _rounded(one.rmse_m)}
+
+
+def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The report as a person reads it."""
+    engine, latency = report["engine_ms"], report["latency_ms"]
+    rows = [
+        ("frames in / out / dropped", f"{report['frames_in']} / {report['frames_out']} / {report['dropped']}"),
+        ("rate", f"{report['rate_hz']:.1f} Hz of the camera's {report['source']['rate_hz']:g} Hz"),
+        ("latency, stamp to receipt", f"p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms"),
+        (
+            "engine (preprocess + network + postprocess)",
+            f"{engine['preprocess']:.1f} + {engine['network']:.1f} + {engine['postprocess']:.1f} ms",
+        ),
+    ]
+    if report["delta1"] is None:
+        rows.append(("errors", report["why_no_errors"]))
+    else:
+        constant = report["baselines"]["best_constant"]
+        lines = [
+            ("errors: δ1 / AbsRel / RMSE", report),
+            (f"  a constant {constant['depth_m']:.2f} m", constant),
+            ("  each frame's true median", report["baselines"]["true_median_of_each_frame"]),
+        ]
+        rows += [(name, f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m") for name, one in lines]
+    model = report["model"]
+    rows.append(("model", f"{model['system']}, weights {model['sha256']}, {model['device']}"))
+    rows.append(("machine", one_line(report["machine"])))
+    return rows
+
+
+def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
+    """Write `report.json`, `frames.png` and, where the node published a cloud, `cloud.png`."""
+    from depthclip_ros.commands.pictures import draw_cloud, draw_frames
+
+    with console.status("drawing the pictures") if console.is_terminal else contextlib.nullcontext():
+        name = f"{report['model']['system']} {report['model']['sha256']}"
+        score = "" if report["delta1"] is None else f", δ1 {report['delta1']:.3f}, AbsRel {report['abs_rel']:.3f}"
+        draw_frames(record.samples, folder / "frames.png", f"{name}, {report['rate_hz']:.1f} Hz{score}")
+        clouds = [one.cloud for one in record.samples if one.cloud is not None and len(one.cloud[0])]
+        if clouds:
+            points_m, colours = clouds[len(clouds) // 2]
+            draw_cloud(points_m, colours, folder / "cloud.png", f"depth/points: {len(points_m)} points")
+        else:
+            (folder / "cloud.png").unlink(missing_ok=True)
+    if not clouds:
+        console.print("no cloud.png: without camera_info the node publishes no cloud")
+    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
