@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError, DeviceError, InputError
 from depthclip_ros.ros import diagnostics, parameters
@@ -31,10 +25,10 @@ from depthclip_ros.ros.mailbox import Mailbox, StampOrder
 from depthclip_ros.ros.outputs import DEPTH_TOPICS, Outputs
 from depthclip_ros.ros.pipeline import FramePipeline
 from depthclip_ros.ros.qos import name_of
+from depthclip_ros.ros.run import run
 
 WARM_UP_SIZE = (640, 480)
 JOIN_S = 10.0  # the worker ends after the frame it is at; longer than this it hangs in a device
-STOP_S = 2.0  # what a signal leaves the node to end cleanly; loading a model cannot be interrupted
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
@@ -217,6 +211,23 @@ class DepthNode(LifecycleNode):
 
     # Parameters
 
+    def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
+        """As rclpy's, but a success says when it takes effect."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, but a success says when it takes effect.
+
+        Not said by the callback: rclpy keeps the result of the last one registered, and its own clock has one too.
+        """
+        result = super().set_parameters_atomically(parameter_list)
+        if result.successful and not result.reason:
+            names = [parameter.name for parameter in parameter_list]
+            result.reason = parameters.effect_of(names, configured=self._pipeline is not None)
+            if result.reason:
+                self.get_logger().info(result.reason)
+        return result
+
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
         known = {parameter.name: parameter.value for parameter in changed if parameter.name in parameters.BY_NAME}
         present = {name: getattr(self._settings, name.replace(".", "_")) for name in parameters.BY_NAME}
@@ -229,10 +240,7 @@ class DepthNode(LifecycleNode):
             self._pipeline.settings = dataclasses.replace(
                 self._pipeline.settings, **{name: getattr(self._settings, name) for name in live}
             )
-        reason = parameters.effect_of(known, configured=self._pipeline is not None)
-        if reason:
-            self.get_logger().info(reason)
-        return SetParametersResult(successful=True, reason=reason)
+        return SetParametersResult(successful=True)
 
     # Frames
 
@@ -373,59 +381,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0 then, 1 when a parameter's value is not allowed."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = DepthNode()
-    except (ConfigError, ParameterException) as error:
-        rclpy.logging.get_logger("depth_node").fatal(str(error))
-        rclpy.shutdown()
-        return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    # The executor has a thread of its own, so that this one is there for signals while a model loads.
-    spinner = threading.Thread(target=_spin, args=(executor, node, stop), name="executor", daemon=True)
-    spinner.start()
-    while not stop.wait(1.0):
-        pass
-    executor.wake()
-    ended = _joined(spinner) and _joined(threading.Thread(target=node.release, daemon=True), start=True)
-    if not ended:  # in the middle of loading a model, or of a frame that takes long: nothing of it is worth waiting for
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.shutdown()
-    return 0
-
-
-def _joined(thread: threading.Thread, *, start: bool = False) -> bool:
-    if start:
-        thread.start()
-    thread.join(STOP_S / 2)
-    return not thread.is_alive()
-
-
-def _spin(executor: SingleThreadedExecutor, node: DepthNode, stop: threading.Event) -> None:
-    """Run callbacks until `stop`. A callback that raises is reported, and the node lives on."""
-    while not stop.is_set():
-        if not _spin_once(executor, node):
-            stop.set()
-
-
-def _spin_once(executor: SingleThreadedExecutor, node: DepthNode) -> bool:
-    try:
-        executor.spin_once()
-    except ExternalShutdownException:
-        return False
-    except Exception:
-        if not executor.context.ok():
-            return False
-        node.get_logger().error(f"a callback failed: {traceback.format_exc()}", throttle_duration_sec=5.0)
-    return True
+    return run(DepthNode, args)
 
 
 if __name__ == "__main__":

@@ -25,23 +25,31 @@ def latency_ms(stamp_ns: int, now_ns: int) -> float:
 
 
 class Throttle:
-    """Lets a message through once in `period_s`; messages that differ only in their numbers are one message."""
+    """Lets a message through once in `period_s`.
 
-    def __init__(self, period_s: float = 5.0, size: int = 256) -> None:
+    Messages that differ only in their numbers are of one kind; a few of a kind pass in a period, so that the second of
+    two faults is not hidden by the first, and a fault with another number on every frame is still throttled.
+    """
+
+    def __init__(self, period_s: float = 5.0, of_a_kind: int = 3, size: int = 256) -> None:
         self._period_s = period_s
+        self._of_a_kind = of_a_kind
         self._size = size
-        self._last_s: dict[str, float] = {}
+        self._said: dict[str, tuple[float, set[str]]] = {}  # kind: start of its period, what was said in it
 
     def passes(self, message: str, now_s: float | None = None) -> bool:
         """Whether to say this now."""
         now_s = time.monotonic() if now_s is None else now_s
-        key = re.sub(r"\d+", "#", message)
-        last_s = self._last_s.get(key)
-        if last_s is not None and now_s - last_s < self._period_s:
+        kind = re.sub(r"\d+", "#", message)
+        start_s, said = self._said.get(kind, (-math.inf, set()))
+        if now_s - start_s >= self._period_s:
+            if len(self._said) >= self._size:
+                self._said.clear()
+            self._said[kind] = (now_s, {message})
+            return True
+        if message in said or len(said) >= self._of_a_kind:
             return False
-        if len(self._last_s) >= self._size:
-            self._last_s.clear()
-        self._last_s[key] = now_s
+        said.add(message)
         return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
+from depthclip_ros.core.picture import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
@@ -37,6 +38,7 @@ class Outputs:
             topic: node.create_publisher(message, topic, output_qos(), qos_overriding_options=output_overrides())
             for topic, message in TOPICS.items()
         }
+        self._colour_range = SteadyRange()
         self._messages = {topic: message() for topic, message in TOPICS.items()}
 
     def wanted(self) -> frozenset[str]:
@@ -97,9 +99,11 @@ class Outputs:
         if "depth/confidence" in wanted:
             self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
         if "depth/image_color" in wanted:
-            from depthclip_ros.core.picture import colorize
-
-            self._send("depth/image_color", header, conversions.color_image(colorize(result.depth_m)))
+            self._send(
+                "depth/image_color",
+                header,
+                conversions.color_image(colorize(result.depth_m, *self._colour_range.update(result.depth_m))),
+            )
         if "depth/stats" in wanted:
             steps = ("preprocess", "network", "postprocess")
             timings = {f"{step}_ms": result.timings_ms.get(step, 0.0) for step in steps}

@@ -24,19 +24,25 @@ def test_a_stamp_that_is_no_time_of_the_clock_has_no_latency(stamp_ns):
     assert math.isnan(latency_ms(stamp_ns, NOW_NS))
 
 
-def test_throttle_takes_messages_that_differ_in_numbers_for_one():
+def test_throttle_lets_a_message_through_once_in_a_period():
     throttle = Throttle(period_s=5)
-    assert throttle.passes("stamp goes back by 0.1 s", 100)
-    assert not throttle.passes("stamp goes back by 2.7 s", 104)
-    assert throttle.passes("unknown encoding", 104)
-    assert throttle.passes("stamp goes back by 0.1 s", 105.5)
+    assert throttle.passes("unknown encoding", 100)
+    assert not throttle.passes("unknown encoding", 104)
+    assert throttle.passes("no data", 104)
+    assert throttle.passes("unknown encoding", 105.5)
+
+
+def test_throttle_lets_few_messages_through_that_differ_only_in_numbers():
+    throttle = Throttle(period_s=5, of_a_kind=3)
+    assert sum(throttle.passes(f"stamp goes back by {number} s", 100) for number in range(50)) == 3
+    assert sum(throttle.passes(f"stamp goes back by {number} s", 106) for number in range(50)) == 3
 
 
 def test_throttle_keeps_a_bounded_memory():
     throttle = Throttle(size=10)
     for index in range(1000):
         throttle.passes("x" * index, 0)
-    assert len(throttle._last_s) <= 10
+    assert len(throttle._said) <= 10
 
 
 def test_an_inactive_node_is_well_and_says_what_it_waits_for():
