@@ -58,17 +58,17 @@ def metric_depth(
     if any_broken:
         depth = torch.where(broken, 1.0, depth)
         confidence = torch.where(broken, 0.0, confidence)
-    metres = _resize(depth, height, width) * scale.view(-1, 1, 1)
+    metres = _resize(depth, height, width).mul_(scale.view(-1, 1, 1))
     certainty = _resize(confidence, height, width).clamp_(0, 1)
     unknown = None
     if any_broken:
         unknown = _resize(broken.float(), height, width) > 0
     if limits.confidence_threshold > 0:
         doubtful = certainty < limits.confidence_threshold
-        unknown = doubtful if unknown is None else unknown | doubtful
+        unknown = doubtful if unknown is None else unknown.logical_or_(doubtful)
     if limits.edge_threshold > 0:
         flying = flying_pixels(depth, metres, limits.edge_threshold)
-        unknown = flying if unknown is None else unknown | flying
+        unknown = flying if unknown is None else unknown.logical_or_(flying)
     farthest_m = min(limits.max_depth_m, max_depth_m)
     if farthest_m < math.inf:
         metres.masked_fill_(metres > farthest_m, math.inf)
@@ -96,7 +96,7 @@ def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
         step = _window_step(depth, threshold)  # [B, h + 1, w + 1]: window (i, j) ends at cell (i, j)
         row = _first_cell(rows, height, depth.device) + 1
         column = _first_cell(columns, width, depth.device) + 1
-        return step[:, row][:, :, column]
+        return step.index_select(2, column).index_select(1, row)  # columns first: rows are then copied whole
     far = F.max_pool2d(resized[:, None], 3, stride=1, padding=1)[:, 0]
     near = -F.max_pool2d(-resized[:, None], 3, stride=1, padding=1)[:, 0]
     return (far > (1 + threshold) * resized) | (resized > (1 + threshold) * near)
