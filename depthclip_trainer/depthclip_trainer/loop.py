@@ -78,7 +78,7 @@ def train(config: TrainConfig) -> Path:
     if loop.resume and (out / "last.ckpt").is_file():
         resume(out / "last.ckpt", config, model, optimizer, ema, progress)
 
-    evaluate_every = loop.evaluate_every or max(1, loop.steps // 10)
+    evaluate_every = loop.evaluate_every or (max(1, loop.steps // 10) if loop.steps else math.inf)
     evaluate_after_s = loop.max_minutes * 6 if not loop.steps and not loop.evaluate_every else math.inf
     begun, evaluated_s = time.monotonic() - progress.elapsed_s, progress.elapsed_s
     log = TrainingLog(out, loop.log_every, quiet=fabric.global_rank != 0)
