@@ -164,8 +164,7 @@ def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) ->
             )
     model.load_state_dict(tensors, strict=not info.adapter_only)
     model.base_name = model.base_name if info.adapter_only else info.base_name
-    model.loaded_name = str(name_or_path)
-    model.loaded_tensors = frozenset(tensors) | model.loaded_tensors
+    model.sources = (*model.sources, (str(name_or_path), frozenset(tensors)))
     return LoadedWeights(model.eval(), info)
 
 
@@ -263,7 +262,7 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
             model.load_state_dict(loaded.state_dict())
         except RuntimeError as error:
             raise WeightsError(f"{path} does not fit its base {chosen!r}: {error}") from error
-        model.base_name, model.loaded_tensors = loaded.base_name, loaded.loaded_tensors
+        model.base_name, model.sources = loaded.base_name, loaded.sources
         return model
     if not hasattr(config, "base_weights"):
         raise WeightsError(
@@ -276,9 +275,7 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
 
 def _base_of(model: DepthModel, left_out: set[str]) -> str | None:
     """Where the tensors that an adapter-only file leaves out can be found again."""
-    if left_out & model.loaded_tensors:
-        return model.loaded_name
-    return model.base_name
+    return next((name for name, held in reversed(model.sources) if left_out & held), model.base_name)
 
 
 def _is_ours(path: Path) -> bool:

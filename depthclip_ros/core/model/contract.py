@@ -41,7 +41,9 @@ class ModelConfig:
     input_pixels: int = 49152
 
     def __post_init__(self) -> None:
-        require(0 < self.min_depth_m < self.max_depth_m < math.inf, "min_depth_m", self.min_depth_m, "0 < min < max")
+        require(0 < self.min_depth_m < math.inf, "min_depth_m", self.min_depth_m, "above 0")
+        deeper = self.min_depth_m < self.max_depth_m < math.inf
+        require(deeper, "max_depth_m", self.max_depth_m, f"above min_depth_m, {self.min_depth_m}")
         focal_px = self.canonical_focal_px
         require(focal_px is None or 0 < focal_px < math.inf, "canonical_focal_px", focal_px, "above 0, or none")
         require(1024 <= self.input_pixels <= 4_194_304, "input_pixels", self.input_pixels, "1024..4194304")
@@ -85,7 +87,7 @@ class DepthModel(nn.Module, ABC):
         stride: sides of the network's input are multiples of it.
         scene_labels: names of the scene prompts, empty where the system has none.
         base_name: the pretrained tower that this model was built on, None for a random one.
-        loaded_name, loaded_tensors: the weights file that tensors were loaded from last, and their names.
+        sources: the weights files that tensors were loaded from, in order, each with the names of its tensors.
     """
 
     config: ModelConfig
@@ -94,8 +96,7 @@ class DepthModel(nn.Module, ABC):
     stride: int
     scene_labels: tuple[str, ...] = ()
     base_name: str | None = None
-    loaded_name: str | None = None
-    loaded_tensors: frozenset[str] = frozenset()
+    sources: tuple[tuple[str, frozenset[str]], ...] = ()
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

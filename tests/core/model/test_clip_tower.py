@@ -1,0 +1,149 @@
+import pickle
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.model.clip_tower import ClipTower, build_clip
+
+SCENES = ("kitchen", "street")
+
+
+@pytest.fixture
+def tower(tiny_clip):
+    return build_clip(tiny_clip, None, SCENES).tower.eval()
+
+
+def test_walk_gives_open_clips_own_embedding_and_tokens_at_the_native_size(tower):
+    images = torch.randn(2, 3, 64, 64)
+    outputs = []
+    hooks = [
+        block.register_forward_hook(lambda *args: outputs.append(args[2]))
+        for block in tower.visual.transformer.resblocks
+    ]
+    with torch.no_grad():
+        expected = tower.visual(images)
+        for hook in hooks:
+            hook.remove()
+        seen = tower(images, {}, (1, 3))
+    torch.testing.assert_close(seen.embedding, expected)
+    for tap, tokens in zip(seen.taps, (outputs[1], tower.visual.ln_post(outputs[3])), strict=True):
+        torch.testing.assert_close(tap.flatten(2).transpose(1, 2), tokens[:, 1:])
+
+
+def test_walks_towers_that_keep_tokens_batch_second(tiny_clip, tower):
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = tower(images, {}, (3,)).embedding
+        for block in tower.visual.transformer.resblocks:
+            block.attn.batch_first = False
+        tower.visual.transformer.batch_first = False
+        old = ClipTower(tower.visual)(images, {}, (3,)).embedding
+    torch.testing.assert_close(old, expected)
+
+
+def test_takes_any_size_and_keeps_the_layout_of_positions(tower):
+    with torch.no_grad():
+        tower.visual.positional_embedding[1:] = torch.arange(4.0).repeat_interleave(4)[:, None]  # each row its number
+        assert tower(torch.randn(1, 3, 48, 160), {}, (3,)).taps[0].shape == (1, 64, 3, 10)
+        learned = tower.visual.positional_embedding[1:].T.unflatten(1, (4, 4))[None]
+        wide = tower._grid.resize(learned, 8, 10)[0, 0]
+    torch.testing.assert_close(wide, wide[:, :1].expand(8, 10))
+    assert (wide[1:, 0] >= wide[:-1, 0] - 0.2).all()
+    assert wide[-1, 0] > wide[0, 0] + 2
+
+
+def test_notices_that_positions_changed_after_a_size_was_seen(tower):
+    images = torch.randn(1, 3, 96, 96)
+    with torch.inference_mode():
+        before = tower(images, {}, (3,)).embedding
+        again = tower(images, {}, (3,)).embedding
+    assert torch.equal(before, again)
+    with torch.no_grad():
+        tower.visual.positional_embedding.mul_(-1)
+    with torch.inference_mode():
+        assert not torch.allclose(tower(images, {}, (3,)).embedding, before)
+
+
+def test_adapters_sit_on_block_outputs_and_change_all_tokens(tower):
+    seen = []
+
+    class Shift(torch.nn.Module):
+        def forward(self, tokens):
+            seen.append(tokens.shape)
+            return tokens + 1
+
+    with torch.no_grad():
+        plain = tower(torch.zeros(1, 3, 64, 64), {}, (1,))
+        adapted = tower(torch.zeros(1, 3, 64, 64), {1: Shift()}, (1,))
+    assert seen == [(1, 17, 64)]  # 4x4 patches and the class token
+    torch.testing.assert_close(adapted.taps[0], plain.taps[0] + 1)
+    assert not torch.allclose(adapted.embedding, plain.embedding)
+
+
+def test_last_four_blocks_of_vit_b_are_28_35_million():
+    tower = build_clip("ViT-B-32-quickgelu", None, SCENES, load_base=False).tower
+    assert round(sum(parameter.numel() for parameter in tower.last_parameters(4)) / 1e6, 2) == 28.35
+    assert tower.last_parameters(0) == []
+
+
+def test_prompts_are_the_normalised_text_embeddings(tiny_clip):
+    clip = build_clip(tiny_clip, None, SCENES)
+    assert clip.prompts.shape == (2, 32)
+    torch.testing.assert_close(clip.prompts.norm(dim=-1), torch.ones(2))
+    assert not torch.allclose(clip.prompts[0], clip.prompts[1])
+    assert not clip.prompts.requires_grad
+    assert clip.base_name is None
+
+
+@pytest.mark.parametrize("form", ["safetensors", "torch", "nested"])
+def test_loads_a_local_checkpoint(tiny_clip, tmp_path, form):
+    torch.manual_seed(7)
+    source = open_clip.create_model(tiny_clip)
+    path = tmp_path / "clip.ckpt"
+    state = source.state_dict()
+    if form == "safetensors":
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    else:
+        prefixed = {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}
+        torch.save(state if form == "torch" else prefixed, path)
+    clip = build_clip(tiny_clip, str(path), SCENES)
+    assert torch.equal(clip.tower.visual.proj, source.visual.proj)
+    assert clip.base_name == f"{tiny_clip}:{path}"
+
+
+def test_never_runs_what_a_checkpoint_holds(tiny_clip, tmp_path):
+    marker, path = tmp_path / "ran", tmp_path / "clip.pt"
+
+    class Attack:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    path.write_bytes(pickle.dumps({"visual.proj": Attack()}))
+    with pytest.raises(WeightsError, match="could run code"):
+        build_clip(tiny_clip, str(path), SCENES)
+    assert not marker.exists()
+
+
+def test_refuses_a_checkpoint_of_another_model(tiny_clip, tmp_path):
+    path = tmp_path / "clip.safetensors"
+    save_file({"visual.proj": torch.zeros(2, 2)}, path)
+    with pytest.raises(WeightsError, match="does not fit"):
+        build_clip(tiny_clip, str(path), SCENES)
+
+
+def test_unknown_tower_names_the_nearest():
+    with pytest.raises(ConfigError, match="nearest is 'ViT-B-16-quickgelu'"):
+        build_clip("ViT-B-16-quikgelu", None, SCENES)
+
+
+def test_unknown_tag_lists_the_tags():
+    with pytest.raises(ConfigError, match="openai"):
+        build_clip("ViT-B-32-quickgelu", "opnai", SCENES)
+
+
+def test_refuses_towers_that_are_not_plain_transformers():
+    with pytest.raises(ConfigError, match="plain vision transformer"):
+        build_clip("RN50", None, SCENES, load_base=False)

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.towers import HybridTower
+
+
+@pytest.fixture
+def tower():
+    return HybridTower(48, 3, 3, (8, 12, 16), (3, 4)).eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (16, 16), (80, 32)])
+def test_takes_any_multiple_of_its_stride(tower, height, width):
+    seen = tower(torch.randn(2, 3, height, width), {}, (0, 2))
+    assert [tuple(tap.shape) for tap in seen.taps] == [(2, 48, height // 16, width // 16)] * 2
+    assert [(x.shape[1], height // x.shape[2]) for x in seen.skips] == list(tower.skips)
+    assert seen.embedding.shape == (2, 48)
+
+
+def test_knows_the_height_in_the_image(tower):
+    with torch.no_grad():
+        tower.positions.zero_()
+        half = tower(torch.zeros(1, 3, 96, 64), {}, (2,)).skips[-1][0]  # [C, 48, 32]
+    upper, lower = half[:, 12, 16], half[:, 36, 16]  # far from the border: only the coordinates differ
+    assert (upper - lower).abs().max() > 1e-3
+
+
+def test_a_tap_of_the_last_block_is_normalised_and_its_mean_is_the_embedding(tower):
+    seen = tower(torch.randn(2, 3, 48, 64), {}, (2,))
+    torch.testing.assert_close(seen.taps[0].mean(dim=(2, 3)), seen.embedding)
+
+
+def test_attention_is_softmax_of_scaled_products(tower):
+    block = tower.transformer[0]
+    tokens = torch.randn(1, 5, 48)
+    query, key, value = (block.qkv(tokens)).split(48, dim=-1)
+    heads = []
+    for head in range(3):
+        part = slice(head * 16, (head + 1) * 16)
+        weights = (query[..., part] @ key[..., part].transpose(1, 2) / 4).softmax(-1)
+        heads.append(weights @ value[..., part])
+    torch.testing.assert_close(block.attend(tokens), block.out(torch.cat(heads, -1)), rtol=1e-4, atol=1e-5)
+
+
+def test_last_parameters_are_the_last_blocks_and_the_norm(tower):
+    last = {id(parameter) for parameter in tower.last_parameters(2)}
+    expected = [*tower.transformer[1].parameters(), *tower.transformer[2].parameters(), *tower.norm.parameters()]
+    assert last == {id(parameter) for parameter in expected}
+
+
+def test_refuses_blocks_that_it_does_not_have(tower):
+    with pytest.raises(ConfigError, match=r"adapter_layers is \(3,\); allowed: 0..2"):
+        tower.check_layers("adapter_layers", (3,))
