@@ -121,9 +121,30 @@ def test_a_clock_that_was_set_back_is_followed_after_a_few_frames(live):
     live.answer(live.stats, live.send(*live.good()))
 
 
-def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(start_node, camera):
-    node = start_node("/bare", {"input.assumed_hfov": 90.0})
-    eye = camera("/bare")
+@pytest.fixture(scope="module")
+def modes(start_node, camera):
+    """Configure a node anew with other input parameters: `modes({parameter: value})` gives the camera that feeds it."""
+    node = start_node("/modes", {"autostart": False})
+    eye = camera("/modes")
+    eye.node, name = node, "/modes/depth_node"
+
+    def configure(values):
+        if eye.client.state(name) == "active":
+            assert eye.client.transition(name, "deactivate")
+            assert eye.client.transition(name, "cleanup")
+        for parameter, value in values.items():
+            assert eye.client.set_parameter(name, parameter, value).successful
+        assert eye.client.transition(name, "configure")
+        assert eye.client.transition(name, "activate")
+        for inbox in (eye.depth, eye.info, eye.cloud, eye.stats):
+            inbox.messages.clear()
+        return eye
+
+    return configure
+
+
+def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(modes):
+    eye = modes({"input.rectify": "auto", "input.assumed_hfov": 90.0})
     answer = eye.send_until(lambda: (eye.image_message(SMALL), None), eye.stats)
     assert answer.focal_assumed
     stamp = eye.send(eye.image_message(SMALL), None)
@@ -131,31 +152,26 @@ def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(s
     eye.answer(eye.stats, stamp)
     assert not eye.cloud.messages
     assert not eye.info.messages
-    assert "assumed field of view of 90 degrees" in node.log()
+    assert "assumed field of view of 90 degrees" in eye.node.log()
     # It comes late: from then on there is a cloud.
     stamp = eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.cloud).header.stamp
     assert not eye.answer(eye.stats, stamp).focal_assumed
-    node.kill()
 
 
-def test_require_refuses_what_does_not_come_rectified(start_node, camera):
-    node = start_node("/strict", {"input.rectify": "require"})
-    eye = camera("/strict")
+def test_require_refuses_what_does_not_come_rectified(modes):
+    eye = modes({"input.rectify": "require"})
     eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.depth)
     bad = eye.send(eye.image_message(SMALL), eye.info_message(48, 32, d=[-0.2, 0.0, 0.0, 0.0, 0.0]))
-    node.wait_for_log("input.rectify is require")
+    eye.node.wait_for_log("input.rectify is require")
     eye.answer(eye.depth, eye.send(eye.image_message(SMALL), eye.info_message(48, 32)))
     assert eye.depth.of_stamp(bad) is None
-    node.kill()
 
 
-def test_never_takes_a_distorted_image_as_it_is(start_node, camera):
-    node = start_node("/never", {"input.rectify": "never"})
-    eye = camera("/never")
+def test_never_takes_a_distorted_image_as_it_is(modes):
+    eye = modes({"input.rectify": "never"})
 
     def make():
         p = [150.0, 0.0, 23.5, 0.0, 0.0, 150.0, 15.5, 0.0, 0.0, 0.0, 1.0, 0.0]
         return eye.image_message(SMALL), eye.info_message(48, 32, d=[-0.2, 0.0, 0.0, 0.0, 0.0], p=p)
 
     assert eye.send_until(make, eye.info).p[0] == 150.0
-    node.kill()

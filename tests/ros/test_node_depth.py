@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import cv2
@@ -191,15 +190,27 @@ def test_frames_that_are_overtaken_are_counted_and_none_is_queued(live, room):
     assert after.frames_refused == before.frames_refused
 
 
-@pytest.mark.parametrize(("reliable", "first"), [*itertools.product([True, False], ["camera", "node"])])
-def test_any_publisher_is_heard_whichever_comes_first(start_node, camera, room, reliable, first):
-    namespace = f"/qos/{first}_{'reliable' if reliable else 'best_effort'}"
-    eye = camera(namespace, reliable=reliable) if first == "camera" else None
+@pytest.mark.parametrize("reliable", [True, False])
+def test_a_publisher_that_was_there_before_the_node_is_heard(start_node, camera, room, reliable):
+    namespace = f"/camera_first/{'reliable' if reliable else 'best_effort'}"
+    eye = camera(namespace, reliable=reliable)
     node = start_node(namespace)
-    if eye is None:
-        node.wait_for_log("depth of")
-        eye = camera(namespace, reliable=reliable)
     assert eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth).width == 160
+    node.kill()
+
+
+def test_publishers_that_come_later_are_heard_whatever_they_offer(start_node, camera, room):
+    """One camera after the other takes the topic; the node asks each for what it offers."""
+    node = start_node("/node_first")
+    node.wait_for_log("depth of")
+    for reliable in (False, True, False):
+        eye = camera("/node_first", reliable=reliable)
+        answer = eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth)  # noqa: B023
+        assert answer.width == 160
+        if reliable:
+            node.wait_for_log("/node_first/image: subscribing as reliable, was best_effort")
+        eye.leave()
+    node.wait_for_log("/node_first/image: subscribing as best_effort, was reliable", count=2)
     node.kill()
 
 
