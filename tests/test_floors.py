@@ -31,6 +31,7 @@ NODE_MODULES = {
     "depthclip_ros.ros.parameters",
     "depthclip_ros.ros.qos",
     "depthclip_ros.ros.recorder",
+    "depthclip_ros.ros.run",
 }
 ROS_PACKAGES = {
     *("rclpy", "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces", "std_msgs", "sensor_msgs", "geometry_msgs"),
