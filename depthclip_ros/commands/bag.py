@@ -12,8 +12,6 @@ from rich.table import Table
 
 from depthclip_ros.core.errors import ConfigError
 
-HELP = "add the depth topics to a rosbag2 or mcap recording"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

@@ -15,12 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, table_of, write_report
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.ros import processes, scores
+from depthclip_ros.ros.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
     from depthclip_ros.ros.recorder import Record, Recorder
 
-HELP = "a camera, the depth node and a recorder on this machine, with a report and pictures"
-ROOM_FRAMES = 240
 SAMPLES = 8
 
 
@@ -43,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=30.0, help="camera frames per second (default: %(default)g)")
     parser.add_argument("--size", default="640x480", help="of the rendered room's pictures (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="which room (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SourceOptions.seed, help="which room (default: %(default)s)")
     parser.add_argument(
-        "--frames", type=int, default=ROOM_FRAMES, help="frames of the room's loop (default: %(default)s)"
+        "--frames", type=int, default=SourceOptions.frames, help="frames of the room's loop (default: %(default)s)"
     )
     parser.add_argument(
         "--depth-topic", default="", help="topic of a bag with depth aligned to the image, to compare with"
@@ -94,8 +93,6 @@ def _size(text: str) -> tuple[int, int]:
 
 def _prepare(source: Mapping[str, Any], console: Console) -> None:
     """Open the source here first: a bad one is named before anything starts, and the room renders with a bar."""
-    from depthclip_ros.ros.sources import SourceOptions, open_source
-
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("rendering the room (once)", total=source["frames"], visible=False)

@@ -129,17 +129,23 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
     """Write `report.json`, `frames.png` and, where the node published a cloud, `cloud.png`."""
     from depthclip_ros.commands.pictures import draw_cloud, draw_frames
+    from depthclip_ros.ros.recorder import cloud_points
 
     with console.status("drawing the pictures") if console.is_terminal else contextlib.nullcontext():
         name = f"{report['model']['system']} {report['model']['sha256']}"
         score = "" if report["delta1"] is None else f", δ1 {report['delta1']:.3f}, AbsRel {report['abs_rel']:.3f}"
-        draw_frames(record.samples, folder / "frames.png", f"{name}, {report['rate_hz']:.1f} Hz{score}")
-        clouds = [one.cloud for one in record.samples if one.cloud is not None and len(one.cloud[0])]
+        truth_name = "exact depth" if report["source"]["source"] == "room" else "measured depth"
+        title = f"{name}, {report['rate_hz']:.1f} Hz{score}"
+        draw_frames(record.samples, folder / "frames.png", title, truth_name=truth_name)
+        clouds = [
+            points for one in record.samples if one.cloud is not None and len((points := cloud_points(one.cloud))[0])
+        ]
         if clouds:
             points_m, colours = clouds[len(clouds) // 2]
             draw_cloud(points_m, colours, folder / "cloud.png", f"depth/points: {len(points_m)} points")
         else:
             (folder / "cloud.png").unlink(missing_ok=True)
     if not clouds:
-        console.print("no cloud.png: without camera_info the node publishes no cloud")
+        why = "without camera_info the node publishes none" if report["focal_assumed"] else "none arrived"
+        console.print(f"no cloud.png: there is no cloud ({why})")
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ GRID = (46, 50, 60)
 FRUSTUM = (250, 200, 80)
 
 
-def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4) -> None:
+def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4, truth_name: str = "exact depth") -> None:
     """Write a few frames over time, side by side: image, exact depth and error where known, depth.
 
     Args:
@@ -26,6 +26,7 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4) -> No
         path: PNG to write.
         title: one line above the frames.
         rows: at most so many frames, evenly taken.
+        truth_name: what the column of `truth_m` is called.
 
     Raises:
         InputError: no samples.
@@ -45,16 +46,14 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4) -> No
     scale = {"cmap": DEPTH_COLOURS, "vmin": float(low_m), "vmax": max(float(high_m), float(low_m) + 0.1)}
 
     height_px, width_px = chosen[0].rgb.shape[:2]
-    cell_inch = 3.4
-    figure = Figure(
-        figsize=(columns * cell_inch, len(chosen) * cell_inch * height_px / width_px + 1.5),
-        dpi=130,
-        facecolor="white",
-        layout="constrained",
-    )
+    cell = (3.4, 3.4 * height_px / width_px)  # inches
+    margin = 0.3
+    size = (columns * cell[0] + 2 * margin, len(chosen) * cell[1] + 1.6)
+    figure = Figure(figsize=size, dpi=130, facecolor="white")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(chosen), columns, squeeze=False)
-    figure.suptitle(title, fontsize=11)
+    edges = {"left": margin / size[0], "right": 1 - margin / size[0], "top": 1 - 0.7 / size[1], "bottom": 0.9 / size[1]}
+    axes = figure.subplots(len(chosen), columns, squeeze=False, gridspec_kw={**edges, "wspace": 0.03, "hspace": 0.03})
+    figure.suptitle(title, fontsize=11, y=1 - 0.2 / size[1])
     depth_picture = error_picture = None
     for row, one in zip(axes, chosen, strict=True):
         for axis in row:
@@ -69,17 +68,19 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4) -> No
             row[1].imshow(_masked(one.truth_m), **scale)
             error_m = one.depth_m - one.truth_m
             error_picture = row[3].imshow(_masked(error_m), cmap=ERROR_COLOURS, vmin=-1.0, vmax=1.0)
-    names = ("image", "exact depth", "depth", "depth − exact depth") if with_truth else ("image", "depth")
+    names = ("image", truth_name, "depth", "error") if with_truth else ("image", "depth")
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=10)
-    bar = {"orientation": "horizontal", "shrink": 0.85, "pad": 0.01, "aspect": 40 if with_truth else 20}
-    depth_axes = axes[:, 1:3] if with_truth else axes[:, 1]
-    figure.colorbar(depth_picture, ax=depth_axes.ravel().tolist(), label="depth [m]", **bar)
+
+    def bar(picture: Any, first: Any, last: Any, label: str, **how: Any) -> None:
+        left, right = first.get_position().x0, last.get_position().x1
+        inset = 0.06 * (right - left)
+        where = figure.add_axes((left + inset, 0.55 / size[1], right - left - 2 * inset, 0.14 / size[1]))
+        figure.colorbar(picture, cax=where, orientation="horizontal", label=label, **how)
+
+    bar(depth_picture, axes[-1, 1], axes[-1, -2 if with_truth else 1], "metres (grey: no depth)")
     if error_picture is not None:
-        bar["aspect"] = 20
-        figure.colorbar(
-            error_picture, ax=axes[:, 3].tolist(), label="too near   error [m]   too far", extend="both", **bar
-        )
+        bar(error_picture, axes[-1, 3], axes[-1, 3], "metres, red too near, blue too far", extend="both")
     figure.savefig(path)
 
 

@@ -22,13 +22,14 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.msg import DepthStats
-from depthclip_ros.ros import scores
 from depthclip_ros.ros.bag_source import depth_to_metres
 from depthclip_ros.ros.camera_info import stamp_ns_of
 from depthclip_ros.ros.conversions import read_image
+from depthclip_ros.ros.scores import Score, TruthStatistics, score
 
 # Images and exact depths wait this many frames for their depth; at 30 Hz this is four seconds of a slow network.
 WAITING_FRAMES = 120
+WAITING_CLOUDS = 10  # 5 MB each
 CLOUD_PATIENCE_S = 0.1
 
 
@@ -39,14 +40,14 @@ class Sample:
     Attributes:
         stamp_ns: its stamp.
         rgb: uint8 [H, W, 3]; depth_m: float32 [H, W]; truth_m: float32 [H, W] or None.
-        cloud: float32 [N, 3] metres and uint8 [N, 3] RGB of the finite points, or None.
+        cloud: the PointCloud2 of the same stamp, or None; `cloud_points` reads it.
     """
 
     stamp_ns: int
     rgb: NDArray[np.uint8]
     depth_m: NDArray[np.float32]
     truth_m: NDArray[np.float32] | None
-    cloud: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+    cloud: Any | None = None
 
 
 @dataclass
@@ -58,9 +59,10 @@ class Record:
     images: int = 0
     depths: int = 0
     clouds: int = 0
+    stamps_ns: list[int] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
-    scores: list[scores.Score] = field(default_factory=list)
-    truth: scores.TruthStatistics = field(default_factory=scores.TruthStatistics)
+    scores: list[Score] = field(default_factory=list)
+    truth: TruthStatistics = field(default_factory=TruthStatistics)
     stats: list[Any] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -160,9 +162,13 @@ class Recorder:
 
     def _on_cloud(self, message: PointCloud2) -> None:
         self.record.clouds += 1
+        stamp_ns = stamp_ns_of(message.header.stamp)
+        for sample in self.record.samples[-2:]:
+            if sample.stamp_ns == stamp_ns:  # the cloud was slower than the scoring of its depth
+                sample.cloud = message
         with self._lock:
             self._keep(self._clouds, message)
-            while len(self._clouds) > 10:  # 5 MB each
+            while len(self._clouds) > WAITING_CLOUDS:
                 self._clouds.popitem(last=False)
 
     def _on_stats(self, message: DepthStats) -> None:
@@ -175,6 +181,7 @@ class Recorder:
         record.depths += 1
         record.began_s = now_s if record.began_s is None else record.began_s
         record.newest_s = now_s
+        record.stamps_ns.append(stamp_ns)
         record.latency_ms.append((received_ns - stamp_ns) / 1e6)
         if self._pictures:
             self._work.put((now_s, stamp_ns, message))
@@ -190,14 +197,13 @@ class Recorder:
             try:
                 depth_m = metres_with_limits(message)
                 truth_m = depth_to_metres(truth) if truth is not None else None
-                if truth_m is not None and (one := scores.score(depth_m, truth_m)) is not None:
+                if truth_m is not None and (one := score(depth_m, truth_m)) is not None:
                     record.scores.append(one)
                     record.truth.add(truth_m)
                 now_s = time.monotonic()
                 if image is not None and now_s >= self._next_sample_s:
                     self._next_sample_s = now_s + self._sample_every_s
-                    points = cloud_points(cloud) if cloud is not None else None
-                    record.samples.append(Sample(stamp_ns, read_image(image), depth_m, truth_m, points))
+                    record.samples.append(Sample(stamp_ns, read_image(image), depth_m, truth_m, cloud))
             except InputError as error:
                 self._node.get_logger().error(f"a frame cannot be scored: {error}")
 

@@ -1,0 +1,240 @@
+"""`depthclip doctor`: what this machine has for the node and the tools, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from depthclip_ros.commands.machine import cpu_flags, gpus, memory_bytes, usable_cores
+from depthclip_ros.core.errors import DepthClipError
+
+COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+SHARED_MEMORY_BYTES = 256 * 2**20  # two processes with the shipped profile take 64 MB each, and more with more cameras
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was looked at, OK, WARN or FAIL, what was found, and what to do (empty when OK)."""
+
+    what: str
+    status: str
+    found: str
+    advice: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 1 when something fails."""
+    findings = [finding for check in CHECKS for finding in _guarded(check)]
+    failed = any(finding.status == "FAIL" for finding in findings)
+    if args.json:
+        print(json.dumps({"ok": not failed, "findings": [asdict(one) for one in findings]}, indent=2))
+        return int(failed)
+    table = Table(title="depthclip doctor", title_justify="left")
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    for one in findings:
+        table.add_row(
+            f"[{COLOURS[one.status]}]{one.status}[/]", escape(one.what), escape(one.found), escape(one.advice)
+        )
+    Console().print(table)
+    return int(failed)
+
+
+def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """A check that breaks is a finding too: the doctor is for machines where things break."""
+    try:
+        yield from check()
+    except Exception as error:
+        yield Finding(check.__name__.strip("_"), "FAIL", f"{type(error).__name__}: {error}", "report this")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _import_error(module: str) -> str | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken binary module raises whatever it likes
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def _python() -> Iterator[Finding]:
+    memory = memory_bytes()
+    machine = f"{usable_cores()} cores" + (f", {memory / 2**30:.0f} GB" if memory else "")
+    yield Finding("Python", "OK", f"{sys.version.split()[0]} at {sys.prefix}, {machine}")
+
+
+def _ros() -> Iterator[Finding]:
+    distribution = os.environ.get("ROS_DISTRO", "")
+    error = _import_error("rclpy")
+    where = f"ROS_DISTRO {distribution}" if distribution else "no distribution sourced"
+    if error:
+        advice = "source /opt/ros/<distro>/setup.bash, or run `make` (installs ROS 2 Jazzy from PyPI on x86-64 Linux)"
+        yield Finding("ROS 2", "FAIL", f"{where}; {error}", advice)
+        return
+    rclpy = importlib.import_module("rclpy")
+    origin = Path(str(rclpy.__file__)).parents[1]
+    version = _version("ros-jazzy-rclpy")
+    yield Finding("ROS 2", "OK", f"{where}; rclpy {f'{version} from PyPI' if version else f'in {origin}'}")
+    error = _import_error("depthclip_ros.msg")
+    if error:
+        yield Finding(
+            "own messages", "FAIL", error, "build them: `make`, or colcon build and source install/setup.bash"
+        )
+    else:
+        yield Finding("own messages", "OK", "depthclip_ros/msg/DepthStats")
+    rmw = os.environ.get("RMW_IMPLEMENTATION") or "default (rmw_fastrtps_cpp)"
+    fast = "fastrtps" in rmw
+    advice = (
+        "" if fast else "config/fastdds.xml is for Fast DDS alone: give this RMW large shared-memory or UDP buffers"
+    )
+    yield Finding("RMW", "OK" if fast else "WARN", rmw, advice)
+
+
+def _dds() -> Iterator[Finding]:
+    from depthclip_ros.ros.processes import DDS_PROFILE_VARIABLES, dds_profile
+
+    chosen = {name: value for name in DDS_PROFILE_VARIABLES if (value := os.environ.get(name))}
+    missing = [f"{name}={value}" for name, value in chosen.items() if not Path(value).is_file()]
+    if missing:
+        yield Finding(
+            "DDS profile", "FAIL", f"{missing[0]} is no file", "correct or unset it; DDS says nothing and uses none"
+        )
+    elif chosen:
+        yield Finding("DDS profile", "OK", ", ".join(f"{name}={value}" for name, value in chosen.items()))
+    else:
+        export = f"{DDS_PROFILE_VARIABLES[0]}={dds_profile()}"
+        advice = f"the launch file and the demo set it; for other processes export {export}"
+        yield Finding("DDS profile", "WARN", "none in this shell: large best-effort images get lost", advice)
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        yield Finding("/dev/shm", "WARN", "absent", "DDS falls back to UDP: images are slower and may get lost")
+        return
+    usage = shutil.disk_usage(shared)
+    small = usage.free < SHARED_MEMORY_BYTES
+    advice = "start the container with --shm-size=1g; Docker's default is 64 MB" if small else ""
+    found = f"{usage.free / 2**20:.0f} MB free of {usage.total / 2**20:.0f} MB"
+    yield Finding("/dev/shm", "WARN" if small else "OK", found, advice)
+
+
+def _compute() -> Iterator[Finding]:
+    error = _import_error("torch")
+    if error:
+        yield Finding("torch", "FAIL", error, "pip install torch torchvision, in the environment that runs the node")
+        return
+    import torch
+
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+    yield Finding("torch", "OK", f"{torch.__version__} ({build}), {torch.get_num_threads()} threads")
+    found = gpus()
+    if found:
+        yield Finding("GPU", "OK", ", ".join(f"{one['name']} {one['memory_gb']} GB" for one in found))
+    else:
+        driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+        if driver:
+            yield Finding(
+                "GPU", "WARN", "an NVIDIA driver, but torch finds no device", "install a torch build for its CUDA"
+            )
+        else:
+            yield Finding("GPU", "OK", "none: the network runs on the CPU")
+    flags = cpu_flags()
+    fast = [
+        name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "asimd", "bf16") if name in flags
+    ]
+    bf16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
+    yield Finding(
+        "CPU", "OK", f"{' '.join(fast) or 'no known vector units'}: bf16 {'in hardware' if bf16 else 'emulated'}"
+    )
+
+
+def _runtimes() -> Iterator[Finding]:
+    for module, distribution, needed in (
+        ("open_clip", "open-clip-torch", True),
+        ("safetensors", "safetensors", True),
+        ("rosbags", "rosbags", True),
+        ("matplotlib", "matplotlib", True),
+        ("onnxruntime", "onnxruntime", False),
+        ("openvino", "openvino", False),
+        ("tensorrt", "tensorrt", False),
+    ):
+        version = _version(distribution)
+        present = importlib.util.find_spec(module) is not None
+        if present:
+            yield Finding(module, "OK", version or "present")
+        elif needed:
+            yield Finding(module, "FAIL", "absent", f"pip install {distribution}")
+        else:
+            yield Finding(module, "OK", "absent (optional)")
+
+
+def _numpy() -> Iterator[Finding]:
+    import numpy as np
+
+    major = int(np.__version__.split(".")[0])
+    if importlib.util.find_spec("cv_bridge") is None:
+        yield Finding("NumPy and cv_bridge", "OK", f"NumPy {np.__version__}, no cv_bridge (the node needs none)")
+        return
+    error = _import_error("cv_bridge.boost.cv_bridge_boost")
+    found = f"NumPy {np.__version__}, cv_bridge {'broken: ' + error if error else 'loads'}"
+    # The node does without cv_bridge; other nodes in the same environment may not.
+    advice = "this package does without it; for other nodes pip install 'numpy<2'" if error and major >= 2 else ""
+    yield Finding("NumPy and cv_bridge", "WARN" if error else "OK", found, advice)
+
+
+def _weights() -> Iterator[Finding]:
+    from depthclip_ros.core.weights import read_info
+
+    try:
+        info = read_info("default")
+    except DepthClipError as error:
+        yield Finding(
+            "default weights", "FAIL", str(error), "reinstall the package, or give --weights / model.weights a file"
+        )
+        return
+    found = f"{info.system}, {info.parameters_total / 1e6:.1f} M parameters, sha256 {info.sha256[:12]}"
+    yield Finding("default weights", "OK", found)
+
+
+def _video() -> Iterator[Finding]:
+    import cv2
+
+    lines = cv2.getBuildInformation().splitlines()
+    ffmpeg = any(line.split() == ["FFMPEG:", "YES"] for line in lines)
+    advice = "" if ffmpeg else "only Motion-JPEG .avi may open; pip install opencv-python-headless brings FFmpeg"
+    found = f"OpenCV {cv2.__version__} {'with' if ffmpeg else 'without'} FFmpeg"
+    yield Finding("video", "OK" if ffmpeg else "WARN", found, advice)
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _python,
+    _ros,
+    _dds,
+    _compute,
+    _runtimes,
+    _numpy,
+    _weights,
+    _video,
+)
