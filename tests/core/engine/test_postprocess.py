@@ -35,6 +35,14 @@ def test_each_image_has_its_own_scale_and_the_images_size() -> None:
     torch.testing.assert_close(certainty, torch.full((2, 17, 31), 0.5))
 
 
+def test_depth_stays_where_the_pixels_centres_are() -> None:
+    # Cell c of 8 covers pixels 8c to 8c + 7 of 64, so pixel u lies at (u + 0.5) / 8 - 0.5 on the network's grid.
+    ramp = 1 + torch.arange(8.0).expand(1, 6, 8)
+    metres, _ = metric_depth(ramp, torch.ones_like(ramp), torch.ones(1), (64, 48), DepthLimits(), 100)
+    pixels = torch.arange(4, 60)
+    torch.testing.assert_close(metres[0, 20, 4:60], 1 + (pixels + 0.5) / 8 - 0.5)
+
+
 def test_special_values_are_those_of_rep_117() -> None:
     depth = torch.tensor([[[0.1, 0.5, 3.0, 9.0, 3.0]]])
     confidence = torch.tensor([[[0.9, 0.9, 0.9, 0.9, 0.1]]])
