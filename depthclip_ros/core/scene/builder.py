@@ -20,6 +20,7 @@ from depthclip_ros.core.scene.primitives import (
     MATRIX,
     PRIMITIVE_ROWS,
     RADIUS,
+    SPHERE,
     TAPER,
 )
 
@@ -72,6 +73,10 @@ class Piece:
         half = (radius_m, radius_m, height_m / 2)
         self.parts.append(Part(at, half, material, kind, yaw, tilt, taper, casts=casts))
 
+    def ellipsoid(self, at: Point, half: Point, material: int, *, yaw: float = 0.0, tilt: float = 0.0) -> None:
+        """An ellipsoid by its middle and half axes."""
+        self.parts.append(Part(at, half, material, SPHERE, yaw, tilt))
+
     def add(self, other: Piece, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> None:
         """Put another piece into this one's frame."""
         c, s = math.cos(yaw), math.sin(yaw)
@@ -91,7 +96,7 @@ class Piece:
                     part.taper,
                     part.per_face,
                     part.casts,
-                )  # fmt: skip
+                )
             )
         self.focus.extend(moved(p) for p in other.focus)
 

@@ -56,7 +56,8 @@ class FreeSpace:
         for centre, half, matrix in zip(self.centre, self.half, self.matrix, strict=True):
             gap = np.maximum(np.abs((points - centre) @ matrix.T) - 1, 0) * half
             nearest = np.minimum(nearest, np.sqrt((gap * gap).sum(1)))
-        return np.maximum(nearest, 0)
+        out: NDArray[np.float64] = np.maximum(nearest, 0)
+        return out
 
 
 def random_camera(
@@ -134,4 +135,4 @@ def _glance(scene: Scene, pose: Tensor, intrinsics: Intrinsics) -> tuple[Tensor,
     rays = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], 2)
     tiles = rays.reshape(rows // 4, 4, columns // 4, 4, 2).transpose(1, 2).reshape(1, -1, 16, 2)
     depth, which = visible(SceneBatch.stack([scene]), pose[None], tiles)
-    return depth, len(which.unique())
+    return depth, len(set(which.flatten().tolist()))

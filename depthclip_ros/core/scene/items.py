@@ -4,36 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 from depthclip_ros.core.scene import materials as mat
-from depthclip_ros.core.scene.builder import MaterialTable, Piece
+from depthclip_ros.core.scene.builder import Piece
+from depthclip_ros.core.scene.kit import Kit, pick
 from depthclip_ros.core.scene.materials import Material
 from depthclip_ros.core.scene.primitives import BOWL, ROUND, SPHERE, TUBE
-
-BACK = -math.pi / 2
-
-
-@dataclass
-class Kit:
-    """What every maker needs: the scene's random stream and its materials."""
-
-    rng: np.random.Generator
-    table: MaterialTable
-
-    def use(self, material: Material, size_m: tuple[float, float] | None = None) -> int:
-        """Add a material to the scene."""
-        return self.table.add(material, size_m)
-
-    def any(self, low: float, high: float) -> float:
-        """A uniform number."""
-        return float(self.rng.uniform(low, high))
-
-    def chance(self, share: float) -> bool:
-        """True for a share of the calls."""
-        return bool(self.rng.random() < share)
 
 
 def box(kit: Kit) -> Piece:
@@ -155,7 +131,7 @@ def laptop(kit: Kit) -> Piece:
     y, z = d / 2 + math.sin(lean) * d / 2, 0.018 + math.cos(lean) * d / 2
     piece.box((0, y, z), (w, 0.008, d), shell, tilt=-lean)
     screen = mat.print_of(kit.rng, "screen", emission=kit.any(0.2, 1.2), specular=0.3, shininess=60.0)
-    y, z = y - 0.005 * math.cos(lean), z - 0.005 * math.sin(lean) * -1
+    y, z = y - 0.005 * math.cos(lean), z + 0.005 * math.sin(lean)
     piece.box((0, y, z), (w * 0.94, 0.004, d * 0.9), kit.use(screen, (w * 0.94, d * 0.9)), tilt=-lean, casts=False)
     return piece
 
@@ -180,7 +156,7 @@ def keyboard(kit: Kit) -> Piece:
     shell = kit.use(mat.plastic(kit.rng, mat.colour(kit.rng, (0, 1), (0, 0.1), (0.05, 0.9))))
     piece.box((-0.06, 0, 0.011), (0.43, 0.14, 0.022), shell)
     piece.box((-0.06, 0, 0.0225), (0.41, 0.12, 0.003), kit.use(mat.print_of(kit.rng, "grid"), (0.4, 0.12)), casts=False)
-    piece.parts.append(type(piece.parts[0])((0.24, 0, 0.01), (0.03, 0.05, 0.025), shell, SPHERE))
+    piece.ellipsoid((0.24, 0, 0.01), (0.03, 0.05, 0.025), shell)
     return piece
 
 
@@ -209,12 +185,11 @@ def plant(kit: Kit) -> Piece:
     piece.round((0, 0, h / 2), r, h, kit.use(mat.plastic(kit.rng)), kind=ROUND, tilt=math.pi, taper=kit.any(0.65, 0.95))
     green = mat.colour(kit.rng, (0.2, 0.38), (0.3, 0.8), (0.15, 0.6))
     leaves = kit.use(mat.make(kit.rng, "speckle carpet plaster", green, (0.1, 0.4), contrast=0.5))
-    leaf = type(piece.parts[0])
     for _ in range(kit.rng.integers(5, 16)):
         a, s, z = kit.any(0, 6.28), kit.any(0, 1.2) * r, h + kit.any(0.1, 1) * tall
         half = (kit.any(0.01, 0.03), kit.any(0.03, 0.5) * r + 0.02, kit.any(0.2, 0.5) * tall)
         at = (s * math.cos(a), s * math.sin(a), z)
-        piece.parts.append(leaf(at, half, leaves, SPHERE, yaw=a + BACK, tilt=-kit.any(0.1, 1.2)))
+        piece.ellipsoid(at, half, leaves, yaw=a - math.pi / 2, tilt=-kit.any(0.1, 1.2))
     return piece
 
 
@@ -252,22 +227,18 @@ def shoes(kit: Kit) -> Piece:
     """A pair of shoes or slippers."""
     piece = Piece(0.24, 0.3, 0.1)
     leather = kit.use(mat.plastic(kit.rng))
-    part = type(Piece().parts) and Piece()
     for x in (-0.06, 0.06):
-        part.round((x, 0, 0.03), 0.045, 0.06, leather, kind=SPHERE)
         piece.box((x, 0, 0.02), (0.085, 0.27, 0.035), leather)
+        piece.ellipsoid((x, -0.06, 0.04), (0.04, 0.07, 0.035), leather)
         piece.box((x, 0.07, 0.05), (0.075, 0.12, 0.07), leather)
-    piece.parts.extend(part.parts)
     return piece
 
 
 def bag(kit: Kit) -> Piece:
     """Backpack or cushion: a soft ellipsoid."""
-    r, d, h = kit.any(0.13, 0.25), kit.any(0.08, 0.16), kit.any(0.2, 0.45)
-    piece = Piece(2 * r, 2 * d, h)
-    piece.box((0, 0, 0.002), (0.01, 0.01, 0.004), kit.use(mat.fabric(kit.rng)), casts=False)
-    part = piece.parts[0]
-    piece.parts = [type(part)((0, 0, h / 2), (r, d, h / 2), part.material, SPHERE)]
+    half = (kit.any(0.13, 0.25), kit.any(0.08, 0.16), kit.any(0.1, 0.22))
+    piece = Piece(2 * half[0], 2 * half[1], 2 * half[2])
+    piece.ellipsoid((0, 0, half[2]), half, kit.use(mat.fabric(kit.rng)))
     return piece
 
 
@@ -278,12 +249,6 @@ SMALL: tuple[tuple[Callable[[Kit], Piece], float], ...] = (
 LOOSE: tuple[tuple[Callable[[Kit], Piece], float], ...] = (
     (box, 4), (basket, 2), (shoes, 2), (bag, 2), (ball, 2), (books, 1), (plant, 1), (paper, 0.6), (bottle, 0.6),
 )  # fmt: skip
-
-
-def pick(kit: Kit, choices: tuple[tuple[Callable[[Kit], Piece], float], ...]) -> Callable[[Kit], Piece]:
-    """One of the makers by weight."""
-    weights = np.cumsum([w for _, w in choices])
-    return choices[int(np.searchsorted(weights, kit.rng.random() * weights[-1]))][0]
 
 
 def scatter(

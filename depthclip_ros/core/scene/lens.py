@@ -104,12 +104,20 @@ def develop(light: Tensor, look: Look, seed: int) -> Tensor:
 
 def _gauss(image: Tensor, sigma: float) -> Tensor:
     reach = max(1, math.ceil(2.5 * sigma))
-    at = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
+    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weight = torch.exp(-0.5 * (at / sigma) ** 2)
     weight = weight / weight.sum()
-    padded = F.pad(image[:, None], (reach, reach, reach, reach), mode="replicate")
-    rows = F.conv2d(padded, weight[None, None, :, None])
-    return F.conv2d(rows, weight[None, None, None])[:, 0]
+    _, h, w = image.shape
+    # a sum of shifted pictures: several times faster than a convolution of one channel on a CPU
+    padded = F.pad(image[None], (reach, reach, reach, reach), mode="replicate")[0]
+    taps = weight.tolist()
+    rows = padded[:, :h] * taps[0]
+    for k in range(1, len(taps)):
+        rows.add_(padded[:, k : k + h], alpha=taps[k])
+    out: Tensor = rows[:, :, :w] * taps[0]
+    for k in range(1, len(taps)):
+        out.add_(rows[:, :, k : k + w], alpha=taps[k])
+    return out
 
 
 def _shake(image: Tensor, length: float, angle: float) -> Tensor:

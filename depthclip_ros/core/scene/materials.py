@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depthclip_ros.core.scene.textures import FAMILIES
+from depthclip_ros.core.scene.patterns import FAMILIES
 
 Rgb = tuple[float, float, float]
 Rng = np.random.Generator
@@ -99,8 +99,9 @@ def make(
     *,
     contrast: float = 0.35,
     accent: Rgb | None = None,
-    square: bool = True,
-    **rest: float,
+    specular: float = 0.0,
+    shininess: float = 20.0,
+    emission: float = 0.0,
 ) -> Material:
     """A material of one of the families (names separated by spaces) around a base colour.
 
@@ -112,10 +113,12 @@ def make(
     return Material(
         colours=(base, shade_of(rng, base, contrast), accent or shade_of(rng, base, 2 * contrast)),
         pattern=int(rng.integers(rows.start, rows.stop)),
-        period_m=(size, size if square else size * rng.uniform(0.5, 2.0)),
+        period_m=(size, size),
         offset=(rng.random(), rng.random()),
         swap=bool(rng.random() < 0.5) and size > 0,
-        **rest,  # type: ignore[arg-type]
+        specular=specular,
+        shininess=shininess,
+        emission=emission,
     )
 
 
@@ -148,17 +151,19 @@ def fabric(rng: Rng, base: Rgb | None = None) -> Material:
 def floor(rng: Rng) -> Material:
     """Wood, tiles, stone, carpet, linoleum."""
     kind = rng.random()
-    shiny = {"specular": rng.uniform(0, 0.5), "shininess": rng.uniform(15, 90)}
+    gloss, shine = rng.uniform(0, 0.5), rng.uniform(15, 90)
     if kind < 0.4:
-        return make(rng, "planks planks parquet", wood_colour(rng), (0.7, 2.2), contrast=0.3, **shiny)
+        return make(
+            rng, "planks planks parquet", wood_colour(rng), (0.7, 2.2), contrast=0.3, specular=gloss, shininess=shine
+        )
     if kind < 0.65:
         base = colour(rng, (0.02, 0.14), (0.0, 0.35), (0.35, 0.9))
-        return make(rng, "tiles tiles checker", base, (0.6, 2.4), contrast=0.3, **shiny)
+        return make(rng, "tiles tiles checker", base, (0.6, 2.4), contrast=0.3, specular=gloss, shininess=shine)
     if kind < 0.85:
         base = colour(rng, (0.0, 1.0), (0.0, 0.5), (0.15, 0.75))
         return make(rng, "carpet carpet speckle", base, (0.3, 1.2))
     base = colour(rng, (0.0, 1.0), (0.0, 0.2), (0.25, 0.8))
-    return make(rng, "marble plaster speckle plain", base, (0.8, 2.5), **shiny)
+    return make(rng, "marble plaster speckle plain", base, (0.8, 2.5), specular=gloss, shininess=shine)
 
 
 def wall(rng: Rng, base: Rgb) -> Material:
@@ -183,11 +188,10 @@ def ceiling(rng: Rng) -> Material:
     return make(rng, "plain plaster", base, (1.0, 3.0), contrast=0.06)
 
 
-def print_of(rng: Rng, families: str = "poster", **rest: float) -> Material:
+def print_of(
+    rng: Rng, families: str = "poster", *, specular: float = 0.0, shininess: float = 20.0, emission: float = 0.0
+) -> Material:
     """A picture fitted onto the face: three unrelated colours."""
-    made = make(rng, families, any_colour(rng), (0.0, 0.0), **rest)
-    return Material(
-        (any_colour(rng), any_colour(rng), any_colour(rng) if rng.random() < 0.6 else paint(rng)),
-        made.pattern, (0.0, 0.0), (0.5, 0.5), specular=made.specular, shininess=made.shininess,
-        emission=made.emission, grain=0.0,
-    )  # fmt: skip
+    made = make(rng, families, any_colour(rng), (0.0, 0.0), specular=specular, shininess=shininess, emission=emission)
+    colours = (any_colour(rng), any_colour(rng), any_colour(rng) if rng.random() < 0.6 else paint(rng))
+    return replace(made, colours=colours, grain=0.0)

@@ -130,9 +130,7 @@ def _circle(centre: Points, radius: float) -> Points:
     return centre + max(radius, 0.05) * np.stack([np.cos(turn), np.sin(turn)], 1)
 
 
-def _tour(
-    cells: Points, gap: Points, margin: float, start: tuple[int, int], rng: np.random.Generator
-) -> Points | None:
+def _tour(cells: Points, gap: Points, margin: float, start: tuple[int, int], rng: np.random.Generator) -> Points | None:
     """A closed way over the grid by places far from each other, in the order of their angle."""
     reached = _flood(gap >= margin, start)
     if len(reached) < 30:

@@ -15,7 +15,8 @@ from depthclip_ros.core.scene.lens import PLAIN, Look, develop
 from depthclip_ros.core.scene.primitives import Scene, SceneBatch
 from depthclip_ros.core.scene.ranges import SceneRanges
 from depthclip_ros.core.scene.rooms import random_scene
-from depthclip_ros.core.scene.shade import shade, tile, untile
+from depthclip_ros.core.scene.shade import shade
+from depthclip_ros.core.scene.soften import tile, untile
 from depthclip_ros.core.scene.trace import TILE_PX, visible
 from depthclip_ros.core.types import Intrinsics
 
@@ -70,7 +71,8 @@ def render_batch(
 
     Args:
         seeds: any integers.
-        width_px, height_px: size of the pictures.
+        width_px: of the pictures.
+        height_px: of the pictures.
         ranges: what is drawn from; the preset "mixed" if None.
         device: where the work is done.
         photometric: a random camera's faults on each picture.

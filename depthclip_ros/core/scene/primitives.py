@@ -16,7 +16,7 @@ SPHERE; BOWL its open lower half; TUBE a ROUND without its upper cap; ROOM a BOX
 # Rows of the primitive table.
 MATRIX, CENTRE, HALF, KIND, TAPER, MATERIAL, FACES, CASTS, RADIUS = 0, 9, 12, 15, 16, 17, 18, 19, 20
 PRIMITIVE_ROWS = 21
-# Rows of the material table: three linear colours, texture, period (u, v), offset (u, v), swap, specular, shininess, emission
+# Rows of the material table: three linear colours, pattern, its period and offset (u, v), swap, gloss, emission, stains
 COLOUR_0, COLOUR_1, COLOUR_2, TEXTURE, PERIOD, OFFSET, SWAP, SPECULAR, SHININESS, EMISSION, GRAIN = (
     0, 3, 6, 9, 10, 12, 14, 15, 16, 17, 18,
 )  # fmt: skip
@@ -55,8 +55,14 @@ class Scene:
 
     def to(self, device: str | torch.device) -> Scene:
         """The same scene on another device."""
-        moved = [t.to(device) for t in (self.primitives, self.materials, self.lights, self.ambient, self.focus)]
-        return Scene(*moved, preset=self.preset)
+        return Scene(
+            self.primitives.to(device),
+            self.materials.to(device),
+            self.lights.to(device),
+            self.ambient.to(device),
+            self.focus.to(device),
+            self.preset,
+        )
 
 
 @dataclass(frozen=True)

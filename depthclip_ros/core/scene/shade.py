@@ -7,35 +7,41 @@ from torch import Tensor
 
 from depthclip_ros.core.scene import textures
 from depthclip_ros.core.scene.primitives import (
-    BOX, CENTRE, COLOUR_0, COLOUR_1, COLOUR_2, EMISSION, FACES, GRAIN, HALF, KIND, LIGHT_AT, LIGHT_COLOUR,
-    LIGHT_NORMAL, LIGHT_SUN, LIGHT_U, LIGHT_V, MATERIAL, MATRIX, OFFSET, PERIOD, ROOM, ROUND, SHININESS, SPECULAR,
-    SWAP, TAPER, TEXTURE, TUBE, SceneBatch,
+    BOX,
+    CENTRE,
+    COLOUR_0,
+    COLOUR_1,
+    COLOUR_2,
+    EMISSION,
+    FACES,
+    GRAIN,
+    HALF,
+    KIND,
+    LIGHT_AT,
+    LIGHT_COLOUR,
+    LIGHT_NORMAL,
+    LIGHT_SUN,
+    LIGHT_U,
+    LIGHT_V,
+    MATERIAL,
+    MATRIX,
+    OFFSET,
+    PERIOD,
+    ROOM,
+    ROUND,
+    SHININESS,
+    SPECULAR,
+    SWAP,
+    TAPER,
+    TEXTURE,
+    TUBE,
+    SceneBatch,
 )  # fmt: skip
+from depthclip_ros.core.scene.soften import enlarge, half_resolution, smooth, tile, untile
 from depthclip_ros.core.scene.trace import TILE_PX, blocked
 
 _LIFT_M = 2e-3
 _AMBIENT_REACH_M = (0.08, 0.9)
-
-
-def tile(image: Tensor) -> Tensor:
-    """[..., H, W] to [..., T, S] in square tiles; both sides are multiples of TILE_PX."""
-    *lead, h, w = image.shape
-    n = TILE_PX
-    out = image.reshape(*lead, h // n, n, w // n, n).transpose(-3, -2)
-    return out.reshape(*lead, (h // n) * (w // n), n * n)
-
-
-def untile(tiles: Tensor, height: int, width: int, side: int = TILE_PX) -> Tensor:
-    """[..., T, S] back to [..., H, W]."""
-    lead = tiles.shape[:-2]
-    out = tiles.reshape(*lead, height // side, width // side, side, side).transpose(-3, -2)
-    return out.reshape(*lead, height, width)
-
-
-def _half_resolution(tiles: Tensor) -> Tensor:
-    """Every second pixel of [..., T, 16 * 16] tiles: [..., T, 8 * 8]."""
-    n = TILE_PX
-    return tiles.reshape(*tiles.shape[:-1], n, n)[..., ::2, ::2].flatten(-2)
 
 
 def shade(batch: SceneBatch, poses: Tensor, rays: Tensor, depth_m: Tensor, primitive: Tensor, footprint: Tensor,
@@ -46,12 +52,13 @@ def shade(batch: SceneBatch, poses: Tensor, rays: Tensor, depth_m: Tensor, primi
         batch: B scenes.
         poses: float32 [B, 4, 4].
         rays: float32 [B, T, S, 2].
-        depth_m, primitive: as returned by `visible`.
+        depth_m: float32 [B, T, S], from `visible`.
+        primitive: int64 [B, T, S], from `visible`.
         footprint: float32 [B], width of a pixel at 1 m, metres.
-        width, height: size of the tiled picture, multiples of TILE_PX.
+        width: of the tiled picture, a multiple of TILE_PX.
+        height: of the tiled picture, a multiple of TILE_PX.
     """
     shape = depth_m.shape
-    size, tiles, samples = shape
     flat = primitive.reshape(-1)
     table = batch.primitives.index_select(1, flat)
     x, y = rays.unbind(3)
@@ -138,10 +145,9 @@ def _light(batch: SceneBatch, point: Tensor, normal: Tensor, view: Tensor, mater
            primitive: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Diffuse light [3, N] and highlights [3, N]."""
     shape = point.shape[1:]
-    size, tiles, _ = shape
-    start = _half_resolution(point + normal * _LIFT_M)
-    n_half = _half_resolution(normal)
-    own = _half_resolution(primitive)
+    start = half_resolution(point + normal * _LIFT_M)
+    n_half = half_resolution(normal)
+    own = half_resolution(primitive)
     side = TILE_PX // 2
     index = torch.arange(side * side, device=point.device)
     block = (index // side % 4) * 4 + index % 4
@@ -149,14 +155,14 @@ def _light(batch: SceneBatch, point: Tensor, normal: Tensor, view: Tensor, mater
     for k in range(batch.lights.shape[2]):
         row = batch.lights[:, :, k]
         jitter = _pattern(point.device, k)[:, block] * 2 - 1  # [2, S]
-        masks.append(_lit(batch, row, start, own, jitter))
+        masks.append(_lit(batch, row, start, n_half, own, jitter))
         targets.append(row)
     masks.append(_open_sky(batch, start, n_half, own, block))
     half_size = (height // 2, width // 2)
     small = untile(torch.stack(masks, 1), *half_size, side)  # [B, L + 1, H/2, W/2]
     guide_image = untile(guide, height, width)
-    soft = _smooth(small, guide_image[:, ::2, ::2])
-    full = _enlarge(soft, guide_image)  # [B, L + 1, H, W]
+    soft = smooth(small, guide_image[:, ::2, ::2])
+    full = enlarge(soft, guide_image)  # [B, L + 1, H, W]
     visibility = _retile(full)
 
     flat_normal = normal.reshape(3, -1)
@@ -202,7 +208,7 @@ def _towards(row: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(is_sun, sun, way), strength
 
 
-def _lit(batch: SceneBatch, row: Tensor, start: Tensor, own: Tensor, jitter: Tensor) -> Tensor:
+def _lit(batch: SceneBatch, row: Tensor, start: Tensor, turned: Tensor, own: Tensor, jitter: Tensor) -> Tensor:
     """Share [B, T, S] of a light that reaches each point: 0 or 1, towards one place of its area per point."""
 
     def column(i: int) -> Tensor:
@@ -220,8 +226,10 @@ def _lit(batch: SceneBatch, row: Tensor, start: Tensor, own: Tensor, jitter: Ten
     hit = start + sun_way - at
     inside = ((hit * u).sum(0).abs() < u.square().sum(0)) & ((hit * v).sum(0).abs() < v.square().sum(0)) & (reach > 0)
     way = torch.where(is_sun, torch.where(inside, sun_way, 1e-3 * sun), way)
-    dark = blocked(batch, start, way * 0.999, own)
-    return ((~dark) & (inside | ~is_sun)).float()
+    # a surface that looks away from the light needs no shadow
+    useful = ((way * turned).sum(0) > 0) & (inside | ~is_sun)
+    dark = blocked(batch, start, way * 0.999, own, useful.any(2))
+    return (1 - dark) * (inside | ~is_sun)
 
 
 def _open_sky(batch: SceneBatch, start: Tensor, normal: Tensor, own: Tensor, block: Tensor) -> Tensor:
@@ -239,54 +247,9 @@ def _open_sky(batch: SceneBatch, start: Tensor, normal: Tensor, own: Tensor, blo
     low, high = _AMBIENT_REACH_M
     reach = low + (high - low) * ((block * 5 + 3) % 16).float() / 15
     way = (t1 * x + t2 * y + normal * z) * reach
-    dark = blocked(batch, start, way, own)
+    everywhere = torch.ones(start.shape[1:3], dtype=torch.bool, device=start.device)
+    dark = blocked(batch, start, way, own, everywhere)
     # the shell itself
     shell = batch.primitives.reshape(-1, batch.size, batch.slots)[:, :, 0]
     end = (start + way - shell[CENTRE : CENTRE + 3, :, None, None]).abs()
-    dark |= (end > shell[HALF : HALF + 3, :, None, None]).any(0)
-    return 1 - dark.float()
-
-
-def _smooth(image: Tensor, guide: Tensor) -> Tensor:
-    """Mean over 4x4 blocks around each pixel [B, C, h, w], only over pixels of the same surface."""
-    for axis in (2, 3):
-        total = torch.zeros_like(image)
-        weight = torch.zeros_like(guide, dtype=image.dtype)
-        for shift, share in ((-2, 0.5), (-1, 1.0), (0, 1.0), (1, 1.0), (2, 0.5)):
-            same = _shifted(guide, shift, axis - 1).eq(guide).to(image.dtype) * share
-            total += _shifted(image, shift, axis) * same[:, None]
-            weight += same
-        image = total / weight[:, None]
-    return image
-
-
-def _shifted(image: Tensor, by: int, axis: int) -> Tensor:
-    """The neighbour `by` pixels along an axis; the border repeats."""
-    if by == 0:
-        return image
-    n = image.shape[axis]
-    if by > 0:
-        edge = image.narrow(axis, n - 1, 1)
-        return torch.cat([image.narrow(axis, by, n - by)] + [edge] * by, axis)
-    edge = image.narrow(axis, 0, 1)
-    return torch.cat([edge] * -by + [image.narrow(axis, 0, n + by)], axis)
-
-
-def _enlarge(image: Tensor, guide: Tensor) -> Tensor:
-    """Twice the size, [B, C, h, w] to [B, C, 2h, 2w], from the neighbours that lie on the same surface."""
-    small = guide[:, ::2, ::2]
-    b, c, h, w = image.shape
-    out = torch.empty(b, c, 2 * h, 2 * w, device=image.device)
-    for py in range(2):
-        for px in range(2):
-            mine = guide[:, py::2, px::2]
-            total = torch.zeros_like(image)
-            weight = torch.zeros_like(mine, dtype=image.dtype)
-            for dy in range(py + 1):
-                for dx in range(px + 1):
-                    near = _shifted(_shifted(small, dy, 1), dx, 2)
-                    same = near.eq(mine).to(image.dtype) + 1e-3
-                    total += _shifted(_shifted(image, dy, 2), dx, 3) * same[:, None]
-                    weight += same
-            out[:, :, py::2, px::2] = total / weight[:, None]
-    return out
+    return (1 - dark) * (end <= shell[HALF : HALF + 3, :, None, None]).all(0)

@@ -9,107 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from depthclip_ros.core.scene.primitives import (
-    BOWL,
-    BOX,
-    CASTS,
-    CENTRE,
-    HALF,
-    KIND,
-    MATRIX,
-    RADIUS,
-    ROUND,
-    SPHERE,
-    TAPER,
-    TUBE,
-    SceneBatch,
-)
+from depthclip_ros.core.scene.primitives import BOX, CASTS, CENTRE, HALF, KIND, MATRIX, RADIUS, TAPER, SceneBatch
+from depthclip_ros.core.scene.shapes import BLOCKS, ENTER, Vector, box_span, no_zero
 
 TILE_PX = 16
 """Side of a tile."""
-_TINY = 1e-9
-_CHUNK_ELEMENTS = {"cpu": 1 << 16, "cuda": 1 << 24}
-Vector = tuple[Tensor, Tensor, Tensor]
-
-
-def _no_zero(x: Tensor) -> Tensor:
-    return torch.where(x.abs() < _TINY, _TINY, x)
-
-
-def _box_span(o: Vector, d: Vector) -> tuple[Tensor, Tensor]:
-    near = far = None
-    for a, b in zip(o, d, strict=True):
-        inverse = _no_zero(b).reciprocal()
-        middle = a * inverse
-        half = inverse.abs()
-        low, high = -half - middle, half - middle
-        near = low if near is None else torch.maximum(near, low)
-        far = high if far is None else torch.minimum(far, high)
-    assert near is not None
-    assert far is not None
-    return near, far
-
-
-def _enter_box(o: Vector, d: Vector, taper: Tensor) -> Tensor:
-    near, far = _box_span(o, d)
-    return torch.where((near <= far) & (near > 0), near, torch.inf)
-
-
-def _closest(o: Vector, d: Vector) -> tuple[Tensor, Vector]:
-    # Counting from the point nearest to the shape's centre keeps the quadratic free of cancellation.
-    shift = -(o[0] * d[0] + o[1] * d[1] + o[2] * d[2]) / (d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
-    return shift, (o[0] + shift * d[0], o[1] + shift * d[1], o[2] + shift * d[2])
-
-
-def _sphere_roots(o: Vector, d: Vector) -> tuple[Tensor, Tensor, Tensor, Vector]:
-    shift, p = _closest(o, d)
-    rest = 1 - (p[0] * p[0] + p[1] * p[1] + p[2] * p[2])
-    reach = (rest.clamp_min(0) / (d[0] * d[0] + d[1] * d[1] + d[2] * d[2])).sqrt()
-    return shift, reach, rest, p
-
-
-def _enter_sphere(o: Vector, d: Vector, taper: Tensor) -> Tensor:
-    shift, reach, rest, _ = _sphere_roots(o, d)
-    near = shift - reach
-    return torch.where((rest > 0) & (near > 0), near, torch.inf)
-
-
-def _enter_bowl(o: Vector, d: Vector, taper: Tensor) -> Tensor:
-    shift, reach, rest, p = _sphere_roots(o, d)
-    near, far = shift - reach, shift + reach
-    hit = torch.where((far > 0) & (p[2] + reach * d[2] < 0), far, torch.inf)
-    hit = torch.where((near > 0) & (p[2] - reach * d[2] < 0), near, hit)
-    return torch.where(rest > 0, hit, torch.inf)
-
-
-def _enter_round(o: Vector, d: Vector, taper: Tensor, *, lid: bool = True) -> Tensor:
-    shift, p = _closest(o, d)
-    middle, slope = (1 + taper) / 2, (taper - 1) / 2
-    # |xy|² = (middle + slope z)² along the ray
-    radius, growth = middle + slope * p[2], slope * d[2]
-    a = _no_zero(d[0] * d[0] + d[1] * d[1] - growth * growth)
-    b = p[0] * d[0] + p[1] * d[1] - radius * growth
-    c = p[0] * p[0] + p[1] * p[1] - radius * radius
-    rest = b * b - a * c
-    root = rest.clamp_min(0).sqrt()
-    hit = torch.full_like(rest, torch.inf)
-    for sign in (-1.0, 1.0):
-        s = (sign * root - b) / a
-        inside = (rest > 0) & ((p[2] + s * d[2]).abs() <= 1) & (s + shift > 0) & (radius + s * growth >= 0)
-        hit = torch.where(inside, torch.minimum(hit, s), hit)
-    vertical = _no_zero(d[2])
-    for z in (-1.0, 1.0) if lid else (-1.0,):
-        s = (z - p[2]) / vertical
-        x, y, cap = p[0] + s * d[0], p[1] + s * d[1], middle + slope * z
-        hit = torch.where((x * x + y * y <= cap * cap) & (s + shift > 0), torch.minimum(hit, s), hit)
-    return hit + shift
-
-
-def _enter_tube(o: Vector, d: Vector, taper: Tensor) -> Tensor:
-    return _enter_round(o, d, taper, lid=False)
-
-
-_ENTER = {BOX: _enter_box, ROUND: _enter_round, SPHERE: _enter_sphere, BOWL: _enter_bowl, TUBE: _enter_tube}
+_CHUNK_ELEMENTS = {"cpu": 1 << 15, "cuda": 1 << 24}
 
 
 def _apply(matrix: Tensor, v: Vector) -> Vector:
@@ -180,9 +85,10 @@ def visible(batch: SceneBatch, poses: Tensor, rays: Tensor) -> tuple[Tensor, Ten
     """
     size, tiles, samples, _ = rays.shape
     rotation, origin = poses[:, :3, :3], poses[:, :3, 3]
-    flat = rays.reshape(size * tiles, samples, 2)
+    flat_x, flat_y = (rays[..., k].reshape(size * tiles, samples) for k in range(2))
     best = torch.empty(size * tiles, samples, device=rays.device)
-    which = torch.empty(size * tiles, samples, dtype=torch.int64, device=rays.device)
+    # numbers of primitives, as float32 (exact to 2^24), so that one scatter picks the winner
+    which = torch.empty(size * tiles, samples, device=rays.device)
     # the shell: where the ray leaves it
     for i in range(size):
         rows = slice(i * tiles, (i + 1) * tiles)
@@ -192,7 +98,7 @@ def visible(batch: SceneBatch, poses: Tensor, rays: Tensor) -> tuple[Tensor, Ten
         for axis in range(3):
             m = shell[MATRIX + 3 * axis : MATRIX + 3 * axis + 3]
             a, b = (m * away).sum(), (m[:, None] * rotation[i]).sum(0)
-            d = _no_zero(flat[rows, :, 0] * b[0] + flat[rows, :, 1] * b[1] + b[2])
+            d = no_zero(flat_x[rows] * b[0] + flat_y[rows] * b[1] + b[2])
             t = (torch.where(d > 0, 1.0, -1.0) - a) / d
             leave = t if leave is None else torch.minimum(leave, t)
         assert leave is not None
@@ -200,7 +106,7 @@ def visible(batch: SceneBatch, poses: Tensor, rays: Tensor) -> tuple[Tensor, Ten
         which[rows] = i * batch.slots
     tile, primitive = _tile_pairs(batch, rotation, origin, rays)
     if len(tile) == 0:
-        return best.reshape(size, tiles, samples), which.reshape(size, tiles, samples)
+        return best.reshape(size, tiles, samples), which.long().reshape(size, tiles, samples)
     kinds = batch.primitives[KIND].long()[primitive]
     scene = primitive // batch.slots
     table = batch.primitives.index_select(1, primitive)
@@ -208,67 +114,26 @@ def visible(batch: SceneBatch, poses: Tensor, rays: Tensor) -> tuple[Tensor, Ten
     matrix = table[MATRIX : MATRIX + 9].reshape(3, 3, -1)
     start = (matrix * away[None]).sum(1)  # camera in unit coordinates
     turn = (matrix[:, :, None] * rotation[scene].permute(1, 2, 0)[None]).sum(1)  # ray in camera -> unit coordinates
-    for kind, enter in _ENTER.items():
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for kind, enter in ENTER.items():
         chosen = (kinds == kind).nonzero()[:, 0]
         for part in _chunks(len(chosen), samples, rays.device):
             pick = chosen[part]
             at_tile = tile[pick]
-            x, y = flat[at_tile].unbind(2)
+            x, y = flat_x.index_select(0, at_tile), flat_y.index_select(0, at_tile)
             o = start[:, pick].unsqueeze(2)
             m = turn[:, :, pick].unsqueeze(3)
-            d = [torch.addcmul(m[i, 2] + m[i, 0] * x, m[i, 1], y) for i in range(3)]
-            t = enter((o[0], o[1], o[2]), (d[0], d[1], d[2]), table[TAPER, pick].unsqueeze(1))
-            _keep_nearest(best, which, at_tile, t, primitive[pick])
-    return best.reshape(size, tiles, samples), which.reshape(size, tiles, samples)
+            way = [torch.addcmul(m[i, 2] + m[i, 0] * x, m[i, 1], y) for i in range(3)]
+            t = enter((o[0], o[1], o[2]), (way[0], way[1], way[2]), table[TAPER, pick].unsqueeze(1))
+            best.scatter_reduce_(0, at_tile[:, None].expand_as(t), t, "amin")
+            found.append((at_tile, primitive[pick], t))
+    for at_tile, what, t in found:
+        won = torch.eq(t, best.index_select(0, at_tile), out=torch.empty_like(t)).mul_(what.unsqueeze(1))
+        which.scatter_reduce_(0, at_tile[:, None].expand_as(t), won, "amax")
+    return best.reshape(size, tiles, samples), which.long().reshape(size, tiles, samples)
 
 
-def _layers(tile: Tensor) -> list[Tensor]:
-    """Rows of sorted pairs in layers: the k-th holds the k-th pair of every tile, so no tile twice."""
-    change = torch.ones_like(tile, dtype=torch.bool)
-    change[1:] = tile[1:] != tile[:-1]
-    index = torch.arange(len(tile), device=tile.device)
-    rank = index - torch.where(change, index, 0).cummax(0).values
-    counts = torch.bincount(rank).tolist()
-    return list(rank.argsort(stable=True).split(counts))
-
-
-def _keep_nearest(best: Tensor, which: Tensor, tile: Tensor, t: Tensor, primitive: Tensor) -> None:
-    """Z-buffer update. Pairs are sorted by tile; layers have no collisions."""
-    for rows in _layers(tile):
-        at, new = tile[rows], t[rows]
-        old = best[at]
-        nearer = new < old
-        best[at] = torch.where(nearer, new, old)
-        which[at] = torch.where(nearer, primitive[rows].unsqueeze(1), which[at])
-
-
-def _blocks_box(o: Vector, d: Vector) -> Tensor:
-    near, far = _box_span(o, d)
-    return (near <= far) & (far > 0) & (near < 1) & (near > 0)
-
-
-def _blocks_sphere(o: Vector, d: Vector) -> Tensor:
-    shift, _ = _closest(o, d)
-    s = shift.clamp(0, 1)
-    x, y, z = (a + s * b for a, b in zip(o, d, strict=True))
-    return x * x + y * y + z * z < 1
-
-
-def _blocks_round(o: Vector, d: Vector) -> Tensor:
-    # the straight piece between the caps, then its nearest approach to the axis (a cone counts as a cylinder)
-    inverse = _no_zero(d[2]).reciprocal()
-    a, b = (-1 - o[2]) * inverse, (1 - o[2]) * inverse
-    low, high = torch.minimum(a, b).clamp_min(0), torch.maximum(a, b).clamp_max(1)
-    s = -(o[0] * d[0] + o[1] * d[1]) / (d[0] * d[0] + d[1] * d[1]).clamp_min(_TINY)
-    s = torch.minimum(torch.maximum(s, low), high)
-    x, y = o[0] + s * d[0], o[1] + s * d[1]
-    return (x * x + y * y < 1) & (low < high)
-
-
-_BLOCKS = {BOX: _blocks_box, ROUND: _blocks_round, SPHERE: _blocks_sphere, BOWL: _blocks_sphere, TUBE: _blocks_round}
-
-
-def blocked(batch: SceneBatch, points: Tensor, ways: Tensor, own: Tensor) -> Tensor:
+def blocked(batch: SceneBatch, points: Tensor, ways: Tensor, own: Tensor, active: Tensor) -> Tensor:
     """Whether something stands on the straight way from each point to point + way.
 
     Args:
@@ -276,13 +141,41 @@ def blocked(batch: SceneBatch, points: Tensor, ways: Tensor, own: Tensor) -> Ten
         points: float32 [3, B, T, S] world, lifted off their surface, in tiles of neighbouring pixels.
         ways: float32 [3, B, T, S].
         own: int64 [B, T, S], the primitive (of B * P) on which the point lies; hollow shapes do not block their own.
+        active: bool [B, T], tiles that matter; in the others nothing is blocked.
 
     Returns:
-        bool [B, T, S].
+        float32 [B, T, S], 1 where blocked, else 0.
     """
     _, size, tiles, samples = points.shape
+    tile, primitive = _shadow_pairs(batch, points, ways, active)
+    lit_margin = torch.full((size * tiles, samples), -1.0, device=points.device)
+    if len(tile) == 0:
+        return torch.zeros(size, tiles, samples, device=points.device)
+    kinds = batch.primitives[KIND].long()[primitive]
+    flat_points, flat_ways = points.reshape(3, -1, samples), ways.reshape(3, -1, samples)
+    flat_own = own.reshape(-1, samples)
+    for kind, blocks in BLOCKS.items():
+        chosen = (kinds == kind).nonzero()[:, 0]
+        for part in _chunks(len(chosen), samples, points.device):
+            pick = chosen[part]
+            at, what = tile[pick], primitive[pick]
+            table = batch.primitives.index_select(1, what)
+            p, w = flat_points.index_select(1, at), flat_ways.index_select(1, at)
+            c = table[CENTRE : CENTRE + 3].unsqueeze(2)
+            matrix = table[MATRIX : MATRIX + 9]
+            start = _apply(matrix, (p[0] - c[0], p[1] - c[1], p[2] - c[2]))
+            margin = blocks(start, _apply(matrix, (w[0], w[1], w[2])))
+            if kind != BOX:
+                margin = margin.masked_fill(flat_own.index_select(0, at) == what.unsqueeze(1), -1.0)
+            lit_margin.scatter_reduce_(0, at[:, None].expand_as(margin), margin, "amax")
+    return torch.gt(lit_margin, 0, out=torch.empty_like(lit_margin)).reshape(size, tiles, samples)
+
+
+def _shadow_pairs(batch: SceneBatch, points: Tensor, ways: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices (tile of B*T, primitive of B*P) whose ways may be blocked."""
+    _, size, tiles, _ = points.shape
     slots = batch.slots
-    # each tile's ways lie in a capsule: segment between mean start and mean end, radius of the wider end
+    # each tile's ways lie in a capsule: the segment from mean start to mean end, with the radius of the wider end
     ends = points + ways
     first, last = points.mean(3), ends.mean(3)  # [3, B, T]
     wide = torch.maximum(
@@ -295,30 +188,17 @@ def blocked(batch: SceneBatch, points: Tensor, ways: Tensor, own: Tensor) -> Ten
     gap = (away - s * along).square().sum(0)  # [B, T, P]
     radius = batch.primitives[RADIUS].reshape(size, 1, slots)
     casts = (batch.primitives[CASTS].reshape(size, 1, slots) > 0) & (radius > 0)
-    mask = casts & (gap < (radius + wide[..., None]).square())
-    # the slab of heights is a cheap second test: much that stands near a tile's shadow way stands below it
+    mask = casts & (gap < (radius + wide[..., None]).square()) & active[..., None]
     mask[:, :, 0] = False
     scene, tile, primitive = mask.nonzero(as_tuple=True)
-    out = torch.zeros(size * tiles, samples, dtype=torch.bool, device=points.device)
-    if len(tile) == 0:
-        return out.reshape(size, tiles, samples)
     tile, primitive = scene * tiles + tile, scene * slots + primitive
-    kinds = batch.primitives[KIND].long()[primitive]
-    flat_points, flat_ways = points.reshape(3, -1, samples), ways.reshape(3, -1, samples)
-    flat_own = own.reshape(-1, samples)
-    for kind, blocks in _BLOCKS.items():
-        chosen = (kinds == kind).nonzero()[:, 0]
-        for part in _chunks(len(chosen), samples, points.device):
-            pick = chosen[part]
-            at, what = tile[pick], primitive[pick]
-            table = batch.primitives.index_select(1, what)
-            p, w = flat_points.index_select(1, at), flat_ways.index_select(1, at)
-            c = table[CENTRE : CENTRE + 3].unsqueeze(2)
-            matrix = table[MATRIX : MATRIX + 9]
-            start = _apply(matrix, (p[0] - c[0], p[1] - c[1], p[2] - c[2]))
-            hit = blocks(start, _apply(matrix, (w[0], w[1], w[2])))
-            if kind in (BOWL, TUBE, SPHERE, ROUND):
-                hit &= flat_own[at] != what.unsqueeze(1)
-            for rows in _layers(at):
-                out[at[rows]] |= hit[rows]
-    return out.reshape(size, tiles, samples)
+    # of the pairs left, the segment must meet the primitive's box grown by the capsule's radius
+    table = batch.primitives.index_select(1, primitive)
+    half = table[HALF : HALF + 3]
+    shrink = (half / (half + wide.reshape(-1)[tile])).repeat_interleave(3, 0)
+    matrix = (table[MATRIX : MATRIX + 9] * shrink).reshape(3, 3, -1)
+    start = first.reshape(3, -1)[:, tile] - table[CENTRE : CENTRE + 3]
+    o, d = (matrix * start).sum(1), (matrix * along.reshape(3, -1)[:, tile]).sum(1)
+    near, far = box_span((o[0], o[1], o[2]), (d[0], d[1], d[2]))
+    keep = ((near <= far) & (far >= 0) & (near <= 1)).nonzero()[:, 0]
+    return tile[keep], primitive[keep]
