@@ -154,8 +154,11 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
     group_of = {source: name for name, members in groups.items() for source in members}
 
     def constant_rows(key: Callable[[str], str]) -> list[Metrics]:
-        chosen = {k: best_constant([t for t, s in zip(truths, sources, strict=True) if key(s) == k])
-                  for k in {key(s) for s in sources}}  # fmt: skip
+        chosen = {}
+        for wanted in {key(source) for source in sources}:
+            members = [i for i, source in enumerate(sources) if key(source) == wanted]
+            weights = [1 / sources.count(sources[i]) for i in members]
+            chosen[wanted] = best_constant([truths[i] for i in members], weights)
         return [_constant_metrics(t, chosen[key(s)]) for t, s in zip(truths, sources, strict=True)]
 
     methods = {
@@ -177,14 +180,14 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
         report.rows[method] = table
 
 
-def best_constant(truths: Sequence[NDArray[np.float32]]) -> float:
-    """The one depth, of 400 spaced evenly in log depth, with the highest mean delta1 over images, in metres."""
+def best_constant(truths: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> float:
+    """The depth in metres, of 400 evenly spaced in log depth, with the highest weighted mean delta1 over images."""
     candidates = np.geomspace(0.2, 10.0, 400)
     score = np.zeros(len(candidates))
-    for truth in truths:
+    for truth, weight in zip(truths, weights, strict=True):
         ordered = np.sort(truth)
         low, high = np.searchsorted(ordered, candidates / 1.25, "right"), np.searchsorted(ordered, candidates * 1.25)
-        score += (high - low) / len(ordered)
+        score += weight * (high - low) / len(ordered)
     return float(candidates[score.argmax()])
 
 

@@ -84,9 +84,10 @@ def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Te
     upper = torch.searchsorted(log_centres, position).clamp(1, len(centres) - 1)  # [B, h, w]
     lower = upper - 1
     share = (position - log_centres[lower]) / (log_centres[upper] - log_centres[lower])
-    log_probability = F.log_softmax(logits.float(), 1)
-    at_lower = log_probability.gather(1, lower[:, None])[:, 0]
-    at_upper = log_probability.gather(1, upper[:, None])[:, 0]
+    # Bins last: in the channels-last memory of the network that is no copy, and many times faster on a CPU.
+    log_probability = F.log_softmax(logits.float().permute(0, 2, 3, 1), -1)  # [B, h, w, K]
+    at_lower = log_probability.gather(-1, lower[..., None])[..., 0]
+    at_upper = log_probability.gather(-1, upper[..., None])[..., 0]
     return masked_mean(-((1 - share) * at_lower + share * at_upper), valid).mean()
 
 

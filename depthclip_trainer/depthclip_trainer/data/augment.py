@@ -130,7 +130,7 @@ def change_colours(images: Tensor, draws: Tensor, noise_seeds: list[int], config
     images = torch.baddbmm(offset, matrix, images.view(n, 3, -1)).view(n, 3, height, width).clamp_(0, 1)
     if config.gamma != 1.0:
         exponent = torch.exp(_symmetric(draws[:, 14]) * math.log(config.gamma))
-        images = images.clamp_min_(1e-4).pow_(exponent[:, None, None, None])
+        images = images.clamp_min_(1e-4).log_().mul_(exponent[:, None, None, None]).exp_()  # faster than pow
     blurred = (draws[:, 15] < config.blur).nonzero().flatten()
     if len(blurred):
         images[blurred] = _blur(images[blurred], 0.4 + 1.2 * draws[blurred, 16])
