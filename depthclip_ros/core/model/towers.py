@@ -114,7 +114,12 @@ class Block(nn.Module):
         """Attention over [B, N, width]."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))  # [B, N, 3, heads, d]
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, d] each
-        attended = F.scaled_dot_product_attention(query, key, value)
+        if query.requires_grad and query.device.type == "cpu":
+            # Written out: on a CPU the fused kernel's forward and backward take 2.5 times as long for 192 tokens.
+            similarity = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # [B, heads, N, N]
+            attended = similarity.softmax(dim=-1) @ value
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value)
         mixed: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
         return mixed
 
