@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
@@ -25,7 +24,7 @@ from depthclip_ros.ros.mailbox import Mailbox, StampOrder
 from depthclip_ros.ros.outputs import DEPTH_TOPICS, Outputs
 from depthclip_ros.ros.pipeline import FramePipeline
 from depthclip_ros.ros.qos import name_of
-from depthclip_ros.ros.run import run
+from depthclip_ros.ros.run import end_process, run
 
 WARM_UP_SIZE = (640, 480)
 JOIN_S = 10.0  # the worker ends after the frame it is at; longer than this it hangs in a device
@@ -379,10 +378,10 @@ class DepthNode(LifecycleNode):
         return health
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; 0 then, 1 when a parameter's value is not allowed."""
-    return run(DepthNode, args)
+def main(args: list[str] | None = None) -> NoReturn:
+    """Be the process of one node until SIGINT or SIGTERM: exit code 0, or 1 when a parameter's value is not allowed."""
+    end_process(run(DepthNode, args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -58,13 +58,18 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
     spinner.join(STOP_S / 2)
     if spinner.is_alive() or not _released(node):
         # In the middle of loading a model, or of a frame that takes long: nothing of it is worth waiting for.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        end_process(0)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()
     return 0
+
+
+def end_process(code: int) -> NoReturn:
+    """End at once. Unloading torch takes Python seconds on a busy machine, and all that matters has been unmade."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _released(node: RunnableNode) -> bool:
