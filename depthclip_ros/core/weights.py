@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
-import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,9 +15,9 @@ from typing import Any, Literal
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import save
 
+from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
 from depthclip_ros.core.model.registry import build_model, config_from_dict
@@ -31,7 +28,6 @@ HUB_FILE = "model.safetensors"
 """The file that is read from a Hugging Face repository."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FP16_MAX = 65504.0
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _log = logging.getLogger(__name__)
 
@@ -109,7 +105,7 @@ def save_weights(
     base_name = _base_of(model, set(state) - model.trainable_names())
     adapter_only = adapter_only and base_name is not None
     held = model.trainable_names() if adapter_only else set(state)
-    tensors = {name: _stored(name, state[name], _DTYPES[dtype]) for name in sorted(held)}
+    tensors = {name: tensor_file.stored(name, state[name], _DTYPES[dtype]) for name in sorted(held)}
     config = dataclasses.asdict(model.config)
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -118,7 +114,9 @@ def save_weights(
         "adapter_only": _json("adapter_only", adapter_only),
         "trained_groups": _json("trained_groups", model.trained_groups),
         "base_name": _json("base_name", base_name if adapter_only else model.base_name),
-        "base_sha256": _json("base_sha256", _hash_tensors(state, set(state) - held) if adapter_only else None),
+        "base_sha256": _json(
+            "base_sha256", tensor_file.hash_tensors(state, set(state) - held) if adapter_only else None
+        ),
         "min_depth_m": _json("min_depth_m", model.config.min_depth_m),
         "max_depth_m": _json("max_depth_m", model.config.max_depth_m),
         "canonical_focal_px": _json("canonical_focal_px", model.config.canonical_focal_px),
@@ -129,7 +127,7 @@ def save_weights(
         "parameters_total": str(sum(parameter.numel() for parameter in model.parameters())),
         "parameters_trained": str(sum(p.numel() for group in model.parameter_groups().values() for p in group)),
     }
-    _write_whole(path, save(tensors, metadata))
+    tensor_file.write_whole(path, save(tensors, metadata))
 
 
 def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) -> LoadedWeights:
@@ -151,12 +149,12 @@ def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) ->
         model.select_trained(info.trained_groups)
     except ConfigError as error:
         raise WeightsError(f"{path} does not rebuild its model: {error}") from error
-    tensors = _read_tensors(path)
+    tensors = tensor_file.read_tensors(path)
     state = model.state_dict()
     expected = model.trainable_names() if info.adapter_only else set(state)
-    _check_tensors(path, tensors, {name: state[name] for name in expected})
+    tensor_file.check_tensors(path, tensors, {name: state[name] for name in expected})
     if info.adapter_only:
-        found = _hash_tensors(state, set(state) - expected)
+        found = tensor_file.hash_tensors(state, set(state) - expected)
         if found != info.base_sha256:
             raise WeightsError(
                 f"{path} was trained on the base {info.base_name!r} (tensors {info.base_sha256}), but the base given "
@@ -175,7 +173,7 @@ def read_info(name_or_path: str | Path) -> WeightsInfo:
         WeightsError: as `load_weights`, as far as the metadata shows it.
     """
     path = resolve(name_or_path)
-    _refuse_other_formats(path)
+    tensor_file.refuse_other_formats(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -193,7 +191,7 @@ def read_info(name_or_path: str | Path) -> WeightsInfo:
     try:
         return WeightsInfo(
             path=path,
-            sha256=_hash_file(path),
+            sha256=tensor_file.hash_file(path),
             format_version=version,
             system=metadata["system"],
             config=json.loads(metadata["config"]),
@@ -286,71 +284,6 @@ def _is_ours(path: Path) -> bool:
     return True
 
 
-def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor.contiguous()
-    if not torch.isfinite(tensor).all():
-        raise WeightsError(f"tensor {name!r} holds values that are not finite; nothing was saved")
-    if tensor.ndim < 2 or dtype == torch.float32:
-        return tensor.float().contiguous()
-    largest = tensor.abs().max().item() if tensor.numel() else 0.0
-    if largest > _FP16_MAX:
-        raise WeightsError(f"tensor {name!r} reaches {largest:g}, beyond float16; save with dtype float32")
-    return tensor.to(dtype).contiguous()
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return dict(load_file(path))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
-
-
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        raise WeightsError(f"{path} does not fit its model; missing tensors: {missing}, unknown tensors: {unknown}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            shapes = f"{list(tensor.shape)}, the model needs {list(expected[name].shape)}"
-            raise WeightsError(f"{path}: tensor {name!r} has shape {shapes}")
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{path}: tensor {name!r} holds values that are not finite")
-
-
-def _hash_tensors(state: Mapping[str, Tensor], names: set[str]) -> str:
-    """SHA-256 over the named tensors in the order of their names: name, shape, float32 bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        tensor = state[name].detach().cpu()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _refuse_other_formats(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start[8:9] == b"{":  # a safetensors header behind its length
-        return
-    if start.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", start):
-        raise WeightsError(
-            f"{path} is a PyTorch pickle, which could run code and is never loaded; export it as safetensors"
-        )
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path} is a Git LFS pointer, not the file itself; run git lfs pull")
-    raise WeightsError(f"{path} is not a safetensors file (it is empty, truncated or of another format)")
-
-
 def _json(name: str, value: object) -> str:
     try:
         return json.dumps(value, sort_keys=True)
@@ -366,21 +299,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step: it is either the old one or the new one, whatever happens in between."""
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same; tests fail it by this name)
-    except OSError as error:
-        raise WeightsError(f"could not write {path}: {error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ class DepthHeads(nn.Module):
         raw = self.regression(self.fine(fine_features))  # float32 [B, 1 or 2, h, w]
         with full_precision(raw):
             logits = logits.float()
-            moments = logits.softmax(dim=1).permute(0, 2, 3, 1) @ self.moment_table  # [B, hb, wb, 3]
+            moments = logits.permute(0, 2, 3, 1).softmax(dim=-1) @ self.moment_table  # [B, hb, wb, 3]
             moments = moments.permute(0, 3, 1, 2)
             moments = F.interpolate(moments, size=raw.shape[-2:], mode="bilinear", align_corners=False)
             from_bins, log_mean, log_square = moments.unbind(dim=1)  # [B, h, w] each

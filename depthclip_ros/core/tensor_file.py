@@ -1,0 +1,127 @@
+"""Safetensors on the disk: what is read, what is refused, and how a file is replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from depthclip_ros.core.errors import WeightsError
+
+FP16_MAX = 65504.0
+
+
+def stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor as it is written: matrices and kernels in `dtype`, vectors in float32, counters as they are.
+
+    Raises:
+        WeightsError: values that are not finite, or beyond float16.
+    """
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(f"tensor {name!r} holds values that are not finite; nothing was saved")
+    if tensor.ndim < 2 or dtype == torch.float32:
+        return tensor.float().contiguous()
+    largest = tensor.abs().max().item() if tensor.numel() else 0.0
+    if largest > FP16_MAX:
+        raise WeightsError(f"tensor {name!r} reaches {largest:g}, beyond float16; save with dtype float32")
+    return tensor.to(dtype).contiguous()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file, on the CPU.
+
+    Raises:
+        WeightsError: a file that is truncated or damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Compare what a file holds with what a model needs.
+
+    Raises:
+        WeightsError: names that are missing or unknown, another shape, values that are not finite.
+    """
+    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsError(f"{path} does not fit its model; missing tensors: {missing}, unknown tensors: {unknown}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{list(tensor.shape)}, the model needs {list(expected[name].shape)}"
+            raise WeightsError(f"{path}: tensor {name!r} has shape {shapes}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: tensor {name!r} holds values that are not finite")
+
+
+def hash_tensors(state: Mapping[str, Tensor], names: set[str]) -> str:
+    """SHA-256 over the named tensors in the order of their names: name, shape, float32 bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        tensor = state[name].detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Look at a file's first bytes, so that nothing but safetensors is ever read.
+
+    Raises:
+        WeightsError: a pickle, a Git LFS pointer, or anything else that is not safetensors.
+    """
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start[8:9] == b"{":  # a safetensors header behind its length
+        return
+    if start.startswith(b"PK\x03\x04") or re.match(rb"\x80[\x02-\x05]", start):
+        raise WeightsError(
+            f"{path} is a PyTorch pickle, which could run code and is never loaded; export it as safetensors"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the file itself; run git lfs pull")
+    raise WeightsError(f"{path} is not a safetensors file (it is empty, truncated or of another format)")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step: it is either the old one or the new one, whatever happens in between.
+
+    Raises:
+        WeightsError: it could not be written; the old file is untouched.
+    """
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same; tests fail it by this name)
+    except OSError as error:
+        raise WeightsError(f"could not write {path}: {error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
