@@ -87,5 +87,7 @@ if [ -d .venv/share/depthclip_ros ]; then
 else
     what="environment in .venv (about 5 GB to download if not in uv's cache)"
 fi
-step "$what" "$UV" sync --locked --all-packages --all-extras \
+# --inexact: the ROS wheels hold a second entry for what is in them (rosidl_parser in ros-rosidl-parser), which is in no
+# lock; an exact sync takes it for a leftover and deletes its files.
+step "$what" "$UV" sync --inexact --locked --all-packages --all-extras \
     || fail "see above; the whole output is in $LOG."
