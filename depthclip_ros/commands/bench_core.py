@@ -123,6 +123,18 @@ def measure_engine(
     return rows
 
 
+def engine_time_ms(weights: str | Path, size_px: tuple[int, int], device: str) -> float:
+    """Median time of the engine on one image, as the node would run it."""
+    from depthclip_ros.core.engine import DepthEngine
+
+    engine = DepthEngine.load(weights, device=device)
+    image, intrinsics = sample_image(size_px), Intrinsics.from_hfov(HFOV_DEG, *size_px)
+    try:
+        return median_ms(lambda: engine.infer(image[None], [intrinsics]), 5)
+    finally:
+        engine.close()
+
+
 def measure_cloud(size_px: tuple[int, int], repeats: int) -> dict[str, float]:
     """Building an organised XYZRGB cloud as the node does, against filling each field of a structured array in turn."""
     from depthclip_ros.core.geometry import CLOUD_XYZRGB, organised_cloud

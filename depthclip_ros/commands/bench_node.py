@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from depthclip_ros.commands.bench_core import HFOV_DEG, sample_image
+from depthclip_ros.commands.bench_core import HFOV_DEG, engine_time_ms, sample_image
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros import processes
@@ -90,10 +90,7 @@ def measure_overhead(
     console: Console,
 ) -> list[dict[str, Any]]:
     """Latency from stamp to receipt in another process less the engine's time of the same frame, medians."""
-    with _running(weights, size_px, device, 2.0, folder, domain_id) as (recorder, _):
-        time.sleep(min(seconds, 4.0))
-        engine_ms = _engine_ms(recorder.record.stats)
-    rate_hz = max(0.5, min(30.0, SATURATION * 1000 / engine_ms))
+    rate_hz = max(0.5, min(30.0, SATURATION * 1000 / engine_time_ms(weights, size_px, device)))
     rows = []
     for name, profile in PROFILES:
         with (
@@ -139,10 +136,6 @@ def _stamp_ns(message: Any) -> int:
 
 def _total_ms(stats: Any) -> float:
     return float(stats.preprocess_ms + stats.network_ms + stats.postprocess_ms)
-
-
-def _engine_ms(stats: list[Any]) -> float:
-    return float(np.median([_total_ms(one) for one in stats])) if stats else 100.0
 
 
 def measure_memory(

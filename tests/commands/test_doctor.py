@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from depthclip_ros.cli import main
+from depthclip_ros.commands import doctor
+
+
+def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    main(["doctor", "--json"])
+    return {one["what"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+
+
+def test_json_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    found = findings(capsys)
+    assert found["torch"]["status"] == "OK"
+    assert found["rosbags"]["status"] == "OK"
+    assert {one["status"] for one in found.values()} <= {"OK", "WARN", "FAIL"}
+    assert all(one["advice"] for one in found.values() if one["status"] != "OK"), "what is wrong comes with what to do"
+
+
+def test_exit_code_follows_the_findings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    good = doctor.Finding("a thing", "OK", "there")
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([good]),))
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    bad = doctor.Finding("another", "FAIL", "absent", "get [one]")
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([good, bad]),))
+    assert main(["doctor"]) == 1
+    assert "get [one]" in capsys.readouterr().out
+
+
+def test_check_that_breaks_is_a_finding(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken():  # type: ignore[no-untyped-def]
+        yield doctor.Finding("before", "OK", "there")
+        raise OSError("no such device")
+
+    monkeypatch.setattr(doctor, "CHECKS", (broken,))
+    assert main(["doctor", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)["findings"]
+    assert [one["status"] for one in said] == ["OK", "FAIL"]
+    assert "no such device" in said[1]["found"]
+
+
+@pytest.mark.parametrize("variable", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"])
+def test_dds_profile_that_is_no_file_fails(
+    variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert findings(capsys)["DDS profile"]["status"] == "WARN"
+    monkeypatch.setenv(variable, str(tmp_path / "absent.xml"))
+    one = findings(capsys)["DDS profile"]
+    assert one["status"] == "FAIL"
+    assert "absent.xml" in one["found"]
+    (tmp_path / "absent.xml").write_text("<dds/>")
+    assert findings(capsys)["DDS profile"]["status"] == "OK"
