@@ -31,6 +31,10 @@ def test_touches_nothing(drive):
     distance = FreeSpace(scene).distance(poses[:, :3, 3].astype(np.float64))
     assert distance.min() > 0.15
     assert path.clearance_m > 0.1
+    for height in (0.2, 0.4, 0.7):  # the robot below the camera passes too: no driving under seats and table tops
+        body = poses[:, :3, 3].astype(np.float64)
+        body[:, 2] = min(height, path.height_m)
+        assert FreeSpace(scene).distance(body).min() > 0.1
 
 
 def test_speed_and_turns_are_gentle(drive):
