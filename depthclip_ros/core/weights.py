@@ -24,8 +24,7 @@ from depthclip_ros.core.model.registry import build_model, config_from_dict
 
 FORMAT_VERSION = "1"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
-HUB_FILE = "model.safetensors"
-"""The file that is read from a Hugging Face repository."""
+HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -106,17 +105,15 @@ def save_weights(
     adapter_only = adapter_only and base_name is not None
     held = model.trainable_names() if adapter_only else set(state)
     tensors = {name: tensor_file.stored(name, state[name], _DTYPES[dtype]) for name in sorted(held)}
-    config = dataclasses.asdict(model.config)
+    base_sha256 = tensor_file.hash_tensors(state, set(state) - held) if adapter_only else None
     metadata = {
         "format_version": FORMAT_VERSION,
         "system": model.config.system,
-        "config": _json("config", config),
+        "config": _json("config", dataclasses.asdict(model.config)),
         "adapter_only": _json("adapter_only", adapter_only),
         "trained_groups": _json("trained_groups", model.trained_groups),
         "base_name": _json("base_name", base_name if adapter_only else model.base_name),
-        "base_sha256": _json(
-            "base_sha256", tensor_file.hash_tensors(state, set(state) - held) if adapter_only else None
-        ),
+        "base_sha256": _json("base_sha256", base_sha256),
         "min_depth_m": _json("min_depth_m", model.config.min_depth_m),
         "max_depth_m": _json("max_depth_m", model.config.max_depth_m),
         "canonical_focal_px": _json("canonical_focal_px", model.config.canonical_focal_px),
