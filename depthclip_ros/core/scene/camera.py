@@ -68,7 +68,7 @@ def random_camera(
         ranges = PRESETS.get(scene.preset) or SceneRanges.preset("rooms")
     space = FreeSpace(scene)
     host = scene.to("cpu")
-    enough = int(rng.integers(2, 12))
+    enough = int(rng.integers(3, 16))
     best: tuple[float, Tensor, Intrinsics] | None = None
     for _ in range(24):
         hfov = float(rng.uniform(*ranges.hfov_deg))

@@ -82,7 +82,7 @@ def render_batch(
     """
     ranges = ranges or SceneRanges.preset("mixed")
     where = torch.device(device)
-    at_once = _IMAGES_AT_ONCE[where.type]
+    at_once = _IMAGES_AT_ONCE.get(where.type, 1)
     images, depths, cameras = [], [], []
     for first in range(0, len(seeds), at_once):
         part = seeds[first : first + at_once]

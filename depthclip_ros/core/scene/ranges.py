@@ -33,9 +33,9 @@ class SceneRanges:
     room_width_m: Range = (2.6, 6.0)
     room_length_m: Range = (2.8, 7.0)
     room_height_m: Range = (2.3, 3.2)
-    furniture_per_m2: Range = (0.25, 0.8)
-    floor_clutter: Range = (0, 8)
-    surface_clutter_per_m2: Range = (1.0, 9.0)
+    furniture_per_m2: Range = (0.4, 1.4)
+    floor_clutter: Range = (0, 14)
+    surface_clutter_per_m2: Range = (1.5, 12.0)
     light_count: Range = (1, 2)
     partition_share: float = 0.35
     camera_height_m: Range = (0.2, 1.8)
@@ -83,7 +83,7 @@ PRESETS: dict[str, SceneRanges] = {
         room_width_m=(2.0, 8.0),
         room_length_m=(6.5, 11.0),
         room_height_m=(2.4, 3.4),
-        furniture_per_m2=(0.08, 0.35),
+        furniture_per_m2=(0.12, 0.6),
         light_count=(2, 3),
         partition_share=0.5,
     ),

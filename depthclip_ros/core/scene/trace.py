@@ -25,7 +25,7 @@ def _apply(matrix: Tensor, v: Vector) -> Vector:
 
 
 def _chunks(count: int, samples: int, device: torch.device) -> list[slice]:
-    step = max(1, _CHUNK_ELEMENTS[device.type] // samples)
+    step = max(1, _CHUNK_ELEMENTS.get(device.type, 1 << 20) // samples)
     return [slice(i, i + step) for i in range(0, count, step)]
 
 
