@@ -137,11 +137,11 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
         truth_name = "exact depth" if report["source"]["source"] == "room" else "measured depth"
         title = f"{name}, {report['rate_hz']:.1f} Hz{score}"
         draw_frames(record.samples, folder / "frames.png", title, truth_name=truth_name)
-        clouds = [
-            points for one in record.samples if one.cloud is not None and len((points := cloud_points(one.cloud))[0])
-        ]
+        clouds = [cloud_points(one.cloud) for one in record.samples if one.cloud is not None]
+        clouds = [cloud for cloud in clouds if len(cloud[0])]
         if clouds:
-            points_m, colours = clouds[len(clouds) // 2]
+            # The frame with the most depth in it: the nearest wall makes a dull picture.
+            points_m, colours = max(clouds, key=lambda cloud: float(np.ptp(np.percentile(cloud[0][:, 2], (5, 95)))))
             draw_cloud(points_m, colours, folder / "cloud.png", f"depth/points: {len(points_m)} points")
         else:
             (folder / "cloud.png").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros import conversions
 from depthclip_ros.ros.pipeline import FrameDepth, FramePipeline, summary
-from depthclip_ros.ros.processes import PACKAGE, package_prefix
+from depthclip_ros.ros.processes import PACKAGE
 
 if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
@@ -49,12 +50,10 @@ def depth_stats_definition() -> str:
     Raises:
         ConfigError: the file is not part of this installation.
     """
-    beside = Path(__file__).resolve().parents[2] / "msg" / "DepthStats.msg"
-    try:
-        installed = package_prefix() / "share" / PACKAGE / "msg" / "DepthStats.msg"
-    except ConfigError:
-        installed = beside
-    for path in (installed, beside):
+    below = Path("share") / PACKAGE / "msg" / "DepthStats.msg"
+    installed = [folder / below for folder in (*Path(__file__).absolute().parents, Path(sys.prefix))]
+    source_tree = Path(__file__).resolve().parents[2] / "msg" / "DepthStats.msg"
+    for path in (*installed, source_tree):
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise ConfigError("DepthStats.msg is not installed here; leave `stats` out of --topics")
