@@ -7,13 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.ros.calibration_file import read_calibration
 from depthclip_ros.ros.conversions import camera_info
-
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass
@@ -47,6 +43,24 @@ class CameraFields:
         """The undistorted camera that `intrinsics` describes."""
         return cls(**camera_info(intrinsics))
 
+    @classmethod
+    def from_file(cls, path: Path) -> CameraFields:
+        """A calibration file's camera.
+
+        Raises:
+            ConfigError: names the file, and what is missing or wrong in it.
+        """
+        camera = read_calibration(path)
+        return cls(
+            width=camera.width_px,
+            height=camera.height_px,
+            distortion_model=camera.distortion_model or "plumb_bob",
+            d=camera.d,
+            k=camera.k,
+            r=camera.r,
+            p=camera.p or (0.0,) * 12,  # "not known", as CameraInfo says it
+        )
+
 
 def copy_camera(source: Any, target: Any) -> None:
     """Copy the fields of one CameraInfo-like object to another, all but the header."""
@@ -59,35 +73,3 @@ def copy_camera(source: Any, target: Any) -> None:
     for name in ("x_offset", "y_offset", "height", "width"):
         setattr(target.roi, name, int(getattr(source.roi, name)))
     target.roi.do_rectify = bool(source.roi.do_rectify)
-
-
-def read_camera_yaml(path: Path) -> CameraFields:
-    """Read a calibration as camera_calibration and camera_info_manager write it.
-
-    Raises:
-        InputError: the file is missing, is no YAML, or lacks a field; the message names file and field.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        k = [float(value) for value in content["camera_matrix"]["data"]]
-        rectification = content.get("rectification_matrix", {}).get("data", IDENTITY)
-        projection = content.get("projection_matrix", {}).get("data", (*k[:3], 0.0, *k[3:6], 0.0, *k[6:9], 0.0))
-        camera = CameraFields(
-            width=int(content["image_width"]),
-            height=int(content["image_height"]),
-            distortion_model=str(content.get("distortion_model", "plumb_bob")),
-            d=[float(value) for value in content.get("distortion_coefficients", {}).get("data", ())],
-            k=k,
-            r=[float(value) for value in rectification],
-            p=[float(value) for value in projection],
-        )
-    except OSError as error:
-        raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from error
-    except KeyError as error:
-        raise InputError(f"the calibration {path} has no field {error}") from error
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a camera calibration in YAML: {error}") from error
-    for name, count in (("k", 9), ("r", 9), ("p", 12)):
-        if len(getattr(camera, name)) != count:
-            raise InputError(f"the calibration {path} has {len(getattr(camera, name))} numbers for {name}, not {count}")
-    return camera

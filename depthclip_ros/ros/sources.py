@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.ros.camera_fields import CameraFields, read_camera_yaml
+from depthclip_ros.ros.camera_fields import CameraFields
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -98,7 +98,8 @@ class FolderSource:
     Intrinsics come from `meta.json` (`intrinsics` or `per_frame`), else from `camera_info.yaml` in the folder.
 
     Raises:
-        InputError: no pictures in the folder, or a `meta.json` or `camera_info.yaml` that cannot be used.
+        InputError: no pictures in the folder, or a `meta.json` that cannot be used.
+        ConfigError: a `camera_info.yaml` that cannot be used.
     """
 
     kind = "folder"
@@ -113,7 +114,7 @@ class FolderSource:
         self._depth_folder = path / "depth"
         self._meta = _read_meta(path / "meta.json")
         calibration = path / "camera_info.yaml"
-        self._camera = read_camera_yaml(calibration) if calibration.is_file() else None
+        self._camera = CameraFields.from_file(calibration) if calibration.is_file() else None
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()
@@ -181,7 +182,7 @@ class VideoSource:
         self.rate_hz = float(fps) if math.isfinite(fps) and fps > 0 else None
         capture.release()
         beside = (path.with_suffix(".yaml"), path.with_name("camera_info.yaml"))
-        self._camera = next((read_camera_yaml(candidate) for candidate in beside if candidate.is_file()), None)
+        self._camera = next((CameraFields.from_file(candidate) for candidate in beside if candidate.is_file()), None)
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.sources import SourceOptions, open_source
 
 CALIBRATION = """
@@ -82,15 +82,15 @@ def test_calibration_file_beside_the_pictures_keeps_its_distortion(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("image_width: 64", "camera_matrix"),
-        ("[1, 2", "not a camera calibration"),
-        (CALIBRATION.replace("23.0, 0.0, 0.0, 1.0]", "23.0]"), "numbers for k"),
+        ("{image_width: 64, image_height: 48}", "camera_matrix"),
+        ("[1, 2", "is not YAML"),
+        (CALIBRATION.replace("23.0, 0.0, 0.0, 1.0]", "23.0]"), "K has 6 numbers"),
     ],
 )
 def test_bad_calibration_is_named(tmp_path: Path, text: str, said: str) -> None:
     write_picture(tmp_path / "a.png", 1)
     (tmp_path / "camera_info.yaml").write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(ConfigError, match=said):
         open_source(str(tmp_path))
 
 
