@@ -36,7 +36,8 @@ def ros_environment() -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", domain)
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        patch.setenv("ROS_LOCALHOST_ONLY", "1" if os.environ.get("ROS_DISTRO") == "humble" else "0")
+        if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the variable above
+            patch.setenv("ROS_LOCALHOST_ONLY", "1")
         yield dict(os.environ)
 
 
