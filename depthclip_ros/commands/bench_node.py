@@ -51,10 +51,10 @@ def _running(
     with processes.environment_of(environment), contextlib.ExitStack() as stack:
         from depthclip_ros.ros.recorder import recording
 
+        stack.enter_context(processes.interruptible())
         recorder = stack.enter_context(recording(domain, pictures=False))
         nodes: list[processes.NodeProcess] = []
         stack.callback(processes.stop, nodes)
-        stack.enter_context(processes.interruptible())
         node = processes.NodeProcess(
             "depth_node",
             {"autostart": True, "model.weights": weights, "model.device": device},

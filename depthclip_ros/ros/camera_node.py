@@ -11,17 +11,21 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
 from depthclip_ros.ros.camera_fields import copy_camera
 from depthclip_ros.ros.conversions import assign, color_image, depth_image
+from depthclip_ros.ros.processes import interruptible
 from depthclip_ros.ros.sources import Frame, SourceOptions, open_source
 
+LONGEST_WAIT_S = 0.2  # Python handles a signal when the wait for the next tick is over
 RELIABILITIES = {
     "reliable": QoSReliabilityPolicy.RELIABLE,
     "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
@@ -102,8 +106,6 @@ class CameraNode(Node):
         return self.declare_parameter(name, default, descriptor).value
 
     def _progress(self, done: int, total: int) -> None:
-        if not self.context.ok():
-            raise ExternalShutdownException
         if done == total or done % 30 == 0:
             self.get_logger().info(f"rendering the room: {done} of {total} frames")
 
@@ -138,24 +140,22 @@ class CameraNode(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is stopped or, without `loop`, its source has ended."""
-    rclpy.init(args=arguments)
+    # A signal raises here, in the thread that runs the callbacks: none of them meets a context that was shut down
+    # under it, and a room that is being rendered is left at once.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node: CameraNode | None = None
     try:
-        node = CameraNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not node.finished:
-            executor.spin_once()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        with interruptible():
+            node = CameraNode()
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            while not node.finished:
+                executor.spin_once(timeout_sec=LONGEST_WAIT_S)
+    except KeyboardInterrupt:
         pass
-    except DepthClipError as error:
+    except (DepthClipError, ParameterException) as error:
         rclpy.logging.get_logger("camera_node").error(str(error))
         return 1
-    except Exception as error:  # a parameter of the wrong type or out of range: rclpy raises one class for each
-        if type(error).__module__.startswith("rclpy"):
-            rclpy.logging.get_logger("camera_node").error(str(error))
-            return 1
-        raise
     finally:
         if node is not None:
             node.destroy_node()

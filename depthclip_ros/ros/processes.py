@@ -18,6 +18,7 @@ from typing import Any
 from depthclip_ros.core.errors import ConfigError
 
 PACKAGE = "depthclip_ros"
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Domains above 101 take UDP ports that Linux also hands to any program.
 DOMAINS = range(30, 102)
 # Fast DDS 2 (Humble, Jazzy) reads the first name, Fast DDS 3 (Kilted, Rolling) the second.
@@ -185,15 +186,20 @@ def stop(processes: Sequence[NodeProcess], patience_s: float = 5.0) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does, so that `finally` clauses stop the children."""
+    """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that `finally` clauses stop what was started.
+
+    Of a second signal nothing comes: the first is being obeyed.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, _frame: object) -> None:
+        for one in INTERRUPTS:
+            signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
     try:
         yield
     finally:
