@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.weights import load_weights, save_weights
 from depthclip_trainer.checkpoint import load_checkpoint
 from depthclip_trainer.config import TrainConfig, config_from_mapping
@@ -34,7 +34,7 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     """
     state = load_checkpoint(path)
     config = config_from_mapping(state["config"])
-    model = build_model(preset(config.model.preset, **config.model.overrides), load_base=False)
+    model = build_model(config_from_dict(state["model_config"]), load_base=False)
     model.load_state_dict({**state["model"], **state["ema"]["average"]})
     return model.eval(), config, dict(state["progress"])
 

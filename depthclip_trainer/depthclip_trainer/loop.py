@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
 from depthclip_ros.core.weights import load_weights
 from depthclip_trainer.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from depthclip_trainer.config import TrainConfig, as_mapping
@@ -129,17 +129,21 @@ def share_done(config: TrainConfig, progress: Progress) -> float:
 
 
 def start_model(config: TrainConfig) -> DepthModel:
-    """The network at its first step: from a weights file, or a preset's own start.
+    """The network at its first step: a preset's own start, or a weights file, which brings its own architecture.
 
     Raises:
-        ConfigError: weights of another architecture than the preset.
+        ConfigError: overrides that change the tensors of a weights file.
     """
     if not config.model.init:
         return build_model(preset(config.model.preset, **config.model.overrides))
-    model = load_weights(config.model.init).model
-    wanted = preset(config.model.preset, **config.model.overrides)
-    if model.config != wanted:
-        raise ConfigError(f"{config.model.init} holds another model than model.preset {config.model.preset}")
+    found = load_weights(config.model.init).model
+    if not config.model.overrides:
+        return found
+    model = build_model(config_from_dict({**asdict(found.config), **config.model.overrides}), load_base=False)
+    try:
+        model.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"model.overrides do not fit the weights {config.model.init}: {error}") from error
     return model
 
 
@@ -198,6 +202,7 @@ def training_state(
     """Everything that continuing takes; the frozen tower of a named base is in it too."""
     return {
         "config": as_mapping(config),
+        "model_config": asdict(model.config),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "ema": ema.state_dict(),
@@ -220,6 +225,8 @@ def resume(
         ConfigError: the checkpoint belongs to another configuration of model, data, loss or optimiser.
     """
     state = load_checkpoint(path)
+    if (made := config_from_dict(state["model_config"])) != model.config:
+        raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
     now = as_mapping(config)
     for section in ("model", "data", "augment", "loss", "optim"):
         if state["config"][section] != now[section]:

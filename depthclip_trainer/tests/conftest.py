@@ -58,28 +58,28 @@ TINY_MODEL = {
     "tower_width": 32,
     "tower_blocks": 2,
     "tower_heads": 2,
-    "stem_channels": [8, 8, 16],
-    "decoder_channels": [16, 16, 8, 8],
-    "tap_layers": [0, 1],
+    "stem_channels": [8, 8, 16, 16],
+    "decoder_channels": [16, 16, 8, 8, 8],
+    "tap_layers": [1],
     "adapter_layers": [1],
     "adapter_width": 8,
     "gate_width": 8,
     "last_blocks": 1,
     "bins": 16,
-    "position_grid": [3, 4],
-    "input_pixels": 64 * 48,
+    "position_grid": [2, 3],
+    "input_pixels": 96 * 64,
 }
 
 
 @pytest.fixture
 def make_config(tmp_path: Path) -> Callable[..., TrainConfig]:
-    """A training of seconds on rendered rooms; dotted overrides go on top."""
-    rooms = {"kind": "rooms", "count": 8, "seed": 3, "longest_px": 64}
+    """A training of seconds on rendered rooms; section__key=value (or section=mapping) goes on top."""
+    rooms = {"kind": "rooms", "count": 8, "seed": 3, "longest_px": 96}
     base = {
         "data": {
             "root": str(tmp_path),
-            "width_px": 64,
-            "height_px": 48,
+            "width_px": 96,
+            "height_px": 64,
             "train": {"rooms": rooms},
             "validation": {"held_out": {**rooms, "count": 2, "seed": 4}},
         },
@@ -92,7 +92,7 @@ def make_config(tmp_path: Path) -> Callable[..., TrainConfig]:
             "batch": 4,
             "accelerator": "cpu",
             "precision": "32-true",
-            "threads": 2,
+            "threads": 1,
             "log_every": 1000,
             "evaluate_every": 3,
         },
@@ -102,7 +102,10 @@ def make_config(tmp_path: Path) -> Callable[..., TrainConfig]:
         mapping: dict[str, Any] = copy.deepcopy(base)
         for dotted, value in overrides.items():
             section, _, key = dotted.partition("__")
-            mapping[section][key] = value
+            if key:
+                mapping[section][key] = value
+            else:
+                mapping[section] = value
         return config_from_mapping(mapping)
 
     return make

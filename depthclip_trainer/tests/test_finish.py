@@ -33,8 +33,8 @@ def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_confi
 
     model, *_ = export.model_of_checkpoint(out / "best.ckpt")
     engine = DepthEngine.load(path, runtime="torch", device="cpu", precision="fp32")
-    image = np.random.default_rng(0).integers(0, 255, (1, 48, 64, 3), np.uint8)
-    camera = Intrinsics.from_hfov(60.0, 64, 48)
+    image = np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3), np.uint8)
+    camera = Intrinsics.from_hfov(60.0, 96, 64)
     depth_m = engine.infer(image, [camera]).depth_m[0]
     engine.close()
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (model.image_mean, model.image_std))

@@ -9,6 +9,7 @@ from depthclip_trainer.loop import DivergedError, train
 from depthclip_trainer.optim import OptimConfig
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.weights import save_weights
 from depthclip_trainer import loop
 
 
@@ -61,6 +62,28 @@ def test_a_checkpoint_of_another_config_is_refused(make_config):
         train(make_config(loop__steps=2, loss__l1=1.0))
 
 
+def test_a_checkpoint_of_another_network_is_refused(make_config):
+    config = make_config(loop__steps=1)
+    state_path = train(config) / "last.ckpt"
+    state = load_checkpoint(state_path)
+    state["model_config"]["bins"] = 24
+    save_checkpoint(state_path, state)
+    with pytest.raises(ConfigError, match="another model"):
+        train(config)
+
+
+def test_weights_to_start_from_bring_their_architecture(make_config, tmp_path):
+    first = loop.start_model(make_config())
+    save_weights(tmp_path / "start.safetensors", first, training={}, metrics={}, dtype="float32")
+    model = {"preset": "nano", "init": str(tmp_path / "start.safetensors")}
+    again = loop.start_model(make_config(model={**model, "overrides": {"input_pixels": 4096}}))
+    assert again.config.bins == 16
+    assert again.config.input_pixels == 4096
+    assert same_tensors(again.state_dict(), first.state_dict())
+    with pytest.raises(ConfigError, match="do not fit"):
+        loop.start_model(make_config(model={**model, "overrides": {"bins": 24}}))
+
+
 def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_checkpoint(make_config, monkeypatch):
     config = make_config()
     real = loop.batch_loss
@@ -87,11 +110,11 @@ def test_accumulated_gradients_are_those_of_the_joint_batch(make_config):
     config = make_config()
     torch.manual_seed(0)
     model = loop.start_model(config).eval()  # batch normalisation would see other batches
-    pool = render_pool("rooms", 4, 64, 48, 3, torch.device("cpu"))
+    pool = render_pool("rooms", 4, 96, 64, 3, torch.device("cpu"))
     gradients = []
     for size in (4, 2):
         model.zero_grad()
-        for batch in plain_batches(pool, size, 64, 48):
+        for batch in plain_batches(pool, size, 96, 64):
             loss, _ = batch_loss(model, model, batch, config.loss)
             (loss * size / 4).backward()
         gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
