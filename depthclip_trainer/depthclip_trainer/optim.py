@@ -57,7 +57,7 @@ def build_optimizer(model: DepthModel, config: OptimConfig) -> torch.optim.AdamW
             if members:
                 rate = config.rates[name]
                 rows.append({"params": members, "lr": rate, "peak_lr": rate, "weight_decay": decay, "name": name})
-    return torch.optim.AdamW(rows, betas=(config.beta1, config.beta2))
+    return torch.optim.AdamW(rows, betas=(config.beta1, config.beta2), fused=True)
 
 
 def rate_factor(progress: float, warmup: float, final: float) -> float:

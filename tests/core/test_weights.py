@@ -20,6 +20,7 @@ NANO = {
     "tower_width": 48,
     "tower_blocks": 2,
     "stem_channels": (8, 12, 16),
+    "stem_blocks": (0, 1, 1),
     "position_grid": (3, 4),
     "adapter_layers": (1,),
     "tap_layers": (1,),

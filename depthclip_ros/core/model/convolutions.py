@@ -35,13 +35,13 @@ class ConvNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """ReLU(x + two 3x3 convolutions of x); starts as ReLU(x)."""
+    """ReLU(x + two 3x3 convolutions of x)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = ConvNorm(channels, channels)
         self.second = ConvNorm(channels, channels, activate=False)
-        nn.init.zeros_(cast(nn.BatchNorm2d, self.second.norm).weight)
+        nn.init.constant_(cast(nn.BatchNorm2d, self.second.norm).weight, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, h, w], size kept."""

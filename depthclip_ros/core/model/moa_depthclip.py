@@ -76,6 +76,7 @@ class MoaDepthClip(DepthModel):
                 config.tower_blocks,
                 config.tower_heads,
                 config.stem_channels,
+                config.stem_blocks,
                 config.position_grid,
             )
             prototypes = torch.randn(len(config.scenes), config.tower_width)

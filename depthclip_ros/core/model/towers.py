@@ -125,35 +125,42 @@ class Block(nn.Module):
 
 
 class HybridTower(Tower):
-    """A convolutional stem at 1/2, 1/4 and 1/8, transformer blocks at 1/16.
+    """A convolutional stem, one level per halving from 1/2 on, then transformer blocks at half the last level.
 
     Two coordinate channels beside RGB tell the stem where in the picture it is: height in the image says much about
     depth for a camera that stands upright. The image embedding is the mean token.
 
     Args:
         width, blocks, heads: of the transformer.
-        stem_channels: at 1/2, 1/4, 1/8.
+        stem_channels: at 1/2, 1/4, …; one convolution halves, then come as many residual blocks as `stem_blocks` says.
+        stem_blocks: residual blocks of each level.
         position_grid: (rows, columns) of the learned position embeddings.
     """
 
-    stride = 16
     image_mean = (0.485, 0.456, 0.406)
     image_std = (0.229, 0.224, 0.225)
 
     def __init__(
-        self, width: int, blocks: int, heads: int, stem_channels: Sequence[int], position_grid: Sequence[int]
+        self,
+        width: int,
+        blocks: int,
+        heads: int,
+        stem_channels: Sequence[int],
+        stem_blocks: Sequence[int],
+        position_grid: Sequence[int],
     ) -> None:
         super().__init__()
         self.width = self.embedding_width = width
         self.blocks = blocks
-        half, quarter, eighth = stem_channels
-        self.skips = ((eighth, 8), (quarter, 4), (half, 2))
-        self.stem_half = nn.Sequential(ConvNorm(5, half, stride=2), ConvNorm(half, half))
-        self.stem_quarter = nn.Sequential(ConvNorm(half, quarter, stride=2), ResidualBlock(quarter))
-        self.stem_eighth = nn.Sequential(
-            ConvNorm(quarter, eighth, stride=2), ResidualBlock(eighth), ResidualBlock(eighth)
-        )
-        self.to_tokens = ConvNorm(eighth, width, stride=2, activate=False)
+        self.stride = 2 ** (len(stem_channels) + 1)
+        self.skips = tuple((channels, 2 << level) for level, channels in enumerate(stem_channels))[::-1]
+        self.stem = nn.ModuleList()
+        inputs = 5
+        for channels, repeats in zip(stem_channels, stem_blocks, strict=True):
+            refine = [ResidualBlock(channels) for _ in range(repeats)]
+            self.stem.append(nn.Sequential(ConvNorm(inputs, channels, stride=2), *refine))
+            inputs = channels
+        self.to_tokens = ConvNorm(inputs, width, stride=2, activate=False)
         self.positions = nn.Parameter(torch.randn(1, width, *position_grid) * 0.02)
         self.transformer = nn.ModuleList(Block(width, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
@@ -165,10 +172,12 @@ class HybridTower(Tower):
 
     def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
         """See `Tower.forward`; the embedding is [B, width]."""
-        half = self.stem_half(torch.cat([images, _coordinates(images)], dim=1))  # [B, 32, h/2, w/2]
-        quarter = self.stem_quarter(half)
-        eighth = self.stem_eighth(quarter)
-        grid = self.to_tokens(eighth)
+        levels = []
+        x = torch.cat([images, _coordinates(images)], dim=1)
+        for level in self.stem:
+            x = level(x)
+            levels.append(x)
+        grid = self.to_tokens(x)
         rows, columns = grid.shape[-2:]
         grid = grid + self._grid.resize(self.positions, rows, columns).to(grid.dtype)
         tokens = grid.flatten(2).transpose(1, 2)  # [B, N, width]
@@ -180,7 +189,7 @@ class HybridTower(Tower):
             if index in taps:
                 tapped = self.norm(tokens) if index == self.blocks - 1 else tokens
                 maps.append(tapped.transpose(1, 2).unflatten(-1, (rows, columns)))
-        return TowerOutput(maps, [eighth, quarter, half], self.norm(tokens).mean(dim=1))
+        return TowerOutput(maps, levels[::-1], self.norm(tokens).mean(dim=1))
 
     def last_parameters(self, count: int) -> list[nn.Parameter]:
         """See `Tower.last_parameters`."""

@@ -59,6 +59,7 @@ def small_model() -> Callable[[], DepthModel]:
             tower_blocks=2,
             tower_width=48,
             stem_channels=(8, 16, 24),
+            stem_blocks=(0, 1, 1),
             adapter_layers=(1,),
             tap_layers=(1,),
             last_blocks=1,

@@ -60,6 +60,7 @@ def nano_config():
             "tower_width": 48,
             "tower_blocks": 3,
             "stem_channels": (8, 12, 16),
+            "stem_blocks": (0, 1, 1),
             "position_grid": (3, 4),
             "adapter_layers": (0, 2),
             "tap_layers": (2,),

@@ -7,7 +7,7 @@ from depthclip_ros.core.model.towers import HybridTower
 
 @pytest.fixture
 def tower():
-    return HybridTower(48, 3, 3, (8, 12, 16), (3, 4)).eval()
+    return HybridTower(48, 3, 3, (8, 12, 16), (0, 1, 1), (3, 4)).eval()
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (16, 16), (80, 32)])
