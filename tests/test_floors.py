@@ -25,10 +25,10 @@ FLOORS = {
 # Only these make a node or must name message types; whatever else needs a message is handed one.
 NODE_MODULES = {
     "depthclip_ros.ros.camera_node",
+    "depthclip_ros.ros.declare",
     "depthclip_ros.ros.depth_node",
     "depthclip_ros.ros.image_input",
     "depthclip_ros.ros.outputs",
-    "depthclip_ros.ros.parameters",
     "depthclip_ros.ros.qos",
     "depthclip_ros.ros.recorder",
     "depthclip_ros.ros.run",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,19 +14,18 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from depthclip_ros.core.errors import ConfigError, DepthClipError, DeviceError, InputError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.ros import diagnostics, parameters
-from depthclip_ros.ros.camera_info import CameraInfoCache, stamp_ns_of
-from depthclip_ros.ros.diagnostics import Counters, Health, Throttle, latency_ms
+from depthclip_ros.ros.declare import declare_parameters
+from depthclip_ros.ros.diagnostics import Health
 from depthclip_ros.ros.image_input import ImageInput, comes_rectified
-from depthclip_ros.ros.mailbox import Mailbox, StampOrder
-from depthclip_ros.ros.outputs import DEPTH_TOPICS, Outputs
+from depthclip_ros.ros.outputs import Outputs
 from depthclip_ros.ros.pipeline import FramePipeline
 from depthclip_ros.ros.qos import name_of
 from depthclip_ros.ros.run import end_process, run
+from depthclip_ros.ros.worker import DepthWorker
 
 WARM_UP_SIZE = (640, 480)
-JOIN_S = 10.0  # the worker ends after the frame it is at; longer than this it hangs in a device
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
@@ -44,18 +42,12 @@ class DepthNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._state = "unconfigured"
         self._configure_error = ""
-        self._throttle = Throttle()
-        self._counters = Counters()
-        self._order = StampOrder()
-        self._mailbox: Mailbox[Any] = Mailbox()
-        self._infos = CameraInfoCache()
         self._pipeline: FramePipeline | None = None
         self._outputs: Outputs | None = None
         self._input: ImageInput | None = None
-        self._worker: threading.Thread | None = None
-        self._notices = 0  # of the engine, already logged
+        self._worker: DepthWorker | None = None
 
-        parameters.declare(self)
+        declare_parameters(self)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
         self.add_on_set_parameters_callback(self._on_parameters)
         self._survive_bad_transitions()
@@ -66,7 +58,7 @@ class DepthNode(LifecycleNode):
         self._each_second = self.create_timer(1.0, self._on_second, clock=steady)
         self._time_jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=lambda _jump: self._order.reset(),
+            post_callback=lambda _jump: self._worker and self._worker.order.reset(),
         )
         if self._settings.autostart:
             self._at_once = self.create_timer(0.001, self._autostart, clock=steady)
@@ -87,7 +79,6 @@ class DepthNode(LifecycleNode):
                 allow_cpu_fallback=settings.model_device == "auto",
             )
             engine.warm_up(*WARM_UP_SIZE)
-            self._notices = 0
             self._pipeline = FramePipeline(engine, settings, already_rectified=comes_rectified(self))
             self._outputs = Outputs(self)
         except DepthClipError as error:
@@ -100,26 +91,29 @@ class DepthNode(LifecycleNode):
             f"{engine.info.system} ({settings.model_weights}, sha256 {engine.info.sha256[:12]}) on {engine.device}, "
             f"{engine.precision}, {engine.runtime}"
         )
-        self._report_notices()
+        for notice in engine.notices:
+            self.get_logger().warning(notice)
         return SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
         """Subscribe and start the worker."""
-        self._counters = Counters()
-        self._order = StampOrder()
-        self._mailbox = Mailbox()
-        self._infos = CameraInfoCache()
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="depth worker", daemon=True)
-        self._worker.start()
-        settings = self._settings if self._pipeline is None else self._pipeline.settings
+        if self._pipeline is None or self._outputs is None:
+            return FAILURE
+        settings = self._pipeline.settings
+        worker = DepthWorker(
+            self._pipeline, self._outputs, self.get_logger(), lambda: self.get_clock().now().nanoseconds
+        )
         try:
             self._input = ImageInput(
-                self, settings.input_transport, settings.input_reliability, self._on_image, self._infos.put
+                self, settings.input_transport, settings.input_reliability, worker.on_image, worker.infos.put
             )
         except Exception as error:
             self.get_logger().error(f"cannot subscribe: {error}")
-            self._stop_worker()
             return FAILURE
+        camera_info = self._input.camera_info
+        worker.camera_info_topic, worker.count_camera_infos = camera_info.topic, lambda: camera_info.publishers
+        worker.start()
+        self._worker = worker
         self._state = "active"
         self.get_logger().info(f"depth of {self._input.image.topic} with {self._input.camera_info.topic}")
         return SUCCESS
@@ -165,23 +159,20 @@ class DepthNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         if self._pipeline is not None:
-            self._pipeline.engine.close()
+            try:
+                self._pipeline.engine.close()
+            except Exception as error:  # a device that is gone cannot be freed; a new configure may find it again
+                self.get_logger().warning(f"could not free the model: {error}")
         self._outputs = self._pipeline = None
 
     def _stop(self) -> bool:
         if self._input is not None:
             self._input.destroy()
             self._input = None
-        return self._stop_worker()
-
-    def _stop_worker(self) -> bool:
-        self._mailbox.close()
-        self._infos.close()
         if self._worker is None:
             return True
-        self._worker.join(JOIN_S)
-        if self._worker.is_alive():
-            self.get_logger().error(f"the worker has hung for {JOIN_S:.0f} s in its device; restart the process")
+        if not self._worker.stop():
+            self.get_logger().error("the worker hangs in its device; restart the process")
             return False
         self._worker = None
         return True
@@ -241,101 +232,6 @@ class DepthNode(LifecycleNode):
             )
         return SetParametersResult(successful=True)
 
-    # Frames
-
-    def _on_image(self, message: Any) -> None:
-        """Read, hand over, return."""
-        counters = self._counters
-        counters.count_received()
-        verdict, back_s = self._order.check(stamp_ns_of(message.header.stamp))
-        if verdict == "back":
-            self._refuse(f"stamp goes back by {back_s:.3f} s; stamps of one camera must not decrease")
-            return
-        if verdict == "new timeline":
-            self.get_logger().warning(f"stamps went back by {back_s:.1f} s and stay there: following the new timeline")
-        if self._outputs is None or not self._outputs.wanted():
-            counters.count_unwatched()
-            return
-        self._mailbox.put(message)
-
-    def _work(self, mailbox: Mailbox[Any]) -> None:
-        while (message := mailbox.take()) is not None:
-            self._attempt(message)
-
-    def _attempt(self, message: Any) -> None:
-        """Process an image; the one place where what goes wrong with it is handled."""
-        try:
-            self._process(message)
-        except InputError as error:
-            self._refuse(str(error))
-        except Exception as error:
-            device = isinstance(error, DeviceError)
-            reason = str(error) if device else f"{type(error).__name__}: {error}"
-            self._counters.count_failed(reason, device=device)
-            if self._throttle.passes(reason):
-                self.get_logger().error(reason if device else f"no depth for an image: {traceback.format_exc()}")
-
-    def _process(self, message: Any) -> None:
-        pipeline, outputs, counters, source = self._pipeline, self._outputs, self._counters, self._input
-        if pipeline is None or outputs is None:
-            return
-        stamp_ns = stamp_ns_of(message.header.stamp)
-        expected = source is not None and source.camera_info.publishers > 0
-        info = self._infos.find(stamp_ns, expected)
-        wanted = outputs.wanted()
-        if not wanted & DEPTH_TOPICS:
-            counters.count_unwatched()
-            if wanted and info is not None and hasattr(message, "width"):
-                outputs.publish_camera_info(message.header, pipeline.intrinsics_of(info, message.width, message.height))
-            return
-        frame = pipeline.prepare(message, info)
-        counters.focal_assumed = frame.focal_assumed
-        if frame.focal_assumed:
-            self._warn_of_assumed_focal(pipeline.settings.input_assumed_hfov)
-        result = pipeline.infer(frame)
-        counters.timings_ms = result.timings_ms
-        self._report_notices()
-        engine = pipeline.engine
-        stats = {
-            "system": engine.info.system,
-            "weights": engine.info.sha256[:12],
-            "device": engine.device,
-            "frames_in": counters.received,
-            "frames_out": counters.published + 1,
-            "frames_dropped": self._mailbox.overtaken,
-            "frames_refused": counters.refused,
-        }
-        latency = outputs.publish(
-            wanted,
-            message.header,
-            result,
-            pipeline.settings,
-            lambda: latency_ms(stamp_ns, self.get_clock().now().nanoseconds),
-            stats,
-        )
-        counters.count_published(latency)
-
-    def _report_notices(self) -> None:
-        """Log what the engine did otherwise than asked, once each."""
-        if self._pipeline is not None:
-            for notice in self._pipeline.engine.notices[self._notices :]:
-                self.get_logger().warning(notice)
-                self._notices += 1
-
-    def _refuse(self, reason: str) -> None:
-        self._counters.count_refused(reason)
-        if self._throttle.passes(reason):
-            self.get_logger().error(f"image dropped: {reason}")
-
-    def _warn_of_assumed_focal(self, hfov_deg: float) -> None:
-        topic = self._input.camera_info.topic if self._input is not None else "camera_info"
-        warning = (
-            f"no camera_info on {topic}: the scale of depth rests on an assumed field of view of {hfov_deg:g} degrees "
-            "(input.assumed_hfov), and there is no cloud; publish camera_info or remap `camera_info` to it"
-        )
-        if self._throttle.passes(warning):
-            self.get_logger().warning(warning)
-
     # Diagnostics
 
     def _on_second(self) -> None:
@@ -348,13 +244,14 @@ class DepthNode(LifecycleNode):
         self._diagnostics.publish(message)
 
     def _health(self) -> Health:
-        health = Health(
-            state=self._state,
-            configure_error=self._configure_error,
-            counters=self._counters,
-            overtaken=self._mailbox.overtaken,
-            camera_info_age_s=self._infos.age_s,
-        )
+        health = Health(state=self._state, configure_error=self._configure_error)
+        if self._worker is not None:
+            health = dataclasses.replace(
+                health,
+                counters=self._worker.counters,
+                overtaken=self._worker.overtaken,
+                camera_info_age_s=self._worker.infos.age_s,
+            )
         if self._input is not None:
             health = dataclasses.replace(
                 health,

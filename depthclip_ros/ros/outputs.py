@@ -25,8 +25,6 @@ TOPICS: dict[str, Any] = {
     "depth/image_color": Image,
     "depth/stats": DepthStats,
 }
-# camera_info needs no network.
-DEPTH_TOPICS = frozenset(TOPICS) - {"depth/camera_info"}
 
 
 class Outputs:

@@ -289,24 +289,3 @@ def effect_of(names: Iterable[str], configured: bool) -> str:
         )
     sentences += [f"{p.name} takes effect {NEXT_START}" for p in known if p.effect == NEXT_START]
     return "; ".join(sentences)
-
-
-def declare(node: Any) -> None:
-    """Declare the whole table on an rclpy node, with descriptions and ranges, values from its overrides."""
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-
-    for parameter in TABLE:
-        descriptor = ParameterDescriptor(
-            name=parameter.name,
-            description=f"{parameter.description} Takes effect {parameter.effect}.",
-            read_only=False,
-        )
-        low, high = parameter.minimum or 0, parameter.maximum or 0
-        kind = type(parameter.default)
-        if kind is str:
-            descriptor.additional_constraints = f"allowed: {parameter.allowed}"
-        elif kind is int:
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
-        elif kind is float:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
-        node.declare_parameter(parameter.name, parameter.default, descriptor)

@@ -43,27 +43,14 @@ def ros_environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the smallest model that can be built: its depth means nothing, its path is the real one."""
+    """Untrained weights of a small network at a small size: its depth means nothing, its path is the real one."""
     import torch
 
     from depthclip_ros.core.model.registry import build_model, preset
     from depthclip_ros.core.weights import save_weights
 
     torch.manual_seed(0)
-    config = preset(
-        "nano",
-        tower_width=48,
-        tower_blocks=2,
-        tower_heads=2,
-        stem_channels=(8, 16, 24),
-        adapter_layers=(1,),
-        adapter_width=8,
-        gate_width=8,
-        tap_layers=(0, 1),
-        decoder_channels=(32, 24, 16, 8),
-        input_pixels=96 * 128,
-        last_blocks=1,
-    )
+    config = preset("nano", input_pixels=96 * 128)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(path, build_model(config), training={}, metrics={})
     return path
