@@ -105,7 +105,6 @@ class LoopConfig:
         checkpoint_every: steps between checkpoints of `last`.
         log_every: steps between lines of the log.
         seed: of weights, data and augmentation.
-        compile: torch.compile the network.
         resume: continue from `out/last.ckpt` where it exists.
         final_table: after the training export the weights and score them through the engine.
     """
@@ -124,7 +123,6 @@ class LoopConfig:
     checkpoint_every: int = 500
     log_every: int = 20
     seed: int = 0
-    compile: bool = False
     resume: bool = True
     final_table: bool = True
 
