@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.weights import read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sample import FramePool, Sample
@@ -55,7 +58,7 @@ def export_checkpoint(
     sets = {s.name: plain_batches(s.pool, config.loop.batch, *size_px) for s in validation_sources(config)}
     scale = calibrate_confidence(model, sets)
     table, _ = quick_validation(model, model, sets, pictures=0)
-    training = {
+    training: dict[str, Any] = {
         "data": progress["data"],
         "preset": config.model.preset,
         "seed": config.loop.seed,
@@ -65,11 +68,21 @@ def export_checkpoint(
         "size": f"{size_px[0]}x{size_px[1]}",
         "loss": config.loss,
     }
+    if config.model.init:
+        training["continues"] = earlier_training(config.model.init)
     metrics = {"validation at network resolution": table, "confidence scale": scale}
     difference = export(model, out, training, metrics, adapter_only=adapter_only, dtype=dtype)
     size_mb = out.stat().st_size / 1e6
     print(f"{out}: {size_mb:.1f} MB, {dtype}, differs by {difference:.5f} in log depth from its checkpoint")
     return out
+
+
+def earlier_training(weights: str) -> dict[str, Any]:
+    """What the weights that a training began with had seen; their name alone where the file is gone."""
+    try:
+        return dict(read_info(weights).training)
+    except WeightsError:
+        return {"weights": weights}
 
 
 def validation_sources(config: TrainConfig) -> list[OpenedSource]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,6 +44,17 @@ def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_confi
         depth = model(torch.from_numpy(pixels)[None]).depth
     expected = depth * camera.fx_px / model.config.canonical_focal_px
     assert float(np.median(depth_m)) == pytest.approx(float(expected.median()), rel=0.05)
+
+
+def test_weights_say_what_the_training_before_theirs_had_seen(make_config, tmp_path):
+    config = make_config(loop__steps=1)
+    train(config)
+    first = finish(config)
+    config = make_config(loop__steps=1, loop__out=str(tmp_path / "second"))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, init=str(first)))
+    train(config)
+    second = finish(config)
+    assert read_info(second).training["continues"] == read_info(first).training
 
 
 def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, monkeypatch):
