@@ -164,14 +164,16 @@ class Client:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context, uninstall_handlers=False)
 
-    def wait(self, condition: Callable[[], Any], timeout_s: float = WAIT_S, what: str = "condition") -> Any:
-        """Until the condition gives something; that."""
+    def wait(
+        self, condition: Callable[[], Any], timeout_s: float = WAIT_S, what: str = "condition", pause_s: float = 0.05
+    ) -> Any:
+        """Until the condition gives something; that. It is asked at every message, at the latest after `pause_s`."""
         with self._changed:
             end_s = time.monotonic() + timeout_s
             while not (result := condition()):
                 left_s = end_s - time.monotonic()
                 assert left_s > 0, f"waited {timeout_s} s for {what}"
-                self._changed.wait(min(left_s, 0.05))
+                self._changed.wait(min(left_s, pause_s))
             return result
 
     def subscribe(self, message: Any, topic: str, depth: int = 50) -> Inbox:
@@ -302,11 +304,15 @@ class Camera:
         message.header.frame_id = "camera_optical_frame"
         return message
 
+    def send_info(self, info: Any, header: Any) -> None:
+        """Publish a CameraInfo with this header."""
+        info.header = header
+        self._info.publish(info)
+
     def send(self, image: Any, info: Any | None) -> Any:
         """Publish an image with its CameraInfo, which gets the image's header; the stamp."""
         if info is not None:
-            info.header = image.header
-            self._info.publish(info)
+            self.send_info(info, image.header)
         self._image.publish(image)
         return image.header.stamp
 
