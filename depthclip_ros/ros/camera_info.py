@@ -126,6 +126,12 @@ class CameraInfoCache:
             self._asked_ns = stamp_ns
             return self._by_stamp.get(stamp_ns, self._newest)
 
+    def find_own(self, stamp_ns: int, wait_s: float) -> CameraInfo | None:
+        """The CameraInfo of this stamp, waiting for it for so long; None if it does not come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or stamp_ns in self._by_stamp, wait_s)
+            return self._by_stamp.get(stamp_ns)
+
     def close(self) -> None:
         """Let nobody wait any longer."""
         with self._changed:

@@ -11,12 +11,15 @@ from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.ros.camera_info import CameraInfoCache, stamp_ns_of
 from depthclip_ros.ros.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.mailbox import Mailbox, StampOrder
-from depthclip_ros.ros.pipeline import FramePipeline
+from depthclip_ros.ros.pipeline import Frame, FramePipeline
 
 if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
+
     from depthclip_ros.ros.outputs import Outputs
 
 CAMERA_INFO = "depth/camera_info"  # the one output that needs no network
+CHANGED_S = 0.5  # a camera that changes its resolution may send the image before the new CameraInfo
 JOIN_S = 10.0  # the thread ends after the frame it is at; longer than this it hangs in a device
 
 
@@ -102,7 +105,7 @@ class DepthWorker:
             if wanted and info is not None and hasattr(message, "width"):
                 outputs.publish_camera_info(header, pipeline.intrinsics_of(info, message.width, message.height))
             return
-        frame = pipeline.prepare(message, info)
+        frame = self._prepare(message, info, stamp_ns)
         counters.focal_assumed = frame.focal_assumed
         if frame.focal_assumed:
             self._warn_of_assumed_focal()
@@ -125,6 +128,18 @@ class DepthWorker:
             wanted, header, result, pipeline.settings, lambda: latency_ms(stamp_ns, self._now_ns()), stats
         )
         counters.count_published(latency)
+
+    def _prepare(self, message: Any, info: CameraInfo | None, stamp_ns: int) -> Frame:
+        """Decode and rectify. A CameraInfo of another stamp that does not fit may be what the camera has changed."""
+        try:
+            return self._pipeline.prepare(message, info)
+        except InputError:
+            if info is None or stamp_ns_of(info.header.stamp) == stamp_ns:
+                raise
+            own = self.infos.find_own(stamp_ns, CHANGED_S)
+            if own is None:
+                raise
+        return self._pipeline.prepare(message, own)
 
     def _refuse(self, reason: str) -> None:
         self.counters.count_refused(reason)

@@ -144,6 +144,16 @@ def test_an_image_does_not_wait_where_camera_info_comes_once():
         assert stamp_ns_of(cache.find(stamp_ns, expected=True).header.stamp) == 1
 
 
+def test_the_own_camera_info_may_come_late():
+    cache = CameraInfoCache()
+    cache.put(_info(stamp_ns=1))
+    assert cache.find_own(2, 0.01) is None
+    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=2)])
+    later.start()
+    assert stamp_ns_of(cache.find_own(2, 3600).header.stamp) == 2
+    later.join()
+
+
 def test_close_frees_a_waiting_reader():
     cache = CameraInfoCache(first_wait_s=3600)
     later = threading.Timer(0.05, cache.close)
