@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+FASTDDS_PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
 WAIT_S = 150.0  # generous: a busy machine is slow, not wrong
 FOCAL_PX = 200.0
 
@@ -38,6 +40,11 @@ def ros_environment() -> Iterator[dict[str, str]]:
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the variable above
             patch.setenv("ROS_LOCALHOST_ONLY", "1")
+        # Fast DDS as the package ships it. Without it, an image that does not fit into the shared memory segment may
+        # push out the CameraInfo before it, which then comes seconds later. A small container has no room for it.
+        if shutil.disk_usage("/dev/shm").free > 512 * 2**20:
+            for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+                patch.setenv(name, str(FASTDDS_PROFILE))
         yield dict(os.environ)
 
 
