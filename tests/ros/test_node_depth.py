@@ -109,7 +109,7 @@ def test_every_frame_of_a_real_camera_gets_its_depth(live, shared_data):
     for path in sorted((folder / "rgb").glob("*.png")):
         rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         make = lambda: (live.image_message(rgb), live.info_message(640, 480, k=k, p=p))  # noqa: B023, E731
-        if live.cloud.messages[-1:] == [] or live.cloud.messages[-1].width != 640:
+        if not live.cloud.messages or live.cloud.messages[-1].width != 640:
             live.send_until(make, live.cloud)  # until the new size is known on both sides
         _check_frame(live, live.send(*make()), rgb)
 
