@@ -103,8 +103,11 @@ def move_intrinsics(intrinsics: Tensor, affine: Tensor) -> Tensor:
     return torch.stack([intrinsics[:, 0] / scale_x, intrinsics[:, 1] / scale_y, centre[:, 0], centre[:, 1]], -1)
 
 
-def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, 3, h, w] 0..1 (bilinear) and depth float32 [N, h, w] (nearest, 0 where there is none)."""
+def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images float32 [N, 3, h, w] 0..1 (bilinear) and depth float32 [N, h, w] (nearest, 0 where there is none).
+
+    Third comes the confidence float32 [N, h, w] 0..1 of frames that have one, else None.
+    """
     n, _, canvas_h, canvas_w = frames.images.shape
     device = frames.images.device
     u = torch.arange(width_px, dtype=torch.float32, device=device)
@@ -119,8 +122,12 @@ def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tup
     images = F.grid_sample(frames.images.float(), grid, mode="bilinear", align_corners=False) / 255
     nearest = held.round().long()
     flat = nearest[:, 1] * canvas_w + nearest[:, 0]
-    depth = frames.depth_m.view(n, -1).gather(1, flat.view(n, -1)).view(n, height_px, width_px).float()
-    return images, depth * inside
+    flat = flat.view(n, -1)
+    depth = frames.depth_m.view(n, -1).gather(1, flat).view(n, height_px, width_px).float()
+    if frames.confidence is None:
+        return images, depth * inside, None
+    confidence = frames.confidence.view(n, -1).gather(1, flat).view(n, height_px, width_px).float() / 255
+    return images, depth * inside, confidence
 
 
 def change_colours(images: Tensor, draws: Tensor, noise_seeds: list[int], config: AugmentConfig) -> Tensor:

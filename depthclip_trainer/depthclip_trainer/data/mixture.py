@@ -19,7 +19,7 @@ from depthclip_trainer.data.augment import (
     move_intrinsics,
     warp,
 )
-from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, MIN_VALID_DEPTH_M, Batch, FramePool
+from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, METRIC, MIN_VALID_DEPTH_M, TARGETS, Batch, FramePool
 
 
 class Mixture:
@@ -33,6 +33,7 @@ class Mixture:
         height_px: of the batch.
         augment: strengths.
         seed: of everything drawn here.
+        strong: strengths for pools whose depth a teacher gave; None takes `augment`.
 
     Raises:
         ConfigError: no pool, or weights that are negative or all zero.
@@ -47,6 +48,7 @@ class Mixture:
         height_px: int,
         augment: AugmentConfig,
         seed: int,
+        strong: AugmentConfig | None = None,
     ) -> None:
         if not pools:
             raise ConfigError("no data source is configured; add one under data.sources")
@@ -56,7 +58,7 @@ class Mixture:
         self.shares = torch.tensor(shares, dtype=torch.float64)
         self.global_batch = global_batch
         self.width_px, self.height_px = width_px, height_px
-        self.augment = augment
+        self.augments = [augment if pool.target == METRIC else strong or augment for pool in pools]
         self.seed = seed
 
     def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
@@ -75,7 +77,7 @@ class Mixture:
             draws[mine],
             noise_seeds[mine].tolist(),
             (self.width_px, self.height_px),
-            self.augment,
+            self.augments,
         )
 
 
@@ -86,34 +88,49 @@ def assemble(
     draws: torch.Tensor,
     noise_seeds: list[int],
     size_px: tuple[int, int],
-    augment: AugmentConfig,
+    augment: AugmentConfig | Sequence[AugmentConfig],
 ) -> Batch:
-    """One batch: sample i is frame floor(place[i] * n) of pool source[i], augmented by draws[i]."""
+    """One batch: sample i is frame floor(place[i] * n) of pool source[i], augmented by draws[i].
+
+    `augment` is one for all pools or one for each.
+    """
     width_px, height_px = size_px
     count = len(source)
-    images, depth_m, rows, order, paths = [], [], [], [], [""] * count
+    augments = [augment] * len(pools) if isinstance(augment, AugmentConfig) else augment
+    labelled = all(pool.target == METRIC for pool in pools)
+    images, depth_m, valid, sure, rows, order, paths = [], [], [], [], [], [], [""] * count
+    targets = torch.zeros(count, dtype=torch.int64)
     for s, pool in enumerate(pools):
         members = (source == s).nonzero().flatten()
         if not len(members):
             continue
         frames = pool.gather((place[members] * len(pool)).long().clamp_max(len(pool) - 1))
         device = frames.images.device
-        affine = draw_affine(draws[members].to(device), frames.sizes, width_px, height_px, augment)
-        image, depth = warp(frames, affine, width_px, height_px)
+        own_draws = draws[members].to(device)
+        affine = draw_affine(own_draws, frames.sizes, width_px, height_px, augments[s])
+        image, depth, confidence = warp(frames, affine, width_px, height_px)
+        if augments[s] is not NO_AUGMENT:
+            image = change_colours(image, own_draws, [noise_seeds[i] for i in members.tolist()], augments[s])
         images.append(image)
         depth_m.append(depth)
+        # A teacher's depth through an assumed lens has no range of its own.
+        in_range = (depth >= MIN_VALID_DEPTH_M) & (depth <= MAX_VALID_DEPTH_M) if pool.target == METRIC else depth > 0
+        valid.append(in_range)
+        targets[members] = TARGETS.index(pool.target)
+        if not labelled:
+            sure.append(torch.ones_like(depth) if confidence is None else confidence)
         rows.append(move_intrinsics(frames.intrinsics, affine))
         order.append(members)
         for member, path in zip(members.tolist(), frames.paths, strict=True):
             paths[member] = path
     back = torch.argsort(torch.cat(order))
-    target = torch.cat([d.to(images[0].device) for d in depth_m])[back]
-    valid = (target >= MIN_VALID_DEPTH_M) & (target <= MAX_VALID_DEPTH_M)
-    batch_images = torch.cat([i.to(images[0].device) for i in images])[back]
-    if augment is not NO_AUGMENT:
-        batch_images = change_colours(batch_images, draws.to(batch_images.device), noise_seeds, augment)
-    intrinsics = torch.cat([r.to(images[0].device) for r in rows])[back]
-    return Batch(batch_images, target * valid, valid, intrinsics, paths)
+
+    def joined(parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([part.to(parts[0].device) for part in parts])[back]
+
+    usable = joined(valid)
+    teacher = () if labelled else (joined(sure), targets.to(usable.device))
+    return Batch(joined(images), joined(depth_m) * usable, usable, joined(rows), paths, *teacher)
 
 
 def plain_batches(pool: FramePool, size: int, width_px: int, height_px: int) -> list[Batch]:

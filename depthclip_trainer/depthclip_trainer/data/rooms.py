@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.scene import SceneRanges, render_batch
-from depthclip_trainer.data.sample import MemoryPool, RawBatch, intrinsics_row
+from depthclip_trainer.data.sample import METRIC, MemoryPool, RawBatch, intrinsics_row
 
 SHARD = 128
 RENDER_BATCH = 32
@@ -107,6 +107,8 @@ class RoomCache:
     Raises:
         InputError: no cache there, or no whole shard yet.
     """
+
+    target = METRIC
 
     def __init__(self, name: str, path: Path, count: int = 0) -> None:
         self.name = name

@@ -16,6 +16,10 @@ from depthclip_ros.core.types import Intrinsics
 MIN_VALID_DEPTH_M = 0.1
 MAX_VALID_DEPTH_M = 10.0
 
+METRIC, CANONICAL, AFFINE = "metric", "canonical", "affine"
+TARGETS = (METRIC, CANONICAL, AFFINE)
+"""What a depth map is: measured metres, a teacher's canonical depth, or depth up to the scale and shift of 1/depth."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -48,6 +52,7 @@ class RawBatch:
         intrinsics: float32 [N, 4]: fx, fy, cx, cy in pixels of the canvas.
         sizes: float32 [N, 2]: width, height of each frame on the canvas.
         paths: N names.
+        confidence: uint8 [N, H, W], 255 for 1.0, of labels that a teacher gave; None for measured depth.
     """
 
     images: Tensor
@@ -55,6 +60,7 @@ class RawBatch:
     intrinsics: Tensor
     sizes: Tensor
     paths: list[str]
+    confidence: Tensor | None = None
 
 
 @dataclass
@@ -67,6 +73,8 @@ class Batch:
         valid: bool [B, h, w].
         intrinsics: float32 [B, 4]: fx, fy, cx, cy in pixels of this batch.
         paths: B names.
+        confidence: float32 [B, h, w], 0..1, 1 where depth was measured; None where all of it was.
+        targets: int64 [B], what `depth_m` is, by its place in `TARGETS`; None where all of it is measured metres.
     """
 
     images: Tensor
@@ -74,11 +82,14 @@ class Batch:
     valid: Tensor
     intrinsics: Tensor
     paths: list[str]
+    confidence: Tensor | None = None
+    targets: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         moved = (t.to(device, non_blocking=True) for t in (self.images, self.depth_m, self.valid, self.intrinsics))
-        return Batch(*moved, self.paths)
+        teacher = (None if t is None else t.to(device, non_blocking=True) for t in (self.confidence, self.targets))
+        return Batch(*moved, self.paths, *teacher)
 
     def canonical_depth(self, canonical_focal_px: float | None) -> Tensor:
         """Target in the network's units: float32 [B, h, w].
@@ -93,9 +104,10 @@ class Batch:
 
 
 class FramePool(Protocol):
-    """Frames of one source, ready to be gathered by index."""
+    """Frames of one source, ready to be gathered by index; `target` is one of `TARGETS`."""
 
     name: str
+    target: str
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -109,8 +121,9 @@ class FramePool(Protocol):
 class MemoryPool:
     """A `FramePool` that holds its frames as tensors on one device."""
 
-    def __init__(self, name: str, frames: RawBatch) -> None:
+    def __init__(self, name: str, frames: RawBatch, target: str = METRIC) -> None:
         self.name = name
+        self.target = target
         self.frames = frames
 
     def __len__(self) -> int:
@@ -125,13 +138,15 @@ class MemoryPool:
             self.frames.intrinsics[rows],
             self.frames.sizes[rows],
             [self.frames.paths[i] for i in indices.tolist()],
+            None if self.frames.confidence is None else self.frames.confidence[rows],
         )
 
     def to(self, device: torch.device) -> MemoryPool:
         """The same frames on another device."""
         f = self.frames
         moved = (t.to(device) for t in (f.images, f.depth_m, f.intrinsics, f.sizes))
-        return MemoryPool(self.name, RawBatch(*moved, f.paths))
+        confidence = None if f.confidence is None else f.confidence.to(device)
+        return MemoryPool(self.name, RawBatch(*moved, f.paths, confidence), self.target)
 
 
 def intrinsics_row(intrinsics: Intrinsics) -> list[float]:
