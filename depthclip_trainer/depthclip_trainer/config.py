@@ -18,7 +18,7 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.optim import OptimConfig
 
-SOURCE_KINDS = ("rgbd_folder", "rooms")
+SOURCE_KINDS = ("rgbd_folder", "rooms", "pseudo")
 PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
 
 
@@ -27,9 +27,11 @@ class SourceConfig:
     """One source of frames.
 
     Attributes:
-        kind: `rgbd_folder` (`data/rgbd_folder.py`) or `rooms` (rendered; `data/rooms.py`).
+        kind: `rgbd_folder` (`data/rgbd_folder.py`), `rooms` (rendered; `data/rooms.py`) or `pseudo` (pictures with a
+            teacher's labels; `data/pseudo.py`).
         path: the folder, relative to `data.root`; for rooms a cache made by `depthclip-train render-rooms`, relative
-            to where the trainer is started, empty to render `count` frames at the start.
+            to where the trainer is started, empty to render `count` frames at the start; for pseudo the folder that
+            `depthclip-train pseudo-label` wrote, relative to where the trainer is started.
         share: relative weight in the mixture.
         part: all, train or validation (`data/split.py`).
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.

@@ -9,9 +9,10 @@ import torch
 
 from depthclip_ros.core.errors import InputError
 from depthclip_trainer.config import SourceConfig
+from depthclip_trainer.data.pseudo import pseudo_pool, read_index
 from depthclip_trainer.data.rgbd_folder import open_folder, read_frames, refuse_test_frames, trainable_range
 from depthclip_trainer.data.rooms import RoomCache, render_pool
-from depthclip_trainer.data.sample import FramePool, pool_from_samples
+from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
 from depthclip_trainer.data.split import part_of
 
 
@@ -43,6 +44,11 @@ def open_source(
         else:
             pool = render_pool(name, max(1, config.count), width_px, height_px, config.seed, device)
         return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", f"{len(pool)} rendered rooms")
+    if config.kind == "pseudo":
+        index = read_index(Path(config.path))
+        labels = pseudo_pool(name, Path(config.path), config.longest_px, config.count)
+        about = f"{len(labels)} pictures of {index['data']}, {labels.target} labels of {index['teacher']}"
+        return OpenedSource(name, _on(labels, device), config.share, index["licence"], about)
     path = Path(root) / config.path
     folder = open_folder(path)
     refuse_test_frames(folder)
@@ -51,6 +57,9 @@ def open_source(
     if not names:
         raise InputError(f"{path} has no frame in its {config.part} part")
     samples = [trainable_range(sample) for sample in read_frames(folder, names, config.crop or None)]
-    memory = pool_from_samples(name, samples, config.longest_px)
-    pool = memory if device.type == "cpu" else memory.to(device)
+    pool = _on(pool_from_samples(name, samples, config.longest_px), device)
     return OpenedSource(name, pool, config.share, folder.licence, f"{len(pool)} frames of {folder.name}, {config.part}")
+
+
+def _on(pool: MemoryPool, device: torch.device) -> MemoryPool:
+    return pool if device.type == "cpu" else pool.to(device)
