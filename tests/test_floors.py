@@ -45,6 +45,8 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.geometry",
     "depthclip_ros.core.rectify",
     "depthclip_ros.core.encodings",
+    "depthclip_ros.core.depth_encodings",
+    "depthclip_ros.core.calibration",
     "depthclip_ros.ros.conversions",
     "depthclip_ros.ros.pipeline",
     "depthclip_ros.ros.sources",

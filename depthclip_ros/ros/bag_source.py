@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
+from depthclip_ros.core.depth_encodings import decode_depth
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.ros.camera_info import stamp_ns_of
 from depthclip_ros.ros.conversions import read_image
@@ -93,23 +93,9 @@ def depth_to_metres(message: Any) -> NDArray[np.float32]:
     Raises:
         InputError: another encoding, or too little data.
     """
-    types = {"32FC1": "f4", "16UC1": "u2", "mono16": "u2"}
-    if message.encoding not in types:
-        raise InputError(f"depth has encoding {message.encoding!r}; allowed are {', '.join(types)}")
-    dtype = np.dtype((">" if message.is_bigendian else "<") + types[message.encoding])
-    step, width_px, height_px = int(message.step), int(message.width), int(message.height)
-    data = np.frombuffer(message.data, np.uint8)
-    if step < width_px * dtype.itemsize or data.size < step * height_px:
-        raise InputError(f"depth of {width_px}x{height_px} has step {step} and {data.size} bytes, which is too short")
-    rows = data[: step * height_px].reshape(height_px, step)[:, : width_px * dtype.itemsize]
-    raw = np.ascontiguousarray(rows).view(dtype)  # [H, W]
-    if dtype.kind == "f":
-        depth_m = raw.astype(np.float32)
-        depth_m[~np.isfinite(depth_m)] = math.nan
-        return depth_m
-    depth_m = raw.astype(np.float32) / np.float32(1000)
-    depth_m[raw == 0] = math.nan
-    return depth_m
+    return decode_depth(
+        message.data, message.encoding, message.width, message.height, message.step, bool(message.is_bigendian)
+    )
 
 
 class BagSource:
