@@ -13,10 +13,14 @@ from depthclip_ros.core.errors import DepthClipError
 
 
 def train_main(arguments: Sequence[str] | None = None) -> int:
-    """`depthclip-train --config FILE [--section.key value ...]` and `depthclip-train render-rooms ...`."""
+    """`depthclip-train --config FILE [--section.key value ...]` and its subcommands of `depthclip-train --help`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
     if rest[:1] == ["render-rooms"]:
         return _guarded(_render_rooms, rest[1:])
+    if rest[:1] == ["pseudo-label"]:
+        from depthclip_trainer.pseudo_label_command import pseudo_label_command
+
+        return _guarded(pseudo_label_command, rest[1:])
     return _guarded(_train, rest)
 
 
@@ -49,7 +53,8 @@ def _train(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="depthclip-train",
         description="Train a depth model. Any setting of the configuration can be given as --section.key VALUE.",
-        epilog="depthclip-train render-rooms --help: render a cache of rooms to train on.",
+        epilog="depthclip-train render-rooms --help: render a cache of rooms to train on; "
+        "depthclip-train pseudo-label --help: let a teacher label pictures to train on.",
     )
     parser.add_argument("--config", required=True, type=Path, help="YAML, e.g. depthclip_trainer/configs/nano.yaml")
     known, overrides = parser.parse_known_args(arguments)

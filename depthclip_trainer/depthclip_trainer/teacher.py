@@ -1,0 +1,141 @@
+"""A network that labels: any weights file, on the runtime that ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthclip_ros.core.engine.preprocess import network_input
+from depthclip_ros.core.engine.runtime import Runtime, make_runtime
+from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.weights import WeightsInfo, load_weights
+from depthclip_trainer.data.sample import AFFINE, CANONICAL
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a teacher says of one picture, on its own grid.
+
+    Attributes:
+        target: `canonical` or `affine`.
+        values: float16 [h, w], canonical depth, or disparity divided by its median.
+        confidence: uint8 [h, w], 255 for 1.0.
+        network_size: (width, height) of the teacher's input.
+        canonical_focal_px: the teacher's; None where its output is metres.
+    """
+
+    target: str
+    values: NDArray[np.float16]
+    confidence: NDArray[np.uint8]
+    network_size: tuple[int, int]
+    canonical_focal_px: float | None
+
+
+class Teacher:
+    """Labels batches of pictures.
+
+    Args:
+        model: belongs to the teacher from here on.
+        runtime: that runs it.
+        target: `canonical`, `affine`, or empty: canonical for a system of metric depth, affine for a relative one.
+        flip: average with the mirrored picture.
+        info: of the weights.
+
+    Raises:
+        ConfigError: a target that does not exist, or canonical depth of a system of relative depth.
+    """
+
+    def __init__(
+        self, model: DepthModel, runtime: Runtime, target: str = "", flip: bool = False, info: WeightsInfo | None = None
+    ) -> None:
+        self.config = model.config
+        self.target = target or (CANONICAL if model.config.metric else AFFINE)
+        if self.target not in (CANONICAL, AFFINE):
+            raise ConfigError(f"target is {target!r}; allowed: {CANONICAL}, {AFFINE}")
+        if self.target == CANONICAL and not model.config.metric:
+            raise ConfigError(f"{model.config.system} gives relative depth; its labels are {AFFINE}, not {CANONICAL}")
+        self.flip, self.info = flip, info
+        self.network_size = model.network_size
+        self._mean, self._std = model.image_mean, model.image_std
+        self._runtime = runtime
+
+    @classmethod
+    def load(
+        cls,
+        weights: str,
+        target: str = "",
+        flip: bool = False,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Teacher:
+        """From a weights file; `auto` takes this process's own GPU where torchrun started several.
+
+        Raises:
+            WeightsError, ConfigError, DeviceError: as of `DepthEngine.load`.
+        """
+        loaded = load_weights(weights)
+        local = os.environ.get("LOCAL_RANK")
+        if device == "auto" and local is not None and torch.cuda.is_available():
+            device = f"cuda:{local}"
+        model = loaded.model
+        return cls(model, make_runtime(model, runtime, device, precision), target, flip, loaded.info)
+
+    def about(self) -> dict[str, Any]:
+        """What a label's metadata says of its teacher."""
+        about: dict[str, Any] = {
+            "target": self.target,
+            "system": self.config.system,
+            "canonical_focal_px": self.config.canonical_focal_px,
+        }
+        if self.info is not None:
+            about.update(teacher_sha256=self.info.sha256, teacher_training=self.info.training)
+        return about
+
+    def label(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Label]:
+        """Labels of pictures (uint8 [H, W, 3] RGB) whose sizes give one `network_size`."""
+        size = self.network_size(pictures[0].shape[1], pictures[0].shape[0])
+        runtime = self._runtime
+        inputs = torch.cat(
+            [network_input(p[None], size, self._mean, self._std, runtime.device, runtime.dtype) for p in pictures]
+        )
+        labels, confidence = self._run(inputs.contiguous(memory_format=torch.channels_last))
+        values = labels.clamp(0, 6e4).half().cpu().numpy()
+        sure = (confidence.clamp(0, 1) * 255).round().byte().cpu().numpy()
+        return [
+            Label(self.target, v, s, size, self.config.canonical_focal_px) for v, s in zip(values, sure, strict=True)
+        ]
+
+    def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels and confidence, float32 [B, h, w]; half the batch at a time where the device has no room for all."""
+        try:
+            labels, confidence = self._once(inputs)
+            if self.flip:
+                mirrored = inputs.flip(-1).contiguous(memory_format=torch.channels_last)
+                other, other_confidence = (t.flip(-1) for t in self._once(mirrored))
+                agreement = torch.minimum(labels, other) / torch.maximum(labels, other).clamp_min(1e-6)
+                confidence = (confidence + other_confidence) / 2 * agreement
+                labels = (labels + other) / 2
+            return labels, confidence
+        except OutOfDeviceMemoryError:
+            if len(inputs) == 1:
+                raise
+        halves = [self._run(part) for part in inputs.chunk(2)]
+        return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
+
+    def _once(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        prediction = self._runtime.run(inputs)
+        depth, confidence = prediction.depth.float(), prediction.confidence.float()
+        if self.target == CANONICAL:
+            return depth, confidence
+        disparity = 1 / depth.clamp_min(1e-6)
+        return disparity / disparity.flatten(1).median(1).values.clamp_min(1e-9)[:, None, None], confidence
