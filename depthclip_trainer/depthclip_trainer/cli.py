@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 import time
@@ -11,16 +12,20 @@ from pathlib import Path
 
 from depthclip_ros.core.errors import DepthClipError
 
+COMMANDS = {
+    "render-rooms": "cli:_render_rooms",
+    "pseudo-label": "pseudo_label_command:pseudo_label_command",
+    "convert-encoder": "encoder:convert_encoder_command",
+}
+"""Subcommands of depthclip-train: the module of this package and the function that takes the arguments behind it."""
+
 
 def train_main(arguments: Sequence[str] | None = None) -> int:
     """`depthclip-train --config FILE [--section.key value ...]` and its subcommands of `depthclip-train --help`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
-    if rest[:1] == ["render-rooms"]:
-        return _guarded(_render_rooms, rest[1:])
-    if rest[:1] == ["pseudo-label"]:
-        from depthclip_trainer.pseudo_label_command import pseudo_label_command
-
-        return _guarded(pseudo_label_command, rest[1:])
+    if rest[:1] and rest[0] in COMMANDS:
+        module, function = COMMANDS[rest[0]].split(":")
+        return _guarded(getattr(importlib.import_module(f"depthclip_trainer.{module}"), function), rest[1:])
     return _guarded(_train, rest)
 
 
@@ -53,8 +58,7 @@ def _train(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="depthclip-train",
         description="Train a depth model. Any setting of the configuration can be given as --section.key VALUE.",
-        epilog="depthclip-train render-rooms --help: render a cache of rooms to train on; "
-        "depthclip-train pseudo-label --help: let a teacher label pictures to train on.",
+        epilog=f"Subcommands, each with its own --help: {', '.join(COMMANDS)}.",
     )
     parser.add_argument("--config", required=True, type=Path, help="YAML, e.g. depthclip_trainer/configs/nano.yaml")
     known, overrides = parser.parse_known_args(arguments)

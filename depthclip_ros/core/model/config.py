@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depthclip_ros.core.model.contract import ModelConfig, require
 
@@ -44,7 +44,8 @@ class MoaDepthClipConfig(ModelConfig):
     Attributes:
         tower: a vision transformer of open_clip by name, or "hybrid", the small convolutional transformer.
         base_weights: for an open_clip tower, a pretrained tag of open_clip (downloaded), the path of a checkpoint
-            (safetensors or a torch state dict), or None for random weights.
+            (safetensors or a torch state dict), or None for random weights; for a MobileNetV2 stem, the file of its
+            ImageNet weights (`mobilenet.py`).
         train_tower: train the whole tower, not only `last_blocks`.
         last_blocks: how many of the tower's last transformer blocks are trained (with the norm behind them).
         adapter_layers: blocks (from 0) whose output passes through a mixture of adapters.
@@ -59,7 +60,8 @@ class MoaDepthClipConfig(ModelConfig):
         prior_depth: where an untrained head starts, in the units of the output.
         fusion: of bins and regression: "scalar" (one learned weight) or "gate" (a weight per pixel).
         tower_width, tower_blocks, tower_heads, stem_channels, stem_blocks, position_grid: of the hybrid tower only;
-            one stem level per halving from 1/2 on, position_grid is (rows, columns) of the position embeddings.
+            one stem level per halving from 1/2 on (none: MobileNetV2 is the stem), position_grid is (rows, columns) of
+            the position embeddings.
     """
 
     system: str = "moa_depthclip"
@@ -116,12 +118,15 @@ class MoaDepthClipConfig(ModelConfig):
 
     def _check_hybrid(self) -> None:
         require(self.context == "prototypes", "context", self.context, "prototypes, with the hybrid tower")
-        require(self.base_weights is None, "base_weights", self.base_weights, "none, with the hybrid tower")
+        if self.stem_channels:
+            require(self.base_weights is None, "base_weights", self.base_weights, "none, with a plain stem")
+            require(
+                2 <= len(self.stem_channels) <= 4, "stem_channels", self.stem_channels, "none or two to four levels"
+            )
         require(not self.detail_stem, "detail_stem", self.detail_stem, "false: the hybrid tower has its own stem")
         require(self.tower_blocks >= 1, "tower_blocks", self.tower_blocks, "1 or more")
         require(self.tower_width % self.tower_heads == 0, "tower_heads", self.tower_heads, "a divisor of tower_width")
-        require(2 <= len(self.stem_channels) <= 4, "stem_channels", self.stem_channels, "two to four levels")
-        matches = len(self.stem_blocks) == len(self.stem_channels) and min(self.stem_blocks) >= 0
+        matches = len(self.stem_blocks) == len(self.stem_channels) and min((0, *self.stem_blocks)) >= 0
         require(matches, "stem_blocks", self.stem_blocks, "0 or more for each of stem_channels")
         require(len(self.position_grid) == 2, "position_grid", self.position_grid, "(rows, columns)")
 
@@ -199,4 +204,21 @@ place of prompts. With eight blocks at 1/16 and a shorter stem a training step t
 length, which the log-spaced bins cover (0.07..45, 5 % each).
 """
 
-PRESETS = {"paper-vitb32": PAPER_VITB32, "dense-vitb16": DENSE_VITB16, "nano": NANO}
+TEACHER_MOBILENET = replace(
+    NANO,
+    input_pixels=256 * 192,
+    stem_channels=(),
+    stem_blocks=(),
+    decoder_channels=(224, 160, 112, 64, 32),
+)
+"""`nano` with MobileNetV2 as its stem: the teacher of the shipped weights, which starts from ImageNet weights.
+
+No CLIP or DINOv2 tower is needed. The depthwise convolutions make it slower than `nano` on a CPU.
+"""
+
+PRESETS = {
+    "paper-vitb32": PAPER_VITB32,
+    "dense-vitb16": DENSE_VITB16,
+    "nano": NANO,
+    "teacher-mobilenet": TEACHER_MOBILENET,
+}

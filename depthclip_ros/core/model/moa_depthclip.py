@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, Dept
 from depthclip_ros.core.model.convolutions import fold_norms
 from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
 from depthclip_ros.core.model.heads import DepthHeads
+from depthclip_ros.core.model.mobilenet import load_encoder
 from depthclip_ros.core.model.towers import HybridTower, Tower
 
 BIN_STRIDE = 4
@@ -79,6 +82,9 @@ class MoaDepthClip(DepthModel):
                 config.stem_blocks,
                 config.position_grid,
             )
+            if load_base and config.base_weights is not None:
+                load_encoder(hybrid, Path(config.base_weights))
+                self.base_name = f"{config.tower}:{config.base_weights}"
             prototypes = torch.randn(len(config.scenes), config.tower_width)
             return hybrid, SceneContext(prototypes, scale=5.0, query_width=config.tower_width)
         from depthclip_ros.core.model.clip_tower import build_clip
@@ -136,7 +142,7 @@ class MoaDepthClip(DepthModel):
     def all_groups(self) -> dict[str, list[nn.Parameter]]:
         """See `DepthModel.all_groups`; "last_blocks" holds the last `config.last_blocks` blocks of the tower."""
         last = self.tower.last_parameters(self.config.last_blocks)
-        known = {id(parameter) for parameter in last}
+        known = {id(parameter) for parameter in (*last, *self.tower.frozen_parameters())}
         rest = [parameter for parameter in self.tower.parameters() if id(parameter) not in known]
         in_tower = {id(parameter) for parameter in self.tower.parameters()}
         adapters = [parameter for parameter in self.parameters() if id(parameter) not in in_tower]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip_ros.core.model import mobilenet
 from depthclip_ros.core.model.contract import require
 from depthclip_ros.core.model.convolutions import ConvNorm, ResidualBlock
 
@@ -56,6 +57,10 @@ class Tower(nn.Module, ABC):
     @abstractmethod
     def last_parameters(self, count: int) -> list[nn.Parameter]:
         """Parameters of the last `count` blocks and of the norm behind them."""
+
+    def frozen_parameters(self) -> list[nn.Parameter]:
+        """Parameters that are in no group and never trained."""
+        return []
 
     def check_layers(self, name: str, layers: Sequence[int]) -> None:
         """Refuse block numbers that this tower does not have.
@@ -127,12 +132,13 @@ class Block(nn.Module):
 class HybridTower(Tower):
     """A convolutional stem, one level per halving from 1/2 on, then transformer blocks at half the last level.
 
-    Two coordinate channels beside RGB tell the stem where in the picture it is: height in the image says much about
+    Two coordinate channels beside RGB tell a plain stem where in the picture it is: height in the image says much about
     depth for a camera that stands upright. The image embedding is the mean token.
 
     Args:
         width, blocks, heads: of the transformer.
         stem_channels: at 1/2, 1/4, …; one convolution halves, then come as many residual blocks as `stem_blocks` says.
+            Empty: MobileNetV2 is the stem (`mobilenet.py`).
         stem_blocks: residual blocks of each level.
         position_grid: (rows, columns) of the learned position embeddings.
     """
@@ -152,15 +158,12 @@ class HybridTower(Tower):
         super().__init__()
         self.width = self.embedding_width = width
         self.blocks = blocks
-        self.stride = 2 ** (len(stem_channels) + 1)
-        self.skips = tuple((channels, 2 << level) for level, channels in enumerate(stem_channels))[::-1]
         self.stem = nn.ModuleList()
-        inputs = 5
-        for channels, repeats in zip(stem_channels, stem_blocks, strict=True):
-            refine = [ResidualBlock(channels) for _ in range(repeats)]
-            self.stem.append(nn.Sequential(ConvNorm(inputs, channels, stride=2), *refine))
-            inputs = channels
-        self.to_tokens = ConvNorm(inputs, width, stride=2, activate=False)
+        self.with_coordinates = bool(stem_channels)
+        if stem_channels:
+            self._build_plain_stem(stem_channels, stem_blocks)
+        else:
+            self._build_mobilenet_stem()
         self.positions = nn.Parameter(torch.randn(1, width, *position_grid) * 0.02)
         self.transformer = nn.ModuleList(Block(width, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
@@ -170,10 +173,30 @@ class HybridTower(Tower):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
+    def _build_plain_stem(self, channels_of: Sequence[int], blocks_of: Sequence[int]) -> None:
+        self.stride = 2 ** (len(channels_of) + 1)
+        self.skips = tuple((channels, 2 << level) for level, channels in enumerate(channels_of))[::-1]
+        inputs = 5
+        for channels, repeats in zip(channels_of, blocks_of, strict=True):
+            refine = [ResidualBlock(channels) for _ in range(repeats)]
+            self.stem.append(nn.Sequential(ConvNorm(inputs, channels, stride=2), *refine))
+            inputs = channels
+        self.to_tokens: nn.Module = ConvNorm(inputs, self.width, stride=2, activate=False)
+
+    def _build_mobilenet_stem(self) -> None:
+        blocks = mobilenet.mobilenet_blocks()
+        parts = [blocks[first:end] for _, first, end in mobilenet.LEVELS]
+        self.image_mean, self.image_std = mobilenet.IMAGE_MEAN, mobilenet.IMAGE_STD
+        self.stride = 2 ** len(parts)
+        self.skips = tuple((level[0], 2 << index) for index, level in enumerate(mobilenet.LEVELS[:-1]))[::-1]
+        self.stem.extend(parts[:-1])
+        project = ConvNorm(mobilenet.LEVELS[-1][0], self.width, kernel=1, activate=False)
+        self.to_tokens = nn.Sequential(parts[-1], project)
+
     def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
         """See `Tower.forward`; the embedding is [B, width]."""
         levels = []
-        x = torch.cat([images, _coordinates(images)], dim=1)
+        x = torch.cat([images, _coordinates(images)], dim=1) if self.with_coordinates else images
         for level in self.stem:
             x = level(x)
             levels.append(x)
@@ -195,6 +218,10 @@ class HybridTower(Tower):
         """See `Tower.last_parameters`."""
         modules = [*self.transformer[self.blocks - min(count, self.blocks) :], self.norm] if count else []
         return [parameter for module in modules for parameter in module.parameters()]
+
+    def frozen_parameters(self) -> list[nn.Parameter]:
+        """MobileNetV2 down to 1/4: general edges, which few frames can only spoil, and a quarter of a training step."""
+        return [] if self.with_coordinates else [p for level in self.stem[:2] for p in level.parameters()]
 
 
 def _coordinates(images: Tensor) -> Tensor:

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import MobileNetV2
+
+from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.model.mobilenet import LEVELS, ScaledConv, load_encoder, mobilenet_blocks
+from depthclip_ros.core.model.registry import build_model, preset
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """torchvision's own blocks, with the biases of folded normalisations, and the file that says the same."""
+    torch.manual_seed(0)
+    blocks = MobileNetV2().features[: LEVELS[-1][2]].eval()
+    tensors = {}
+    convolutions = [m for m in blocks.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in blocks.modules() if isinstance(m, nn.BatchNorm2d)]
+    for i, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
+        norm.bias.data.normal_(0, 0.1)
+        norm.eps = 0.0
+        convolution.weight.data *= torch.rand(len(convolution.weight), 1, 1, 1) + 0.2
+        tensors[f"{i}.weight"], tensors[f"{i}.bias"] = convolution.weight.data.clone(), norm.bias.data.clone()
+    return blocks, tensors
+
+
+def test_blocks_equal_torchvision_where_both_paddings_agree(reference, tmp_path):
+    blocks, tensors = reference
+    save_file(tensors, tmp_path / "encoder.safetensors")
+    ours = mobilenet_blocks()
+    load_encoder(ours, tmp_path / "encoder.safetensors")
+    image = torch.randn(1, 3, 65, 97)  # odd at every level: TensorFlow then pads both sides by one, as torch does
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), blocks(image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_stride_two_pads_as_tensorflow_does(size):
+    convolution = ScaledConv(1, 1, kernel=3, stride=2, groups=1)
+    convolution.set_folded(torch.ones(1, 1, 3, 3), torch.zeros(1))
+    x = torch.arange(size, dtype=torch.float32).expand(1, 1, size, size)
+    columns = convolution(x)[0, 0, 1] / 3  # sums over three columns, times three rows that are inside
+    expected = {4: [0 + 1 + 2, 2 + 3], 5: [0 + 1, 1 + 2 + 3, 3 + 4]}[size]
+    rows_inside = {4: 2, 5: 3}[size]
+    torch.testing.assert_close(columns * 3 / rows_inside, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_gain_keeps_direction_and_size_apart():
+    convolution = ScaledConv(8, 4, kernel=1, stride=1, groups=1)
+    weight = torch.randn(4, 8, 1, 1) * torch.tensor([0.01, 1.0, 10.0, 100.0])[:, None, None, None]
+    convolution.set_folded(weight, torch.zeros(4))
+    torch.testing.assert_close(convolution.weight.flatten(1).norm(dim=1), torch.full((4,), 2**0.5))
+    torch.testing.assert_close(convolution.weight * convolution.gain[:, None, None, None], weight)
+
+
+def test_another_file_is_refused(reference, tmp_path):
+    _, tensors = reference
+    with pytest.raises(WeightsError, match="convert-encoder"):
+        load_encoder(mobilenet_blocks(), tmp_path / "none.safetensors")
+    save_file({**tensors, "0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=r"'0\.weight' has shape"):
+        load_encoder(mobilenet_blocks(), tmp_path / "other.safetensors")
+
+
+def test_teacher_starts_from_the_encoder_and_leaves_its_first_levels_alone(reference, tmp_path):
+    _, tensors = reference
+    path = tmp_path / "encoder.safetensors"
+    save_file(tensors, path)
+    model = build_model(preset("teacher-mobilenet", base_weights=str(path)))
+    first = next(m for m in model.tower.stem.modules() if isinstance(m, ScaledConv))
+    torch.testing.assert_close(first.weight * first.gain[:, None, None, None], tensors["0.weight"])
+    prediction = model(torch.randn(2, 3, 64, 96))
+    assert prediction.depth.shape == (2, 32, 48)
+    prediction.depth.log().mean().backward()
+    trained = [p.grad is not None for p in model.tower.stem.parameters()]
+    frozen = sum(1 for level in model.tower.stem[:2] for _ in level.parameters())
+    assert not any(trained[:frozen])
+    assert all(trained[frozen:])
