@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from depthclip_ros.core.errors import ConfigError
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.optim import OptimConfig
+from depthclip_trainer.semi import SemiConfig
 
 SOURCE_KINDS = ("rgbd_folder", "rooms", "pseudo")
 PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
@@ -139,7 +140,7 @@ class LoopConfig:
 class TrainConfig:
     """Everything that a training run is; a checkpoint carries it.
 
-    `loss` holds the weight of each term of `losses.TERMS`.
+    `loss` holds the weight of each term of `losses.TERMS`; `semi` is how sources of kind `pseudo` are learned from.
     """
 
     data: DataConfig
@@ -148,6 +149,11 @@ class TrainConfig:
     loss: dict[str, float]
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    semi: SemiConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.semi is None and any(source.kind == "pseudo" for source in self.data.train.values()):
+            raise ConfigError("a source of kind pseudo needs the section semi: how its labels are learned from")
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

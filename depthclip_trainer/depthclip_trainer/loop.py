@@ -73,6 +73,8 @@ def train(config: TrainConfig) -> Path:
         *size_px,
         config.augment,
         loop.seed,
+        strong=config.semi.augment if config.semi else None,
+        mix=config.semi.cutmix if config.semi else 0.0,
     )
     progress = Progress(data={s.name: f"{s.description}; {s.licence}" for s in sources})
     if loop.resume and (out / "last.ckpt").is_file():
@@ -94,7 +96,7 @@ def train(config: TrainConfig) -> Path:
                 first = fabric.global_rank * per_process + micro * loop.batch
                 batch = mixture.batch(progress.step, first, loop.batch).to(fabric.device)
                 with fabric.no_backward_sync(network, enabled=micro + 1 < loop.accumulate):
-                    loss, terms = batch_loss(network, model, batch, config.loss)
+                    loss, terms = batch_loss(network, model, batch, config.loss, config.semi)
                     fabric.backward(loss / loop.accumulate)
                 total += float(loss.detach()) / loop.accumulate
                 if not math.isfinite(total):
@@ -228,8 +230,8 @@ def resume(
     if (made := config_from_dict(state["model_config"])) != model.config:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
     now = as_mapping(config)
-    for section in ("model", "data", "augment", "loss", "optim"):
-        if state["config"][section] != now[section]:
+    for section in ("model", "data", "augment", "loss", "semi", "optim"):
+        if state["config"].get(section) != now[section]:
             raise ConfigError(f"{path} was made with another {section!r}; use another loop.out, or loop.resume false")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -1,7 +1,8 @@
 """Training losses: pure functions of tensors, and the weighted sum that the config names.
 
-All depths are in the network's units. Every loss is a mean over the valid pixels of each image, then over images, so
-that processes with equal batches average to what one process with their joint batch computes.
+All depths are in the network's units. Every loss is one number an image, a mean over its valid pixels; `composite`
+takes the mean over images, so that processes with equal batches average to what one process with their joint batch
+computes. `valid` is bool, or float with the weight of each pixel, 0 where there is no target.
 """
 
 from __future__ import annotations
@@ -19,47 +20,36 @@ EPS = 1e-6
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of [B, h, w] over each image's valid pixels, [B]; 0 for an image without any."""
+    """Mean of [B, h, w] over each image's valid pixels (weighted where `valid` is float), [B]; 0 without any."""
     weight = valid.to(values.dtype)
     return (values * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def log_ratio(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Ln depth - ln target, [B, h, w]; 0 where invalid, so that nothing non-finite enters a gradient."""
-    return torch.where(valid, depth.clamp_min(EPS).log() - target.clamp_min(EPS).log(), 0.0)
+    return torch.where(valid > 0, depth.clamp_min(EPS).log() - target.clamp_min(EPS).log(), 0.0)
 
 
 def l1(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean |d - g|."""
-    return masked_mean((depth - target).abs(), valid).mean()
+    return masked_mean((depth - target).abs(), valid)
 
 
 def log_l1(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean |ln d - ln g|: a relative error that treats near and far alike."""
-    return masked_mean(log_ratio(depth, target, valid).abs(), valid).mean()
+    return masked_mean(log_ratio(depth, target, valid).abs(), valid)
 
 
 def silog(depth: Tensor, target: Tensor, valid: Tensor, alpha: float = 10.0, lam: float = 0.85) -> Tensor:
     """Alpha * sqrt(mean e^2 - lam * (mean e)^2), e = ln d - ln g (Eigen et al. 2014, as BTS scales it)."""
     e = log_ratio(depth, target, valid)
     variance = masked_mean(e**2, valid) - lam * masked_mean(e, valid) ** 2
-    return alpha * (variance.clamp_min(0) + EPS).sqrt().mean()
+    return alpha * (variance.clamp_min(0) + EPS).sqrt()
 
 
 def gradient_matching(depth: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -> Tensor:
     """Mean |grad e| of the log error over `scales` halvings (MiDaS, in log depth): sharp edges, flat planes."""
-    e = log_ratio(depth, target, valid)
-    total = e.new_zeros(())
-    for level in range(scales):
-        step = 2**level
-        error, mask = e[:, ::step, ::step], valid[:, ::step, ::step]
-        if min(error.shape[1:]) < 2:
-            break
-        across = (error[:, :, 1:] - error[:, :, :-1]).abs()
-        down = (error[:, 1:] - error[:, :-1]).abs()
-        total = total + masked_mean(across, mask[:, :, 1:] & mask[:, :, :-1]).mean()
-        total = total + masked_mean(down, mask[:, 1:] & mask[:, :-1]).mean()
-    return total
+    return _gradients(log_ratio(depth, target, valid), valid, scales)
 
 
 def affine_invariant(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -67,7 +57,16 @@ def affine_invariant(depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
     Depth Anything (arXiv 2401.10891), equation 2: for labels whose scale and shift are unknown.
     """
-    return masked_mean((_normalised_disparity(depth, valid) - _normalised_disparity(target, valid)).abs(), valid).mean()
+    return masked_mean((normalised_disparity(depth, valid) - normalised_disparity(target, valid)).abs(), valid)
+
+
+def affine_gradient_matching(depth: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -> Tensor:
+    """Mean |grad e| of the error of the normalised disparities over `scales` halvings.
+
+    Depth Anything V2 (arXiv 2406.09414) puts it beside the affine-invariant term, at twice its weight.
+    """
+    error = normalised_disparity(depth, valid) - normalised_disparity(target, valid)
+    return _gradients(error, valid, scales)
 
 
 def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Tensor) -> Tensor:
@@ -88,7 +87,7 @@ def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Te
     log_probability = F.log_softmax(logits.float().permute(0, 2, 3, 1), -1)  # [B, h, w, K]
     at_lower = log_probability.gather(-1, lower[..., None])[..., 0]
     at_upper = log_probability.gather(-1, upper[..., None])[..., 0]
-    return masked_mean(-((1 - share) * at_lower + share * at_upper), valid).mean()
+    return masked_mean(-((1 - share) * at_lower + share * at_upper), valid)
 
 
 DEPTH_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -97,14 +96,24 @@ DEPTH_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "silog": silog,
     "gradient_matching": gradient_matching,
     "affine_invariant": affine_invariant,
+    "affine_gradient_matching": affine_gradient_matching,
 }
+AFFINE_TERMS = ("affine_invariant", "affine_gradient_matching")
+"""Those that a target up to scale and shift of its disparity can be compared by."""
 TERMS = (*DEPTH_TERMS, "bin_cross_entropy", "regression_l1", "regression_log_l1")
 
 
 def composite(
-    prediction: Prediction, target: Tensor, valid: Tensor, bin_centres: Tensor | None, weights: Mapping[str, float]
+    prediction: Prediction,
+    target: Tensor,
+    valid: Tensor,
+    bin_centres: Tensor | None,
+    weights: Mapping[str, float],
+    image_weight: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the named terms, and each term unweighted and detached.
+
+    `image_weight` [B] multiplies each image's part of the mean over images.
 
     A term whose head the system does not have (bins, regression) is left out. The target is brought to each head's
     grid by nearest neighbour.
@@ -130,20 +139,43 @@ def composite(
             terms[name] = loss(depth, *_on_grid(target, valid, depth.shape[-2:]))
     if not terms:
         raise ConfigError(f"none of the loss terms {', '.join(weights) or '(none given)'} applies to this system")
-    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    return total, {name: term.detach() for name, term in terms.items()}
+    if image_weight is not None:
+        terms = {name: term * image_weight for name, term in terms.items()}
+    means = {name: term.mean() for name, term in terms.items()}
+    total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+    return total, {name: mean.detach() for name, mean in means.items()}
+
+
+def normalised_disparity(depth: Tensor, valid: Tensor) -> Tensor:
+    """1 / depth [B, h, w], each image's median taken off, divided by its mean deviation; 0 where invalid."""
+    disparity = 1 / depth.clamp_min(EPS)
+    has = valid > 0
+    hidden = torch.where(has, disparity, torch.nan).flatten(1)
+    median = hidden.nanmedian(1).values.nan_to_num()[:, None, None]
+    centred = torch.where(has, disparity - median, 0.0)
+    return centred / masked_mean(centred.abs(), valid).clamp_min(EPS)[:, None, None]
+
+
+def _gradients(error: Tensor, valid: Tensor, scales: int) -> Tensor:
+    """Mean |differences| between neighbours both of which are valid, summed over `scales` halvings, [B]."""
+    total = error.new_zeros(len(error))
+    for level in range(scales):
+        step = 2**level
+        e, mask = error[:, ::step, ::step], valid[:, ::step, ::step]
+        if min(e.shape[1:]) < 2:
+            break
+        total = total + masked_mean((e[:, :, 1:] - e[:, :, :-1]).abs(), mask[:, :, 1:] * mask[:, :, :-1])
+        total = total + masked_mean((e[:, 1:] - e[:, :-1]).abs(), mask[:, 1:] * mask[:, :-1])
+    return total
 
 
 def _on_grid(target: Tensor, valid: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Target and mask by nearest neighbour at a head's size."""
     if target.shape[-2:] == size:
         return target, valid
-    small = F.interpolate((target * valid)[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
-    return small, small > 0
 
+    def nearest(values: Tensor) -> Tensor:
+        return F.interpolate(values[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
 
-def _normalised_disparity(depth: Tensor, valid: Tensor) -> Tensor:
-    disparity = 1 / depth.clamp_min(EPS)
-    hidden = torch.where(valid, disparity, torch.nan).flatten(1)
-    median = hidden.nanmedian(1).values.nan_to_num()[:, None, None]
-    centred = torch.where(valid, disparity - median, 0.0)
-    return centred / masked_mean(centred.abs(), valid).clamp_min(EPS)[:, None, None]
+    small = nearest(target * (valid > 0))
+    return small, small > 0 if valid.dtype == torch.bool else nearest(valid)

@@ -14,6 +14,7 @@ from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, Batch
 from depthclip_trainer.losses import composite
 from depthclip_trainer.metrics import DEPTH_METRICS, depth_metrics
 from depthclip_trainer.pictures import PictureRow
+from depthclip_trainer.semi import SemiConfig, mixed_loss
 
 
 def normalise(images: Tensor, model: DepthModel) -> Tensor:
@@ -24,10 +25,12 @@ def normalise(images: Tensor, model: DepthModel) -> Tensor:
 
 
 def batch_loss(
-    network: nn.Module, model: DepthModel, batch: Batch, weights: Mapping[str, float]
+    network: nn.Module, model: DepthModel, batch: Batch, weights: Mapping[str, float], semi: SemiConfig | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Total loss and its terms of one batch; `network` is `model`, as Fabric wrapped it."""
     prediction: Prediction = network(normalise(batch.images, model))
+    if semi is not None and batch.targets is not None:
+        return mixed_loss(prediction, batch, model.config.canonical_focal_px, model.bin_centres, weights, semi)
     target = batch.canonical_depth(model.config.canonical_focal_px)
     return composite(prediction, target, batch.valid, model.bin_centres, weights)
 

@@ -23,7 +23,7 @@ def test_losses_ignore_invalid_pixels_whatever_they_hold():
     valid = target > 0
     depth = torch.tensor([[[1.1, 2.2], [2.7, 55.0]]], requires_grad=True)
     for name, loss in losses.DEPTH_TERMS.items():
-        value = loss(depth, target, valid)
+        value = loss(depth, target, valid).sum()
         (gradient,) = torch.autograd.grad(value, depth)
         assert math.isfinite(float(value.detach())), name
         assert float(gradient[0, 1, 1]) == 0.0, name
@@ -43,7 +43,7 @@ def test_an_image_without_valid_pixels_adds_nothing():
     valid = torch.zeros(2, 4, 4, dtype=torch.bool)
     valid[0] = True
     alone = losses.l1(depth[:1], target[:1], valid[:1])
-    assert float(losses.l1(depth, target, valid)) == pytest.approx(float(alone) / 2)
+    assert losses.l1(depth, target, valid).tolist() == pytest.approx([float(alone), 0.0])
 
 
 def test_gradient_matching_is_blind_to_scale_and_sees_a_missing_edge():
@@ -61,8 +61,24 @@ def test_affine_invariant_is_blind_to_scale_and_shift_of_disparity():
     target = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0)) + 0.5
     valid = torch.ones(2, 6, 6, dtype=torch.bool)
     same = 1 / (0.5 / target + 0.2)
-    assert float(losses.affine_invariant(same, target, valid)) == pytest.approx(0.0, abs=1e-4)
-    assert float(losses.affine_invariant(target.flip(2), target, valid)) > 0.3
+    assert losses.affine_invariant(same, target, valid).tolist() == pytest.approx([0.0, 0.0], abs=1e-4)
+    assert losses.affine_invariant(target.flip(2), target, valid).min() > 0.3
+    assert losses.affine_gradient_matching(same, target, valid).tolist() == pytest.approx([0.0, 0.0], abs=1e-3)
+    assert losses.affine_gradient_matching(target.flip(2), target, valid).min() > 0.3
+
+
+def test_a_weight_counts_as_so_many_pixels():
+    target, depth = torch.ones(1, 2, 2), torch.tensor([[[2.0, 1.0], [5.0, 9.0]]])
+    weight = torch.tensor([[[0.5, 1.0], [0.5, 0.0]]])
+    assert float(losses.l1(depth, target, weight)) == pytest.approx((0.5 * 1 + 0.5 * 4) / 2)
+    assert float(losses.log_l1(depth, target, weight)) == pytest.approx((math.log(2) + math.log(5)) / 2 / 2)
+
+
+def test_an_image_weight_scales_its_part_of_the_mean():
+    prediction = Prediction(depth=torch.tensor([[[2.0]], [[4.0]]]), confidence=torch.ones(2, 1, 1))
+    target, valid = torch.ones(2, 1, 1), torch.ones(2, 1, 1, dtype=torch.bool)
+    total, _ = losses.composite(prediction, target, valid, None, {"l1": 1.0}, torch.tensor([0.25, 0.5]))
+    assert float(total) == pytest.approx((0.25 * 1 + 0.5 * 3) / 2)
 
 
 def test_bin_cross_entropy_splits_the_label_between_neighbours_in_log_depth():

@@ -19,6 +19,7 @@ from depthclip_trainer.data.augment import (
     move_intrinsics,
     warp,
 )
+from depthclip_trainer.data.cutmix import MIX_DRAWS, cutmix
 from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, METRIC, MIN_VALID_DEPTH_M, TARGETS, Batch, FramePool
 
 
@@ -34,6 +35,7 @@ class Mixture:
         augment: strengths.
         seed: of everything drawn here.
         strong: strengths for pools whose depth a teacher gave; None takes `augment`.
+        mix: probability that a picture of such a pool gets a rectangle of another.
 
     Raises:
         ConfigError: no pool, or weights that are negative or all zero.
@@ -49,6 +51,7 @@ class Mixture:
         augment: AugmentConfig,
         seed: int,
         strong: AugmentConfig | None = None,
+        mix: float = 0.0,
     ) -> None:
         if not pools:
             raise ConfigError("no data source is configured; add one under data.sources")
@@ -60,6 +63,7 @@ class Mixture:
         self.width_px, self.height_px = width_px, height_px
         self.augments = [augment if pool.target == METRIC else strong or augment for pool in pools]
         self.seed = seed
+        self.mix = mix
 
     def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
         """Samples first..first+count of the global batch of `step`."""
@@ -69,8 +73,9 @@ class Mixture:
         place = torch.rand(self.global_batch, generator=generator, dtype=torch.float64)
         draws = torch.rand(self.global_batch, DRAWS, generator=generator)
         noise_seeds = torch.randint(2**62, (self.global_batch,), generator=generator)
+        mix_draws = torch.rand(self.global_batch, MIX_DRAWS, generator=generator)
         mine = slice(first, first + count)
-        return assemble(
+        batch = assemble(
             self.pools,
             source[mine],
             place[mine],
@@ -79,6 +84,7 @@ class Mixture:
             (self.width_px, self.height_px),
             self.augments,
         )
+        return cutmix(batch, mix_draws[mine], self.mix)
 
 
 def assemble(

@@ -75,6 +75,7 @@ class Batch:
         paths: B names.
         confidence: float32 [B, h, w], 0..1, 1 where depth was measured; None where all of it was.
         targets: int64 [B], what `depth_m` is, by its place in `TARGETS`; None where all of it is measured metres.
+        region: bool [B, h, w], where another picture was pasted in (`data/cutmix.py`); None where none was.
     """
 
     images: Tensor
@@ -84,11 +85,13 @@ class Batch:
     paths: list[str]
     confidence: Tensor | None = None
     targets: Tensor | None = None
+    region: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         moved = (t.to(device, non_blocking=True) for t in (self.images, self.depth_m, self.valid, self.intrinsics))
-        teacher = (None if t is None else t.to(device, non_blocking=True) for t in (self.confidence, self.targets))
+        optional = (self.confidence, self.targets, self.region)
+        teacher = (None if t is None else t.to(device, non_blocking=True) for t in optional)
         return Batch(*moved, self.paths, *teacher)
 
     def canonical_depth(self, canonical_focal_px: float | None) -> Tensor:
