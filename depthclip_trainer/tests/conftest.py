@@ -109,3 +109,107 @@ def make_config(tmp_path: Path) -> Callable[..., TrainConfig]:
         return config_from_mapping(mapping)
 
     return make
+
+
+class Recording:
+    """A bag being written; stamps are in seconds, and a message is recorded 5 ms after its stamp."""
+
+    def __init__(self, path: Path, storage: str) -> None:
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_typestore
+
+        self.path = path
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._writer = Writer(path, version=8, storage_plugin=StoragePlugin[storage.upper()])
+        self._connections: dict[str, Any] = {}
+
+    def __enter__(self) -> Recording:
+        self._writer.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def image(self, stamp_s: float, rgb: np.ndarray, topic: str = "/cam/image_raw", frame: str = "cam") -> None:
+        """rgb8, or JPEG where the topic ends in /compressed."""
+        height, width = rgb.shape[:2]
+        if topic.endswith("/compressed"):
+            data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].reshape(-1)
+            return self._write(topic, "sensor_msgs/msg/CompressedImage", stamp_s, frame, "jpeg", data)
+        data = np.ascontiguousarray(rgb).reshape(-1)
+        return self._write(topic, "sensor_msgs/msg/Image", stamp_s, frame, height, width, "rgb8", 0, 3 * width, data)
+
+    def depth(
+        self, stamp_s: float, depth_m: np.ndarray, topic: str = "/cam/depth/image", frame: str = "cam", metres=False
+    ) -> None:
+        """16UC1, or 32FC1 with `metres`, or a PNG where the topic ends in /compressedDepth; 0 is no reading."""
+        height, width = depth_m.shape
+        encoding, kind = ("32FC1", "<f4") if metres else ("16UC1", "<u2")
+        values = (depth_m if metres else np.round(depth_m * 1000)).astype(kind)
+        if topic.endswith("/compressedDepth"):
+            data = np.append(np.zeros(12, np.uint8), cv2.imencode(".png", values)[1])
+            text = f"{encoding}; compressedDepth png"
+            return self._write(topic, "sensor_msgs/msg/CompressedImage", stamp_s, frame, text, data)
+        data = values.reshape(-1).view(np.uint8)
+        step = values.itemsize * width
+        return self._write(topic, "sensor_msgs/msg/Image", stamp_s, frame, height, width, encoding, 0, step, data)
+
+    def info(self, stamp_s: float, camera: Any, d: tuple = (0.0,) * 5, topic: str = "/cam/camera_info") -> None:
+        """CameraInfo of `Intrinsics` with these plumb_bob coefficients."""
+        k = np.array([camera.fx_px, 0, camera.cx_px, 0, camera.fy_px, camera.cy_px, 0, 0, 1.0])
+        p = np.insert(k, (3, 6, 9), 0.0)
+        whole = self._store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+        values = (camera.height_px, camera.width_px, "plumb_bob", np.array(d), k, np.eye(3).reshape(-1), p, 0, 0, whole)
+        self._write(topic, "sensor_msgs/msg/CameraInfo", stamp_s, "cam", *values)
+
+    def cloud(self, stamp_s: float, points: np.ndarray, topic: str = "/lidar/points", frame: str = "lidar") -> None:
+        """Points [N, 3] with an intensity between y and z, as a driver packs them."""
+        packed = np.zeros(len(points), np.dtype([("x", "<f4"), ("y", "<f4"), ("intensity", "<f4"), ("z", "<f4")]))
+        for i, name in enumerate("xyz"):
+            packed[name] = points[:, i]
+        field = self._store.types["sensor_msgs/msg/PointField"]
+        fields = [field(name, offset, 7, 1) for name, offset in (("x", 0), ("y", 4), ("intensity", 8), ("z", 12))]
+        size = 16 * len(points)
+        values = (1, len(points), fields, False, 16, size, packed.view(np.uint8), True)
+        self._write(topic, "sensor_msgs/msg/PointCloud2", stamp_s, frame, *values)
+
+    def transform(self, stamp_s: float, parent: str, child: str, xyz: tuple, quaternion: tuple, topic="/tf") -> None:
+        """One transform; quaternion is x, y, z, w."""
+        t = self._store.types
+        moved = t["geometry_msgs/msg/Transform"](
+            t["geometry_msgs/msg/Vector3"](*map(float, xyz)), t["geometry_msgs/msg/Quaternion"](*map(float, quaternion))
+        )
+        one = t["geometry_msgs/msg/TransformStamped"](self._header(stamp_s, parent), child, moved)
+        self._put(topic, "tf2_msgs/msg/TFMessage", stamp_s, t["tf2_msgs/msg/TFMessage"]([one]))
+
+    def own_stats(self, stamp_s: float, topic: str) -> None:
+        """What depth_node publishes beside its depth."""
+        from rosbags.typesys import get_types_from_msg
+
+        kind = "depthclip_ros/msg/DepthStats"
+        self._store.register(get_types_from_msg("float32 scale", kind))
+        self._put(topic, kind, stamp_s, self._store.types[kind](1.0))
+
+    def _header(self, stamp_s: float, frame: str) -> Any:
+        stamp_ns = round(stamp_s * 1e9)
+        stamp = self._store.types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+        return self._store.types["std_msgs/msg/Header"](stamp, frame)
+
+    def _write(self, topic: str, kind: str, stamp_s: float, frame: str, *values: Any) -> None:
+        self._put(topic, kind, stamp_s, self._store.types[kind](self._header(stamp_s, frame), *values))
+
+    def _put(self, topic: str, kind: str, stamp_s: float, message: Any) -> None:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
+        data = self._store.serialize_cdr(message, kind)
+        self._writer.write(self._connections[topic], round(stamp_s * 1e9) + 5_000_000, data)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Callable[..., Recording]:
+    """Begins a bag: `with record("walk", storage="mcap") as bag: bag.image(...)`; it lies at `bag.path`."""
+
+    def begin(name: str = "walk", storage: str = "mcap") -> Recording:
+        return Recording(tmp_path / name, storage)
+
+    return begin
