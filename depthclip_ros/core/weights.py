@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,14 +18,12 @@ from safetensors.torch import save
 
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.find_weights import resolve
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 
 FORMAT_VERSION = "1"
-DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
-HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _log = logging.getLogger(__name__)
 
@@ -208,41 +205,6 @@ def read_info(name_or_path: str | Path) -> WeightsInfo:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} has damaged metadata ({error!r}); fetch it again") from error
-
-
-def resolve(name_or_path: str | Path) -> Path:
-    """Find a weights file: "default" (shipped), a path, or a Hugging Face id "org/name" (the only one that downloads).
-
-    Raises:
-        WeightsError: nothing there.
-    """
-    name = str(name_or_path)
-    if name == "default":
-        if not DEFAULT_WEIGHTS.is_file():
-            raise WeightsError(
-                f"the default weights {DEFAULT_WEIGHTS} are not in this installation; make them with depthclip-train "
-                "and depthclip-export, or name another weights file"
-            )
-        return DEFAULT_WEIGHTS
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    is_text = isinstance(name_or_path, str)
-    if is_text and _HUB_ID.fullmatch(name) and path.suffix != ".safetensors" and not path.parent.exists():
-        return _download(name)
-    kind = "is a folder, not a file" if path.is_dir() else "does not exist"
-    raise WeightsError(
-        f"weights {name!r}: {kind}; allowed: default, a .safetensors file, or a Hugging Face id org/name"
-    )
-
-
-def _download(repository: str) -> Path:
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
-    except Exception as error:  # the hub client raises its own, the HTTP library's and OSError
-        raise WeightsError(f"could not fetch {HUB_FILE} of {repository!r} from Hugging Face: {error}") from error
 
 
 def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | Path | None) -> DepthModel:

@@ -11,10 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from depthclip_ros.core import weights
+from depthclip_ros.core import find_weights
 from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.find_weights import resolve
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import load_weights, read_info, resolve, save_weights
+from depthclip_ros.core.weights import load_weights, read_info, save_weights
 
 NANO = {
     "tower_width": 48,
@@ -355,13 +356,13 @@ def test_adapters_that_are_adapted_again_sit_on_the_same_base(saved, tmp_path):
 
 
 def test_default_that_is_missing_says_how_to_make_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(weights, "DEFAULT_WEIGHTS", tmp_path / "default.safetensors")
+    monkeypatch.setattr(find_weights, "DEFAULT_WEIGHTS", tmp_path / "default.safetensors")
     with pytest.raises(WeightsError, match="depthclip-train"):
         resolve("default")
 
 
 def test_default_is_the_shipped_file(monkeypatch, saved):
-    monkeypatch.setattr(weights, "DEFAULT_WEIGHTS", saved)
+    monkeypatch.setattr(find_weights, "DEFAULT_WEIGHTS", saved)
     assert resolve("default") == saved
     adapted = load_weights("default").model
     adapted.select_trained(["adapters"])

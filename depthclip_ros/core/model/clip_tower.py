@@ -108,21 +108,42 @@ def build_clip(name: str, base_weights: str | None, scenes: Sequence[str], *, lo
         ConfigError: an unknown model or tag.
         WeightsError: a checkpoint that cannot be read, or does not fit.
     """
+    clip, base_name = open_clip_model(name, base_weights, load_base=load_base)
+    tower = ClipTower(clip.visual)
+    if not load_base:
+        return Clip(tower, torch.zeros(len(scenes), tower.embedding_width), 1.0, None)
+    prompts = embed_texts(clip, name, [PROMPT.format(scene) for scene in scenes])
+    return Clip(tower, prompts, float(clip.logit_scale.detach().exp()), base_name)
+
+
+def open_clip_model(
+    name: str, base_weights: str | None, *, load_base: bool = True, with_text: bool = False
+) -> tuple[Any, str | None]:
+    """An open_clip model in evaluation mode, and "name:weights" of what is in it (None where it is random).
+
+    Args:
+        name: of the model in open_clip.
+        base_weights: see `build_clip`.
+        load_base: False leaves the weights random.
+        with_text: make the whole text tower even so; else a random model gets one that is there in name only.
+
+    Raises:
+        ConfigError: an unknown model or tag.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+    """
     models = open_clip.list_models()
     if name not in models:
         nearest = difflib.get_close_matches(name, models, n=1, cutoff=0)[0]
         raise ConfigError(f"tower is {name!r}; open_clip's nearest is {nearest!r}, or 'hybrid' for the small tower")
     if not load_base:
-        clip = _random(name, with_text=False)
-        tower = ClipTower(clip.visual)
-        return Clip(tower, torch.zeros(len(scenes), tower.embedding_width), 1.0, None)
-    clip = _create(name, base_weights)
-    clip.eval()
-    tokens = open_clip.get_tokenizer(name)([PROMPT.format(scene) for scene in scenes])
-    with torch.no_grad():
-        prompts = F.normalize(clip.encode_text(tokens).float(), dim=-1)
-    base_name = None if base_weights is None else f"{name}:{base_weights}"
-    return Clip(ClipTower(clip.visual), prompts, float(clip.logit_scale.detach().exp()), base_name)
+        return _random(name, with_text=with_text).eval(), None
+    return _create(name, base_weights).eval(), None if base_weights is None else f"{name}:{base_weights}"
+
+
+@torch.no_grad()
+def embed_texts(clip: Any, name: str, texts: Sequence[str]) -> Tensor:
+    """Embeddings of texts by the tokenizer and text tower of an open_clip model: float32 [S, D], L2-normalised."""
+    return F.normalize(clip.encode_text(open_clip.get_tokenizer(name)(list(texts))).float(), dim=-1)
 
 
 def _create(name: str, base_weights: str | None) -> Any:

@@ -48,6 +48,11 @@ class ModelConfig:
         require(focal_px is None or 0 < focal_px < math.inf, "canonical_focal_px", focal_px, "above 0, or none")
         require(1024 <= self.input_pixels <= 4_194_304, "input_pixels", self.input_pixels, "1024..4194304")
 
+    @property
+    def ready_made(self) -> bool:
+        """Whether the model is of use as soon as it is built, without any training (`weights.resolve`)."""
+        return False
+
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Refuse a configuration value.

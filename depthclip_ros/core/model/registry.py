@@ -10,16 +10,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.clip2depth import PRESETS as CLIP2DEPTH_PRESETS
+from depthclip_ros.core.model.clip2depth import Clip2Depth, Clip2DepthConfig
 from depthclip_ros.core.model.config import PRESETS as MOA_DEPTHCLIP_PRESETS
 from depthclip_ros.core.model.config import MoaDepthClipConfig
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.depthclip import PRESETS as DEPTHCLIP_PRESETS
+from depthclip_ros.core.model.depthclip import DepthClip, DepthClipConfig
 from depthclip_ros.core.model.moa_depthclip import MoaDepthClip
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], type[DepthModel]]] = {
     "moa_depthclip": (MoaDepthClipConfig, MoaDepthClip),
+    "depthclip": (DepthClipConfig, DepthClip),
+    "clip2depth": (Clip2DepthConfig, Clip2Depth),
 }
 
-PRESETS: dict[str, ModelConfig] = {**MOA_DEPTHCLIP_PRESETS}
+PRESETS: dict[str, ModelConfig] = {**MOA_DEPTHCLIP_PRESETS, **DEPTHCLIP_PRESETS, **CLIP2DEPTH_PRESETS}
 
 
 def build_model(config: ModelConfig, *, load_base: bool = True) -> DepthModel:
