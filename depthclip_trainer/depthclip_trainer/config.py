@@ -80,11 +80,14 @@ class ModelConfig:
 
     Attributes:
         preset: of `depthclip_ros.core.model`.
+        train: groups of parameters that are trained, of `adapters`, `last_blocks` and `tower`; all others are frozen.
+            Empty leaves it to the system. Each group that is trained has its rate in `optim.rates`.
         overrides: fields of the preset's config.
         init: weights file to start from; empty starts anew.
     """
 
     preset: str = "nano"
+    train: list[str] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
     init: str = ""
 

@@ -36,6 +36,8 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     config = config_from_mapping(state["config"])
     model = build_model(config_from_dict(state["model_config"]), load_base=False)
     model.load_state_dict({**state["model"], **state["ema"]["average"]})
+    if config.model.train:
+        model.select_trained(config.model.train)
     return model.eval(), config, dict(state["progress"])
 
 

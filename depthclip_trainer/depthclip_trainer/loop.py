@@ -16,7 +16,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
 from depthclip_ros.core.weights import load_weights
 from depthclip_trainer.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
-from depthclip_trainer.config import TrainConfig, as_mapping
+from depthclip_trainer.config import TrainConfig, as_mapping, config_from_mapping
 from depthclip_trainer.data.mixture import Mixture, plain_batches
 from depthclip_trainer.data.sample import Batch
 from depthclip_trainer.data.sources import open_source
@@ -134,8 +134,15 @@ def start_model(config: TrainConfig) -> DepthModel:
     """The network at its first step: a preset's own start, or a weights file, which brings its own architecture.
 
     Raises:
-        ConfigError: overrides that change the tensors of a weights file.
+        ConfigError: overrides that change the tensors of a weights file, a group that the model does not have.
     """
+    model = _built_model(config)
+    if config.model.train:
+        model.select_trained(config.model.train)
+    return model
+
+
+def _built_model(config: TrainConfig) -> DepthModel:
     if not config.model.init:
         return build_model(preset(config.model.preset, **config.model.overrides))
     found = load_weights(config.model.init).model
@@ -230,8 +237,9 @@ def resume(
     if (made := config_from_dict(state["model_config"])) != model.config:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
     now = as_mapping(config)
+    was = as_mapping(config_from_mapping(state["config"]))  # with the defaults of keys that came later
     for section in ("model", "data", "augment", "loss", "semi", "optim"):
-        if state["config"].get(section) != now[section]:
+        if was[section] != now[section]:
             raise ConfigError(f"{path} was made with another {section!r}; use another loop.out, or loop.resume false")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

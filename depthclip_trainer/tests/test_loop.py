@@ -5,6 +5,7 @@ import csv
 import pytest
 import torch
 from depthclip_trainer.checkpoint import load_checkpoint, save_checkpoint
+from depthclip_trainer.export import model_of_checkpoint
 from depthclip_trainer.loop import DivergedError, train
 from depthclip_trainer.optim import OptimConfig
 
@@ -82,6 +83,21 @@ def test_weights_to_start_from_bring_their_architecture(make_config, tmp_path):
     assert same_tensors(again.state_dict(), first.state_dict())
     with pytest.raises(ConfigError, match="do not fit"):
         loop.start_model(make_config(model={**model, "overrides": {"bins": 24}}))
+
+
+def test_the_groups_that_are_trained_are_chosen_in_the_config(make_config, tmp_path):
+    first = loop.start_model(make_config())
+    save_weights(tmp_path / "start.safetensors", first, training={}, metrics={}, dtype="float32")
+    model = {"preset": "nano", "init": str(tmp_path / "start.safetensors"), "train": ["adapters"]}
+    config = make_config(model=model, optim__rates={"adapters": 1e-3}, loop__steps=2)
+    state = load_checkpoint(train(config) / "last.ckpt")
+    trained = model_of_checkpoint(tmp_path / "run" / "last.ckpt")[0].trainable_names()
+    for name, value in first.state_dict().items():
+        assert name in trained or torch.equal(state["model"][name], value), name
+    assert not all(torch.equal(state["model"][name], first.state_dict()[name]) for name in trained)
+    assert not any(name.startswith("tower") for name in trained)
+    with pytest.raises(ConfigError, match="'heads'; allowed: adapters, last_blocks, tower"):
+        loop.start_model(make_config(model={**model, "train": ["heads"]}))
 
 
 def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_checkpoint(make_config, monkeypatch):
