@@ -50,7 +50,7 @@ def tiny_resnet(tmp_path_factory):
 def make(tiny_resnet):
     def build(name="depthclip-rn50", **overrides):
         tower, checkpoint, _ = tiny_resnet
-        small = {"tower": tower, "base_weights": checkpoint, "input_pixels": 64 * 96, "temperature": 0.1}
+        small = {"tower": tower, "base_weights": checkpoint, "input_pixels": 64 * 96, "temperature": 0.5}
         return build_model(preset(name, **{**small, **overrides})).eval()
 
     return build
@@ -116,13 +116,14 @@ def test_default_preset_is_what_the_definitions_say(rn50):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("projected", [False, True])
-def test_arithmetic_is_that_of_the_definitions(make, tiny_resnet, projected):
+@pytest.mark.parametrize(("projected", "temperature"), [(False, 0.5), (True, 5.0)])
+def test_arithmetic_is_that_of_the_definitions(make, tiny_resnet, projected, temperature):
     tower, _, clip = tiny_resnet
-    model = make("depthclip-rn50-projected" if projected else "depthclip-rn50", template="how {} it is")
-    images = torch.randn(2, 3, 64, 96)
+    name = "depthclip-rn50-projected" if projected else "depthclip-rn50"
+    model = make(name, template="how {} it is", temperature=temperature)
+    images = torch.nn.functional.interpolate(5 * torch.randn(2, 3, 4, 6), scale_factor=16) + torch.randn(2, 3, 64, 96)
     prediction = model(images)
-    expected = by_definition(clip, tower, images, projected=projected, template="how {} it is")
+    expected = by_definition(clip, tower, images, projected=projected, temperature=temperature, template="how {} it is")
     torch.testing.assert_close(prediction.depth, expected, rtol=1e-4, atol=0)
     assert expected.std() > 1e-3  # the places differ
     probability = prediction.bin_logits.softmax(1)
