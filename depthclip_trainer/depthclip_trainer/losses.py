@@ -7,7 +7,7 @@ computes. `valid` is bool, or float with the weight of each pixel, 0 where there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -103,17 +103,14 @@ AFFINE_TERMS = ("affine_invariant", "affine_gradient_matching")
 TERMS = (*DEPTH_TERMS, "bin_cross_entropy", "regression_l1", "regression_log_l1")
 
 
+POINTWISE_TERMS = frozenset({"l1", "log_l1", "bin_cross_entropy", "regression_l1", "regression_log_l1"})
+"""Means of something that each pixel has by itself; the others compare pixels of one picture with each other."""
+
+
 def composite(
-    prediction: Prediction,
-    target: Tensor,
-    valid: Tensor,
-    bin_centres: Tensor | None,
-    weights: Mapping[str, float],
-    image_weight: Tensor | None = None,
+    prediction: Prediction, target: Tensor, valid: Tensor, bin_centres: Tensor | None, weights: Mapping[str, float]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the named terms, and each term unweighted and detached.
-
-    `image_weight` [B] multiplies each image's part of the mean over images.
 
     A term whose head the system does not have (bins, regression) is left out. The target is brought to each head's
     grid by nearest neighbour.
@@ -121,29 +118,42 @@ def composite(
     Raises:
         ConfigError: a weight for a term that does not exist, or no term that applies to this system.
     """
-    if unknown := set(weights) - set(TERMS):
+    names = [name for name, weight in weights.items() if weight != 0]
+    check_terms(weights)
+    terms = {n: term.mean() for n, term in image_terms(prediction, target, valid, bin_centres, names).items()}
+    if not terms:
+        raise ConfigError(f"none of the loss terms {', '.join(weights) or '(none given)'} applies to this system")
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    return total, {name: term.detach() for name, term in terms.items()}
+
+
+def check_terms(names: Iterable[str]) -> None:
+    """Refuses names that are no terms.
+
+    Raises:
+        ConfigError: names the first, and those that there are.
+    """
+    if unknown := set(names) - set(TERMS):
         raise ConfigError(f"loss term {sorted(unknown)[0]!r} does not exist; there are {', '.join(TERMS)}")
+
+
+def image_terms(
+    prediction: Prediction, target: Tensor, valid: Tensor, bin_centres: Tensor | None, names: Iterable[str]
+) -> dict[str, Tensor]:
+    """Each named term that applies to this system, [B]: one number an image."""
     terms: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        if weight == 0:
-            continue
+    for name in names:
         if name in DEPTH_TERMS:
             depth = prediction.depth.float()
-            terms[name] = DEPTH_TERMS[name](depth, *_on_grid(target, valid, depth.shape[-2:]))
+            terms[name] = DEPTH_TERMS[name](depth, *on_grid(target, valid, depth.shape[-2:]))
         elif name == "bin_cross_entropy" and prediction.bin_logits is not None and bin_centres is not None:
-            grid = _on_grid(target, valid, prediction.bin_logits.shape[-2:])
+            grid = on_grid(target, valid, prediction.bin_logits.shape[-2:])
             terms[name] = bin_cross_entropy(prediction.bin_logits, *grid, bin_centres)
         elif name.startswith("regression_") and prediction.regression is not None:
             depth = prediction.regression.float()
             loss = DEPTH_TERMS[name.removeprefix("regression_")]
-            terms[name] = loss(depth, *_on_grid(target, valid, depth.shape[-2:]))
-    if not terms:
-        raise ConfigError(f"none of the loss terms {', '.join(weights) or '(none given)'} applies to this system")
-    if image_weight is not None:
-        terms = {name: term * image_weight for name, term in terms.items()}
-    means = {name: term.mean() for name, term in terms.items()}
-    total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
-    return total, {name: mean.detach() for name, mean in means.items()}
+            terms[name] = loss(depth, *on_grid(target, valid, depth.shape[-2:]))
+    return terms
 
 
 def normalised_disparity(depth: Tensor, valid: Tensor) -> Tensor:
@@ -169,13 +179,16 @@ def _gradients(error: Tensor, valid: Tensor, scales: int) -> Tensor:
     return total
 
 
-def _on_grid(target: Tensor, valid: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
-    """Target and mask by nearest neighbour at a head's size."""
+def on_grid(target: Tensor, valid: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Target and mask by nearest neighbour at a head's size (h, w)."""
     if target.shape[-2:] == size:
         return target, valid
+    small = nearest(target * (valid > 0), size)
+    return small, small > 0 if valid.dtype == torch.bool else nearest(valid, size)
 
-    def nearest(values: Tensor) -> Tensor:
-        return F.interpolate(values[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
 
-    small = nearest(target * (valid > 0))
-    return small, small > 0 if valid.dtype == torch.bool else nearest(valid)
+def nearest(values: Tensor, size: torch.Size) -> Tensor:
+    """[B, h, w] at another size by nearest neighbour."""
+    if values.shape[-2:] == size:
+        return values
+    return F.interpolate(values[:, None], size=tuple(size), mode="nearest-exact")[:, 0]

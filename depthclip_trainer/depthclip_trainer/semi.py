@@ -6,19 +6,28 @@ strong perturbation of what the student sees makes them work.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.data.sample import AFFINE, METRIC, TARGETS, Batch
-from depthclip_trainer.losses import AFFINE_TERMS, composite, log_ratio, normalised_disparity
+from depthclip_trainer.losses import (
+    AFFINE_TERMS,
+    EPS,
+    POINTWISE_TERMS,
+    check_terms,
+    composite,
+    image_terms,
+    log_ratio,
+    nearest,
+    normalised_disparity,
+    on_grid,
+)
 
 
 @dataclass(frozen=True)
@@ -79,113 +88,119 @@ def mixed_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of a batch of measured and teacher-labelled pictures, each picture counting once, and its terms.
 
-    The terms of each kind are means over the pictures of that kind; those of labels are named `teacher/TERM`.
+    Where two pictures were mixed, each region's loss counts by its area. The terms that come back are means over the
+    pictures of their kind; those of labels are named `teacher/TERM`.
 
     Raises:
         ConfigError: a term that does not exist, or none for the labels at hand.
     """
-    target = batch.canonical_depth(canonical_focal_px)
-    count = len(batch.paths)
     if batch.targets is None:
-        return composite(prediction, target, batch.valid, bin_centres, loss)
-    total, terms = prediction.depth.new_zeros((), dtype=torch.float32), {}
-    for kind in sorted(set(batch.targets.tolist())):
-        rows = (batch.targets == kind).nonzero().flatten()
-        part = rows_of(prediction, rows)
-        share = len(rows) / count
-        if TARGETS[kind] == METRIC:
-            value, found = composite(part, target[rows], batch.valid[rows], bin_centres, loss)
-            total = total + share * value
-            terms.update(found)
-        else:
-            affine = TARGETS[kind] == AFFINE
-            value, found = label_loss(part, target[rows], batch_rows(batch, rows), bin_centres, semi, affine)
-            total = total + share * semi.weight * value
-            terms.update({f"teacher/{name}": term for name, term in found.items()})
-    return total, terms
-
-
-def label_loss(
-    prediction: Prediction, target: Tensor, batch: Batch, bin_centres: Tensor | None, semi: SemiConfig, affine: bool
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of pictures with labels of one kind; where two were mixed, each region's loss counts by its area.
-
-    Args:
-        prediction: of the pictures of `batch`.
-        target: their labels in the network's units, float32 [B, h, w].
-        batch: whose `valid`, `confidence` and `region` are read.
-        bin_centres: of the network, or None.
-        semi: the recipe.
-        affine: labels have neither scale nor shift in 1/depth.
-
-    Raises:
-        ConfigError: `semi.loss` has no term for such labels.
-    """
-    weights = {name: weight for name, weight in semi.loss.items() if not affine or name in AFFINE_TERMS}
-    if affine and not weights:
+        return composite(prediction, batch.canonical_depth(canonical_focal_px), batch.valid, bin_centres, loss)
+    check_terms([*loss, *semi.loss])
+    target = batch.canonical_depth(canonical_focal_px)
+    measured, affine = batch.targets == TARGETS.index(METRIC), batch.targets == TARGETS.index(AFFINE)
+    if bool(affine.any()) and not set(semi.loss) & set(AFFINE_TERMS):
         raise ConfigError(f"semi.loss has no term for affine labels; give {' or '.join(AFFINE_TERMS)}")
-    region = batch.region
-    regions = [(None, batch.valid)]
-    if region is not None and bool(region.any()):
-        area = region.float().mean((1, 2))  # [B]
-        regions = [(1 - area, batch.valid & ~region), (area, batch.valid & region)]
-    total, terms = prediction.depth.new_zeros((), dtype=torch.float32), {}
-    for area, own in regions:
-        weight = own & agreed(prediction.depth.detach().float(), target, own, semi.drop_worst, affine)
-        if semi.confidence and batch.confidence is not None:
-            weight = weight * batch.confidence
-        part, found = composite(prediction, target, weight, bin_centres, weights, area)
-        total = total + part
-        for name, term in found.items():
-            terms[name] = terms.get(name, 0) + term
-    return total, terms
+    weight = label_weight(prediction.depth.detach().float(), target, batch, measured, affine, semi)
+    names = [name for name in {**loss, **semi.loss} if loss.get(name) or semi.loss.get(name)]
+    terms = region_terms(prediction, target, weight, batch.region, bin_centres, names)
+    if not terms:
+        raise ConfigError(f"none of the loss terms {', '.join(names) or '(none given)'} applies to this system")
+    total, means = prediction.depth.new_zeros((), dtype=torch.float32), {}
+    for name, term in terms.items():
+        labelled = ~measured & ~affine if name not in AFFINE_TERMS else ~measured
+        of_loss, of_semi = loss.get(name, 0.0), semi.weight * semi.loss.get(name, 0.0)
+        total = total + (term * (of_loss * measured + of_semi * labelled)).mean()
+        if of_loss and bool(measured.any()):
+            means[name] = term.detach()[measured].mean()
+        if of_semi and bool(labelled.any()):
+            means[f"teacher/{name}"] = term.detach()[labelled].mean()
+    return total, means
 
 
-def agreed(depth: Tensor, target: Tensor, valid: Tensor, drop: float, affine: bool) -> Tensor:
-    """Bool [B, H, W], at the target's size: all but the share `drop` of each picture's valid pixels, the worst ones.
+def region_terms(
+    prediction: Prediction,
+    target: Tensor,
+    weight: Tensor,
+    region: Tensor | None,
+    bin_centres: Tensor | None,
+    names: Sequence[str],
+) -> dict[str, Tensor]:
+    """Each term [B]; of a mixed picture the area-weighted sum of the losses of its two regions.
+
+    `weight` float32 [B, h, w] is that of each pixel, `region` bool [B, h, w] what was pasted in, None where nothing.
+    """
+    if region is None or not bool(region.any()):
+        return image_terms(prediction, target, weight, bin_centres, names)
+    area = region.float().mean((1, 2))
+    # What each pixel has by itself takes one pass: weights that give each region its area do the same as two passes.
+    inside, outside = weight * region, weight * ~region
+    by_area = inside * _share(area, inside) + outside * _share(1 - area, outside)
+    terms = image_terms(prediction, target, by_area, bin_centres, [n for n in names if n in POINTWISE_TERMS])
+    joint = [n for n in names if n not in POINTWISE_TERMS]
+    first = image_terms(prediction, target, outside, bin_centres, joint)
+    rows = (area > 0).nonzero().flatten()
+    depths = Prediction(prediction.depth[rows], prediction.confidence[rows])
+    second = image_terms(depths, target[rows], inside[rows], bin_centres, joint)
+    for name, values in first.items():
+        terms[name] = (values * (1 - area)).index_add(0, rows, second[name] * area[rows])
+    return terms
+
+
+def label_weight(
+    depth: Tensor, target: Tensor, batch: Batch, measured: Tensor, affine: Tensor, semi: SemiConfig
+) -> Tensor:
+    """Weight of each pixel, float32 [B, H, W]: of labels, the teacher's confidence, and 0 where the student is far off.
 
     Args:
-        depth: [B, h, w], of the student, at its own size.
+        depth: [B, h, w], of the student.
         target: [B, H, W].
-        valid: bool [B, H, W].
-        drop: share, 0..1.
-        affine: compare normalised disparities, not log depth.
+        batch: whose `valid`, `confidence` and `region` are read.
+        measured: bool [B], pictures with measured depth: every valid pixel weighs 1.
+        affine: bool [B], pictures with affine labels.
+        semi: the recipe.
     """
-    size = tuple(depth.shape[-2:])
-    small, mask = target, valid
-    if target.shape[-2:] != depth.shape[-2:]:
-        small = F.interpolate((target * valid)[:, None], size=size, mode="nearest-exact")[:, 0]
-        mask = small > 0
-    if affine:
-        error = (normalised_disparity(depth, mask) - normalised_disparity(small, mask)).abs()
-    else:
-        error = log_ratio(depth, small, mask).abs()
-    # The limit is the k-th smallest error; invalid pixels stand at the end of the order.
-    flat = error.masked_fill(~mask, torch.inf).flatten(1)
-    ordered = flat.sort(1).values
-    keep = (mask.flatten(1).sum(1).float() * (1 - drop)).ceil().long().clamp_min(1)
-    limit = ordered.gather(1, keep[:, None] - 1)
-    kept = (flat <= limit).view_as(error)
-    if target.shape[-2:] == depth.shape[-2:]:
-        return kept
-    return F.interpolate(kept[:, None].float(), size=tuple(target.shape[-2:]), mode="nearest-exact")[:, 0] > 0.5
+    weight = batch.valid.float()
+    labelled = (~measured).nonzero().flatten()
+    if not len(labelled):
+        return weight
+    own = weight[labelled]
+    if semi.drop_worst > 0:
+        region = None if batch.region is None else batch.region[labelled]
+        small, mask = on_grid(target[labelled], batch.valid[labelled], depth.shape[-2:])
+        error = disagreement(depth[labelled], small, mask, affine[labelled], region)
+        kept = best_part(error, mask, 1 - semi.drop_worst)
+        own = own * nearest(kept.float(), target.shape[-2:])
+    if semi.confidence and batch.confidence is not None:
+        own = own * batch.confidence[labelled]
+    return weight.index_copy(0, labelled, own)
 
 
-def rows_of(prediction: Prediction, rows: Tensor) -> Prediction:
-    """The prediction for some pictures of its batch."""
-    if len(rows) == len(prediction.depth):
-        return prediction
-    parts = {f.name: getattr(prediction, f.name) for f in dataclasses.fields(prediction)}
-    return Prediction(**{name: None if value is None else value[rows] for name, value in parts.items()})
+def disagreement(depth: Tensor, target: Tensor, valid: Tensor, affine: Tensor, region: Tensor | None) -> Tensor:
+    """|ln depth - ln target|, or of affine pictures the difference of disparities, normalised by region; [B, h, w]."""
+    error = log_ratio(depth, target, valid).abs()
+    for i in affine.nonzero().flatten().tolist():
+        one, other, has = depth[i : i + 1], target[i : i + 1], valid[i : i + 1]
+        parts = [has]
+        if region is not None and bool(region[i].any()):
+            inside = nearest(region[i : i + 1].float(), depth.shape[-2:]) > 0
+            parts = [has & inside, has & ~inside]
+        error[i] = sum((normalised_disparity(one, p) - normalised_disparity(other, p)).abs()[0] for p in parts)
+    return error
 
 
-def batch_rows(batch: Batch, rows: Tensor) -> Batch:
-    """Some pictures of a batch."""
-    if len(rows) == len(batch.paths):
-        return batch
-    values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    taken = {name: v[rows] for name, v in values.items() if isinstance(v, Tensor)}
-    return dataclasses.replace(batch, paths=[batch.paths[i] for i in rows.tolist()], **taken)
+def best_part(error: Tensor, valid: Tensor, share: float) -> Tensor:
+    """Bool [B, h, w]: of each picture's valid pixels the share with the smallest error."""
+    flat = error.masked_fill(~valid, torch.inf).flatten(1)
+    keep = (valid.flatten(1).sum(1) * share).ceil().long().clamp_min(1)
+    limit = flat.sort(1).values.gather(1, keep[:, None] - 1)
+    return ((flat <= limit).view_as(error)) & valid
+
+
+def _share(area: Tensor, weight: Tensor) -> Tensor:
+    """Factor [B, 1, 1] that makes `weight` sum up to `area` of the picture's pixels."""
+    pixels = weight[0].numel()
+    return (area * pixels / weight.sum((1, 2)).clamp_min(EPS))[:, None, None]
 
 
 def tower_of(model: DepthModel) -> torch.nn.Module:

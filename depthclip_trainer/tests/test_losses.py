@@ -74,13 +74,6 @@ def test_a_weight_counts_as_so_many_pixels():
     assert float(losses.log_l1(depth, target, weight)) == pytest.approx((math.log(2) + math.log(5)) / 2 / 2)
 
 
-def test_an_image_weight_scales_its_part_of_the_mean():
-    prediction = Prediction(depth=torch.tensor([[[2.0]], [[4.0]]]), confidence=torch.ones(2, 1, 1))
-    target, valid = torch.ones(2, 1, 1), torch.ones(2, 1, 1, dtype=torch.bool)
-    total, _ = losses.composite(prediction, target, valid, None, {"l1": 1.0}, torch.tensor([0.25, 0.5]))
-    assert float(total) == pytest.approx((0.25 * 1 + 0.5 * 3) / 2)
-
-
 def test_bin_cross_entropy_splits_the_label_between_neighbours_in_log_depth():
     centres = torch.tensor([1.0, 2.0, 4.0])
     probability = torch.tensor([0.2, 0.5, 0.3])
