@@ -17,7 +17,7 @@ def test_help_lists_the_commands_without_their_imports() -> None:
         "import sys; from depthclip_ros.cli import main\ntry: main(['--help'])\nfinally: print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("predict", "bag", "inspect", "bench", "doctor", "demo"):
+    for name in ("predict", "bag", "inspect", "bench", "doctor", "score", "demo"):
         assert name in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
 

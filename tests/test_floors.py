@@ -29,6 +29,7 @@ NODE_MODULES = {
     "depthclip_ros.ros.declare",
     "depthclip_ros.ros.depth_node",
     "depthclip_ros.ros.image_input",
+    "depthclip_ros.ros.live_score",
     "depthclip_ros.ros.outputs",
     "depthclip_ros.ros.qos",
     "depthclip_ros.ros.recorder",
