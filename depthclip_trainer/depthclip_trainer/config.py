@@ -19,7 +19,8 @@ from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.optim import OptimConfig
 from depthclip_trainer.semi import SemiConfig
 
-SOURCE_KINDS = ("rgbd_folder", "rooms", "pseudo")
+SOURCE_KINDS = ("rgbd_folder", "rooms", "pseudo", "bag")
+SPLITS = ("runs", "time")
 PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
 
 
@@ -28,29 +29,38 @@ class SourceConfig:
     """One source of frames.
 
     Attributes:
-        kind: `rgbd_folder` (`data/rgbd_folder.py`), `rooms` (rendered; `data/rooms.py`) or `pseudo` (pictures with a
-            teacher's labels; `data/pseudo.py`).
+        kind: `rgbd_folder` (`data/rgbd_folder.py`), `bag` (`data/bag.py`), `rooms` (rendered; `data/rooms.py`) or
+            `pseudo` (pictures with a teacher's labels; `data/pseudo.py`).
         path: the folder, relative to `data.root`; for rooms a cache made by `depthclip-train render-rooms`, relative
             to where the trainer is started, empty to render `count` frames at the start; for pseudo the folder that
             `depthclip-train pseudo-label` wrote, relative to where the trainer is started.
         share: relative weight in the mixture.
-        part: all, train or validation (`data/split.py`).
+        part: all, train or validation; of a split in time also test.
+        split: how the parts are cut: `runs` of numbers without a gap (`data/split.py`), or `time`, one recording cut
+            where it is so far along (`data/time_split.py`), of which `count` frames are spread over the whole.
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
         count: frames to take or to render; 0 takes all there are.
         seed: of rendered rooms.
+        image_topic, depth_topic, camera_info_topic: of a bag; empty ones are found.
     """
 
     kind: str = "rgbd_folder"
     path: str = ""
     share: float = 1.0
     part: str = "all"
+    split: str = "runs"
     crop: list[int] = field(default_factory=list)
     longest_px: int = 384
     count: int = 0
     seed: int = 0
+    image_topic: str = ""
+    depth_topic: str = ""
+    camera_info_topic: str = ""
 
     def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigError(f"source split is {self.split!r}; allowed: {', '.join(SPLITS)}")
         if self.kind not in SOURCE_KINDS:
             raise ConfigError(f"source kind is {self.kind!r}; allowed: {', '.join(SOURCE_KINDS)}")
         if self.crop and len(self.crop) != 4:

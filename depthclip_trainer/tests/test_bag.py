@@ -86,13 +86,6 @@ def test_distorted_images_are_rectified_with_their_depth(record):
     assert not np.array_equal(sample.depth_m, depth_m)
 
 
-def test_frames_are_spread_over_the_recording(record):
-    with record() as bag:
-        walk(bag, frames=9)
-    frames = open_bag(bag.path, BagOptions(max_frames=3))
-    np.testing.assert_allclose(frames.times_s, [10.0, 10.4, 10.8])
-
-
 def test_pairs_are_the_nearest_and_used_once():
     assert pair_stamps([0, 100, 200], [90, 104, 260], 30) == [(1, 1)]
     assert pair_stamps([0, 100], [0, 101], 5) == [(0, 0), (1, 1)]

@@ -45,14 +45,12 @@ class BagOptions:
         image_topic, depth_topic, camera_info_topic: empty: found (`bag_topics.py`).
         tolerance_s: largest difference between the stamps of an image and its depth; 0 takes 0.02 s for depth images
             and 0.06 s for clouds, where the transforms take out how the robot moved in between.
-        max_frames: frames spread evenly over the recording; 0 takes all.
     """
 
     image_topic: str = ""
     depth_topic: str = ""
     camera_info_topic: str = ""
     tolerance_s: float = 0.0
-    max_frames: int = 0
 
 
 def is_bag(path: Path) -> bool:
@@ -147,8 +145,6 @@ class BagFrames:
                 f"{self.path} has {len(images)} images of {self.topics.image} and {len(depths)} depths of "
                 f"{self.topics.depth}, but none within {tolerance_s:g} s of each other"
             )
-        if 0 < options.max_frames < len(pairs):
-            pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, options.max_frames).round().astype(int)]
         return {f"{i:06d}": (images[a], depths[b]) for i, (a, b) in enumerate(pairs)}
 
     def _index(self) -> tuple[list[Place], list[Place], tuple[str, str]]:

@@ -61,6 +61,10 @@ class RgbdFolder:
         """The licence as the folder states it."""
         return str(self.meta.get("licence", "not stated"))
 
+    def read(self, name: str) -> Sample:
+        """One frame; see `read_frame`."""
+        return read_frame(self, name)
+
 
 def open_folder(path: str | Path) -> RgbdFolder:
     """Opens one folder of the layout above.
