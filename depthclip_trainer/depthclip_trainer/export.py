@@ -61,14 +61,19 @@ def calibrate_confidence(model: DepthModel, sets: Mapping[str, Sequence[Batch]])
             rights.append(ratio < RIGHT_RATIO)
     if not spreads:
         return None
-    spread, right = torch.cat(spreads), torch.cat(rights).double()
-    best, best_loss = before, float("inf")
+    best = most_likely_scale(torch.cat(spreads), torch.cat(rights).double())
+    buffers[0].fill_(best)
+    return best
+
+
+def most_likely_scale(spread: Tensor, right: Tensor) -> float:
+    """The s0 under which 1 / (1 + (spread / s0)^2) is most likely as the probability that `right` [n] is 1."""
+    best, best_loss = 0.25, float("inf")
     for candidate in np.geomspace(0.02, 3.0, 120):
         probability = (1 / (1 + (spread / candidate) ** 2)).clamp(1e-4, 1 - 1e-4)
         loss = float(-(right * probability.log() + (1 - right) * (1 - probability).log()).mean())
         if loss < best_loss:
             best, best_loss = float(candidate), loss
-    buffers[0].fill_(best)
     return best
 
 

@@ -7,6 +7,7 @@ computes. `valid` is bool, or float with the weight of each pixel, 0 where there
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -90,6 +91,16 @@ def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Te
     return masked_mean(-((1 - share) * at_lower + share * at_upper), valid)
 
 
+def confidence_likelihood(confidence: Tensor, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Cross-entropy of confidence as the probability that depth is within a factor of 1.25 of the truth, [B].
+
+    Depth itself gets no gradient. For systems whose confidence comes from an output of its own rather than from bins.
+    """
+    right = log_ratio(depth.detach().float(), target, valid).abs() < math.log(1.25)
+    probability = confidence.float().clamp(EPS, 1 - EPS)
+    return masked_mean(-torch.where(right, probability, 1 - probability).log(), valid)
+
+
 DEPTH_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "l1": l1,
     "log_l1": log_l1,
@@ -100,10 +111,10 @@ DEPTH_TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 AFFINE_TERMS = ("affine_invariant", "affine_gradient_matching")
 """Those that a target up to scale and shift of its disparity can be compared by."""
-TERMS = (*DEPTH_TERMS, "bin_cross_entropy", "regression_l1", "regression_log_l1")
+TERMS = (*DEPTH_TERMS, "bin_cross_entropy", "regression_l1", "regression_log_l1", "confidence")
 
 
-POINTWISE_TERMS = frozenset({"l1", "log_l1", "bin_cross_entropy", "regression_l1", "regression_log_l1"})
+POINTWISE_TERMS = frozenset({"l1", "log_l1", "bin_cross_entropy", "regression_l1", "regression_log_l1", "confidence"})
 """Means of something that each pixel has by itself; the others compare pixels of one picture with each other."""
 
 
@@ -146,6 +157,9 @@ def image_terms(
         if name in DEPTH_TERMS:
             depth = prediction.depth.float()
             terms[name] = DEPTH_TERMS[name](depth, *on_grid(target, valid, depth.shape[-2:]))
+        elif name == "confidence":
+            grid = on_grid(target, valid, prediction.depth.shape[-2:])
+            terms[name] = confidence_likelihood(prediction.confidence, prediction.depth, *grid)
         elif name == "bin_cross_entropy" and prediction.bin_logits is not None and bin_centres is not None:
             grid = on_grid(target, valid, prediction.bin_logits.shape[-2:])
             terms[name] = bin_cross_entropy(prediction.bin_logits, *grid, bin_centres)
