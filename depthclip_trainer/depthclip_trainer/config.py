@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import types
@@ -42,6 +43,8 @@ class SourceConfig:
         longest_px: frames are kept in memory at this size at most.
         count: frames to take or to render; 0 takes all there are.
         seed: of rendered rooms.
+        stream: rooms rendered anew at each step while training, on the training device, each in place of the oldest of
+            `count`; 0 keeps the same rooms.
         image_topic, depth_topic, camera_info_topic: of a bag; empty ones are found.
     """
 
@@ -117,6 +120,7 @@ class LoopConfig:
         devices: processes of this machine.
         nodes: machines (torchrun).
         threads: CPU threads; 0 leaves torch's choice.
+        prefetch: micro-batches that are made ahead of the step that takes them, beside it; 0 makes each in its turn.
         evaluate_every: steps between evaluations; 0 makes ten of them.
         checkpoint_every: steps between checkpoints of `last`.
         log_every: steps between lines of the log.
@@ -135,6 +139,7 @@ class LoopConfig:
     devices: int = 1
     nodes: int = 1
     threads: int = 0
+    prefetch: int = 2
     evaluate_every: int = 0
     checkpoint_every: int = 500
     log_every: int = 20
@@ -145,6 +150,9 @@ class LoopConfig:
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.max_minutes <= 0:
             raise ConfigError("neither loop.steps nor loop.max_minutes is above 0; one of them must end the training")
+        for name in ("batch", "accumulate", "devices", "nodes", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"loop.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
 
@@ -196,7 +204,7 @@ def config_from_mapping(mapping: dict[str, Any]) -> TrainConfig:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(TrainConfig)
     try:
-        namespace: Namespace = parser.parse_object(mapping)
+        namespace: Namespace = parser.parse_object(copy.deepcopy(mapping))  # it writes into what it is given
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the older name
         return TrainConfig(**vars(instantiate(namespace)))
     except (ArgumentError, TypeError, ValueError) as error:

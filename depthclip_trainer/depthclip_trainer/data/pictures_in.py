@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_trainer.data.shard_files import shard_files
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MIN_SIDE_PX = 32
@@ -102,9 +103,7 @@ def read_piece(piece: Piece, executor: Executor) -> Iterator[tuple[str, NDArray[
 
 
 def _pictures_of_shard(path: Path) -> Iterator[tuple[str, bytes]]:
-    import webdataset
-
-    for files in webdataset.WebDataset([str(path)], shardshuffle=False, nodesplitter=None, workersplitter=None):
+    for files in shard_files(path):
         name = next((n for n in files if f".{n.split('.')[-1].lower()}" in PICTURE_SUFFIXES and n[0] != "_"), None)
         if name is not None:
             yield f"{path.name}/{files['__key__']}", files[name]

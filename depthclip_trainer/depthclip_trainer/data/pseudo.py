@@ -33,6 +33,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import scale_intrinsics
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.sample import AFFINE, CANONICAL, MemoryPool, RawBatch, intrinsics_row
+from depthclip_trainer.data.shard_files import shard_files
 
 INDEX_NAME = "index.json"
 JPEG_QUALITY = 95
@@ -167,7 +168,9 @@ def decode(files: Mapping[str, Any]) -> PseudoFrame:
             key=key,
         )
     except (KeyError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{files.get('__url__')}, {key} is no pseudo-labelled picture: {error!r}") from error
+        raise InputError(
+            f"{files.get('__url__', 'a shard')}, {key} is no pseudo-labelled picture: {error!r}"
+        ) from error
 
 
 def read_shards(folder: Path) -> Iterator[PseudoFrame]:
@@ -179,10 +182,9 @@ def read_shards(folder: Path) -> Iterator[PseudoFrame]:
     shards = sorted(folder.glob("shard-*.tar"))
     if not shards:
         raise InputError(f"{folder} holds no shard-*.tar; make some: depthclip-train pseudo-label --out {folder}")
-    urls = [str(path) for path in shards]
-    # No splitting over processes: which frames a process takes is the mixture's to say.
-    for files in webdataset.WebDataset(urls, shardshuffle=False, nodesplitter=None, workersplitter=None):
-        yield decode(files)
+    for path in shards:
+        for files in shard_files(path):
+            yield decode(files)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
