@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +28,57 @@ def shared_data() -> Path:
 def ros_domain_id() -> int:
     """A ROS domain of this test process alone."""
     return 100 + os.getpid() % 100
+
+
+TINY_DINOV2 = {
+    "model_type": "dinov2",
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "image_size": 70,
+    "patch_size": 14,
+    "reshape_hidden_states": False,
+    "out_indices": [1, 2, 3, 4],
+}
+TINY_DEPTH_ANYTHING = {
+    "model_type": "depth_anything",
+    "backbone_config": TINY_DINOV2,
+    "reassemble_hidden_size": 32,
+    "neck_hidden_sizes": [8, 12, 16, 24],
+    "fusion_hidden_size": 16,
+    "head_hidden_size": 8,
+}
+
+
+@pytest.fixture(scope="session")
+def make_transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a folder as the library itself does, with a small random network whose output varies over the image.
+
+    `make_transformers_folder(depth_estimation_type="metric", max_depth=20)`: Depth Anything, with settings of its
+    configuration; `model_type` and all the rest for another network.
+    """
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers", reason="needs the extra `transformers`")
+
+    def make(processor: dict[str, Any] | None = None, **settings: Any) -> Path:
+        values = settings if "model_type" in settings else {**TINY_DEPTH_ANYTHING, **settings}
+        torch.manual_seed(0)
+        config = transformers.AutoConfig.for_model(**values)
+        network = transformers.AutoModelForDepthEstimation.from_config(config)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if parameter.ndim >= 2 and "embeddings" not in name:
+                    parameter.normal_(std=(1.0 / parameter[0].numel()) ** 0.5)
+            if values["model_type"] == "depth_anything":
+                network.head.conv3.bias.fill_(1.0)
+        folder = tmp_path_factory.mktemp("transformers") / "network"
+        transformers.utils.logging.disable_progress_bar()
+        network.save_pretrained(folder)
+        if processor is not None:
+            (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ FLOORS = {
     "depthclip_ros.core.errors": 0,
     "depthclip_ros.core.types": 0,
     "depthclip_ros.core": 1,  # geometry, encodings, scene, model and what else rests on floor 0 alone
+    "depthclip_ros.core.converted_weights": 2,
     "depthclip_ros.core.find_weights": 2,
     "depthclip_ros.core.weights": 2,
     "depthclip_ros.core.engine": 3,

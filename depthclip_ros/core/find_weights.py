@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 from depthclip_ros.core import tensor_file
+from depthclip_ros.core.converted_weights import converted
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
+from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
 HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
@@ -31,8 +33,9 @@ def resolve(name_or_path: str | Path) -> Path:
 
     Args:
         name_or_path: "default" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file with
-            such a `preset` and what is changed in it; or a Hugging Face id "org/name". Only a Hugging Face id and the
-            pretrained base of a preset are downloaded, and only where they are not yet on this machine.
+            such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
+            "org/name" of either kind. Only a Hugging Face id and the pretrained base of a preset are downloaded, and
+            only where they are not yet on this machine.
 
     Raises:
         WeightsError: nothing there, or a preset that has to be trained first.
@@ -50,13 +53,15 @@ def resolve(name_or_path: str | Path) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return _built_from_yaml(path) if path.suffix in YAML_SUFFIXES else path
+    if is_folder(path):
+        return converted(path, str(path.resolve()), cache_folder())
     is_text = isinstance(name_or_path, str)
     if is_text and _HUB_ID.fullmatch(name) and path.suffix != ".safetensors" and not path.parent.exists():
         return _download(name)
-    kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+    kind = f"is a folder without {CONFIG_FILE}" if path.is_dir() else "does not exist"
     raise WeightsError(
         f"weights {name!r}: {kind}; allowed: default, a .safetensors file, preset:NAME, a .yaml file that names a "
-        "preset, or a Hugging Face id org/name"
+        "preset, a folder of transformers (config.json and model.safetensors), or a Hugging Face id org/name"
     )
 
 
@@ -112,6 +117,7 @@ def _download(repository: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
+        path = Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
     except Exception as error:  # the hub client raises its own, the HTTP library's and OSError
         raise WeightsError(f"could not fetch {HUB_FILE} of {repository!r} from Hugging Face: {error}") from error
+    return path if tensor_file.has_our_metadata(path) else converted(fetch(repository), repository, cache_folder())

@@ -105,6 +105,16 @@ def refuse_other_formats(path: Path) -> None:
     raise WeightsError(f"{path} is not a safetensors file (it is empty, truncated or of another format)")
 
 
+def has_our_metadata(path: Path) -> bool:
+    """Whether a file is safetensors with a configuration of this package in it; False for any other file."""
+    try:
+        refuse_other_formats(path)
+        with safetensors.safe_open(path, framework="pt") as file:
+            return "config" in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError, WeightsError):
+        return False
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file in one step: it is either the old one or the new one, whatever happens in between.
 

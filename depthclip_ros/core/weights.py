@@ -176,7 +176,8 @@ def read_info(name_or_path: str | Path) -> WeightsInfo:
     version = metadata.get("format_version")
     if version is None or "config" not in metadata:
         raise WeightsError(
-            f"{path} is a safetensors file without depthclip_ros metadata; make one with depthclip-export"
+            f"{path} is a safetensors file without depthclip_ros metadata; make one with depthclip-export, or give the "
+            "whole folder of a network of transformers"
         )
     if version != FORMAT_VERSION:
         raise WeightsError(

@@ -65,9 +65,13 @@ class FramePipeline:
         engine: shared by any number of pipelines.
         settings: of the next frame.
         already_rectified: the images come rectified, and CameraInfo's D describes the raw images they were made from.
+
+    Raises:
+        ConfigError: an engine of relative depth: what is published is metres.
     """
 
     def __init__(self, engine: DepthEngine, settings: Settings, *, already_rectified: bool = False) -> None:
+        engine.require_metric()
         self.engine = engine
         self.settings = settings
         self.already_rectified = already_rectified

@@ -17,7 +17,7 @@ from depthclip_ros.core.engine.postprocess import check_limits, metric_depth
 from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_input
 from depthclip_ros.core.engine.runtime import Runtime, make_runtime
 from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, device_errors
-from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics
 
@@ -87,7 +87,7 @@ class DepthEngine:
         """An engine from a weights file.
 
         Args:
-            weights: "default" (shipped), a path, or a Hugging Face id.
+            weights: see `find_weights.resolve`.
             runtime: "auto" or "torch".
             device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N".
             precision: "fp32", "bf16", "fp16", or "auto": half precision where the device is made for it, it is faster
@@ -140,6 +140,20 @@ class DepthEngine:
                     continue
                 done += len(images[part])
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def require_metric(self) -> None:
+        """Refuse a system of relative depth, whose figures are no metres; for whoever publishes or writes metres.
+
+        Raises:
+            ConfigError: says how to give it a scale.
+        """
+        if not self.config.metric:
+            name = self.config.system if self.info is None else self.info.base_name or self.info.path
+            raise ConfigError(
+                f"the weights {name} give relative depth, which has no metres: take weights with a metric head (e.g. "
+                "preset:depth-anything-v2-indoor-small), or fit scale and shift to frames with measured depth by "
+                "depthclip-train fit-scale and take the file that it writes"
+            )
 
     def warm_up(self, width_px: int, height_px: int, batch: int = 1) -> None:
         """Run once on a grey image of this size, so that the first real one does not wait for kernels and memory.

@@ -15,6 +15,9 @@ from depthclip_ros.core.model.clip2depth import Clip2Depth, Clip2DepthConfig
 from depthclip_ros.core.model.config import PRESETS as MOA_DEPTHCLIP_PRESETS
 from depthclip_ros.core.model.config import MoaDepthClipConfig
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.depth_anything import DepthAnything
+from depthclip_ros.core.model.depth_anything_config import PRESETS as DEPTH_ANYTHING_PRESETS
+from depthclip_ros.core.model.depth_anything_config import DepthAnythingConfig
 from depthclip_ros.core.model.depthclip import PRESETS as DEPTHCLIP_PRESETS
 from depthclip_ros.core.model.depthclip import DepthClip, DepthClipConfig
 from depthclip_ros.core.model.moa_depthclip import MoaDepthClip
@@ -23,9 +26,15 @@ SYSTEMS: dict[str, tuple[type[ModelConfig], type[DepthModel]]] = {
     "moa_depthclip": (MoaDepthClipConfig, MoaDepthClip),
     "depthclip": (DepthClipConfig, DepthClip),
     "clip2depth": (Clip2DepthConfig, Clip2Depth),
+    "depth_anything": (DepthAnythingConfig, DepthAnything),
 }
 
-PRESETS: dict[str, ModelConfig] = {**MOA_DEPTHCLIP_PRESETS, **DEPTHCLIP_PRESETS, **CLIP2DEPTH_PRESETS}
+PRESETS: dict[str, ModelConfig] = {
+    **MOA_DEPTHCLIP_PRESETS,
+    **DEPTHCLIP_PRESETS,
+    **CLIP2DEPTH_PRESETS,
+    **DEPTH_ANYTHING_PRESETS,
+}
 
 
 def build_model(config: ModelConfig, *, load_base: bool = True) -> DepthModel:
