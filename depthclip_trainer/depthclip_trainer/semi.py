@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.model.contract import Prediction
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.data.sample import AFFINE, METRIC, TARGETS, Batch
 from depthclip_trainer.losses import (
@@ -201,17 +201,3 @@ def _share(area: Tensor, weight: Tensor) -> Tensor:
     """Factor [B, 1, 1] that makes `weight` sum up to `area` of the picture's pixels."""
     pixels = weight[0].numel()
     return (area * pixels / weight.sum((1, 2)).clamp_min(EPS))[:, None, None]
-
-
-def tower_of(model: DepthModel) -> torch.nn.Module:
-    """The part of a model that sees.
-
-    Raises:
-        ConfigError: a system without one of its own.
-    """
-    tower = getattr(model, "tower", None)
-    if not isinstance(tower, torch.nn.Module):
-        raise ConfigError(
-            f"{model.config.system} has no tower that another could be aligned to; leave semi.align_to empty"
-        )
-    return tower
