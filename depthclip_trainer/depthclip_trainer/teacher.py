@@ -46,7 +46,9 @@ class Teacher:
     Args:
         model: belongs to the teacher from here on.
         runtime: that runs it.
-        target: `canonical`, `affine`, or empty: canonical for a system of metric depth, affine for a relative one.
+        target: `canonical`, `affine`, or empty: canonical where the system's metres come from the lens; affine for
+            relative depth, and for metres that the network guesses whatever the lens, as they mean little on pictures
+            of unknown lenses.
         flip: average with the mirrored picture.
         info: of the weights.
 
@@ -58,7 +60,8 @@ class Teacher:
         self, model: DepthModel, runtime: Runtime, target: str = "", flip: bool = False, info: WeightsInfo | None = None
     ) -> None:
         self.config = model.config
-        self.target = target or (CANONICAL if model.config.metric else AFFINE)
+        from_lens = model.config.metric and model.config.canonical_focal_px is not None
+        self.target = target or (CANONICAL if from_lens else AFFINE)
         if self.target not in (CANONICAL, AFFINE):
             raise ConfigError(f"target is {target!r}; allowed: {CANONICAL}, {AFFINE}")
         if self.target == CANONICAL and not model.config.metric:
