@@ -13,6 +13,7 @@ import torch
 from depthclip_ros.core.errors import WeightsError
 
 FORMAT = "depthclip-checkpoint-1"
+PARTIAL = ".tmp"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -21,18 +22,27 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     `state` holds tensors, numbers, strings, lists and dictionaries only: it is read back without executing anything.
 
     Raises:
-        OSError: the disk is full or not writable; the old file is as it was.
+        WeightsError: the disk is full or not writable; the old file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch turns some of the system's errors into its own
+        left = f"{path} is still the one before" if path.is_file() else "there is none before it"
+        raise WeightsError(f"the checkpoint {path} could not be written ({error}); {left}; free some space") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what a killed training had half written."""
+    for path in folder.glob(f".*.ckpt.*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

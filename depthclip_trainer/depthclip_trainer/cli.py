@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
 
 COMMANDS = {
     "render-rooms": "cli:_render_rooms",
     "pseudo-label": "pseudo_label_command:pseudo_label_command",
+    "calibrate": "calibrate:calibrate_command",
+    "fit-scale": "fit_scale:fit_scale_command",
     "convert-encoder": "encoder:convert_encoder_command",
 }
 """Subcommands of depthclip-train: the module of this package and the function that takes the arguments behind it."""
@@ -26,12 +30,19 @@ def train_main(arguments: Sequence[str] | None = None) -> int:
     if rest[:1] and rest[0] in COMMANDS:
         module, function = COMMANDS[rest[0]].split(":")
         return _guarded(getattr(importlib.import_module(f"depthclip_trainer.{module}"), function), rest[1:])
+    if any(argument.partition("=")[0] == "--preset" for argument in rest):
+        from depthclip_trainer.adapt_command import adapt_command
+
+        return _guarded(adapt_command, rest)
     return _guarded(_train, rest)
 
 
 def eval_main(arguments: Sequence[str] | None = None) -> int:
-    """`depthclip-eval --weights FILE --data FOLDER --protocol NAME`."""
-    return _guarded(_evaluate, list(sys.argv[1:] if arguments is None else arguments))
+    """`depthclip-eval --weights FILE --data FOLDER --protocol NAME`, or `--live` and the arguments of its command."""
+    rest = list(sys.argv[1:] if arguments is None else arguments)
+    if "--live" in rest:
+        return _guarded(_evaluate_live, rest)
+    return _guarded(_evaluate, rest)
 
 
 def export_main(arguments: Sequence[str] | None = None) -> int:
@@ -58,10 +69,13 @@ def _train(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="depthclip-train",
         description="Train a depth model. Any setting of the configuration can be given as --section.key VALUE.",
-        epilog=f"Subcommands, each with its own --help: {', '.join(COMMANDS)}.",
+        epilog=f"Subcommands, each with its own --help: {', '.join(COMMANDS)}. "
+        "Adapt weights to a recording: --preset adapt --data MY.mcap (--preset adapt --help).",
     )
     parser.add_argument("--config", required=True, type=Path, help="YAML, e.g. depthclip_trainer/configs/nano.yaml")
     known, overrides = parser.parse_known_args(arguments)
+    from lightning.fabric.utilities import rank_zero_only
+
     from depthclip_trainer.config import read_config
     from depthclip_trainer.finish import finish
     from depthclip_trainer.loop import train
@@ -69,7 +83,7 @@ def _train(arguments: list[str]) -> None:
     config = read_config(known.config, overrides)
     train(config)
     if config.loop.final_table:
-        finish(config)
+        rank_zero_only(finish)(config)
 
 
 def _render_rooms(arguments: list[str]) -> None:
@@ -108,13 +122,24 @@ def _render_rooms(arguments: list[str]) -> None:
     )
 
 
+def _evaluate_live(arguments: list[str]) -> None:
+    """A running node is scored by the package that knows ROS, `depthclip score`: this process becomes it."""
+    beside = Path(sys.executable).with_name("depthclip")
+    command = str(beside) if beside.is_file() else shutil.which("depthclip")
+    if command is None:
+        raise ConfigError("--live is `depthclip score` of depthclip_ros, which is not installed here")
+    sys.stdout.flush()
+    os.execv(command, ["depthclip", "score", *arguments])
+
+
 def _evaluate(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="depthclip-eval", description="Score weights through the engine that ships.")
-    parser.add_argument("--weights", default="default", help="a file, `default`, or a Hugging Face id")
-    parser.add_argument("--data", required=True, type=Path, help="an RGB-D folder, or a folder of such folders")
+    parser.add_argument("--weights", default="default", help="`default`, preset:NAME, a file, a folder, a hub id")
+    parser.add_argument("--data", required=True, type=Path, help="an RGB-D folder, a folder of such folders, or a bag")
     parser.add_argument("--protocol", default="frames", help="rgbd, nyu, nyu-cropped or frames")
     parser.add_argument("--part", default="", help="all, train or validation: of a folder split by index runs")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
+    parser.add_argument("--align", default="auto", help="each frame with its truth: auto, none, median, scale-shift")
     parser.add_argument("--out", type=Path, help="folder for report.json and pictures.png")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--device", default="auto")
@@ -130,7 +155,8 @@ def _evaluate(arguments: list[str]) -> None:
         options.weights, runtime=options.runtime, device=options.device, precision=options.precision
     )
     try:
-        report = evaluate(engine, frames_of(protocol, options.data, options.part), protocol, flip=options.flip)
+        frames = frames_of(protocol, options.data, options.part)
+        report = evaluate(engine, frames, protocol, flip=options.flip, alignment=options.align)
     finally:
         engine.close()
     report.options["data"] = f"{options.data}{', part ' + options.part if options.part else ''}"

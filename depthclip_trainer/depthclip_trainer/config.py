@@ -57,6 +57,7 @@ class SourceConfig:
     longest_px: int = 384
     count: int = 0
     seed: int = 0
+    stream: float = 0.0
     image_topic: str = ""
     depth_topic: str = ""
     camera_info_topic: str = ""
@@ -66,6 +67,8 @@ class SourceConfig:
             raise ConfigError(f"source split is {self.split!r}; allowed: {', '.join(SPLITS)}")
         if self.kind not in SOURCE_KINDS:
             raise ConfigError(f"source kind is {self.kind!r}; allowed: {', '.join(SOURCE_KINDS)}")
+        if self.stream < 0 or (self.stream and (self.kind != "rooms" or self.path)):
+            raise ConfigError(f"source stream is {self.stream}; it takes a number above 0, of rooms without a path")
         if self.crop and len(self.crop) != 4:
             raise ConfigError(f"crop is {self.crop}; it takes left, top, width, height")
 

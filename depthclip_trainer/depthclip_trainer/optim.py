@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 
+SCHEDULES = ("cosine", "linear")
+
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW, warm-up and cosine.
+    """AdamW, warm-up and decay.
 
     Attributes:
         rates: learning rate of each of the model's parameter groups by name.
         weight_decay: of matrices and kernels; vectors (biases, norms) get none.
         beta1, beta2: AdamW's.
+        schedule: how the rate falls after the warm-up: `cosine` or `linear`.
         warmup: share of the training in which the rate rises from 0.
         final: the last rate as a share of the first.
         clip_norm: largest gradient norm.
@@ -30,10 +33,15 @@ class OptimConfig:
     weight_decay: float = 0.02
     beta1: float = 0.9
     beta2: float = 0.98
+    schedule: str = "cosine"
     warmup: float = 0.03
     final: float = 0.01
     clip_norm: float = 1.0
     ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"optim.schedule is {self.schedule!r}; allowed: {', '.join(SCHEDULES)}")
 
 
 def build_optimizer(model: DepthModel, config: OptimConfig) -> torch.optim.AdamW:
@@ -60,12 +68,16 @@ def build_optimizer(model: DepthModel, config: OptimConfig) -> torch.optim.AdamW
     return torch.optim.AdamW(rows, betas=(config.beta1, config.beta2), fused=True)
 
 
-def rate_factor(progress: float, warmup: float, final: float) -> float:
-    """Share of the peak rate at `progress` 0..1 of the training: linear up, then half a cosine down to `final`."""
+def rate_factor(progress: float, warmup: float, final: float, schedule: str = "cosine") -> float:
+    """Share of the peak rate at `progress` 0..1 of the training.
+
+    Linear up, then down to `final` by half a cosine, or linear.
+    """
     if progress < warmup:
         return progress / warmup
     along = min(1.0, (progress - warmup) / max(1e-9, 1 - warmup))
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * along))
+    left = 1 - along if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * along))
+    return final + (1 - final) * left
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -84,20 +96,20 @@ class Ema:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self.average = {name: value.detach().clone() for name, value in _followed(model).items()}
+        self._present = _followed(model)
+        self.average = {name: value.detach().clone() for name, value in self._present.items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """Moves the average towards the model's present values."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        present = _followed(model)
-        torch._foreach_lerp_(list(self.average.values()), [present[name] for name in self.average], 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(self._present.values()), 1 - decay)
 
     @torch.no_grad()
-    def swap(self, model: nn.Module) -> None:
+    def swap(self) -> None:
         """Exchanges the model's values and the average's; call it twice to have everything back."""
-        for name, value in _followed(model).items():
+        for name, value in self._present.items():
             kept = value.detach().clone()
             value.copy_(self.average[name])
             self.average[name].copy_(kept)

@@ -18,21 +18,23 @@ class TrainingLog:
     Args:
         folder: holds `log.csv` (one row per number: step, name, value) and the TensorBoard events.
         log_every: steps between lines.
+        step: that training goes on after; what a killed training logged beyond it is taken back.
         quiet: write nothing (processes other than the first).
     """
 
-    def __init__(self, folder: Path, log_every: int, quiet: bool = False) -> None:
+    def __init__(self, folder: Path, log_every: int, step: int = 0, quiet: bool = False) -> None:
         self.log_every, self.quiet = log_every, quiet
-        self._images, self._since, self._loss = 0, time.monotonic(), 0.0
-        self._count = 0
+        self._images, self._since = 0, time.monotonic()
         if quiet:
             return
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "log.csv").is_file():
+            _take_back(folder / "log.csv", step)
         self._file = (folder / "log.csv").open("a", newline="")
         self._csv = csv.writer(self._file)
         if self._file.tell() == 0:
             self._csv.writerow(["step", "name", "value"])
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(),
             disable=not sys.stdout.isatty(),
@@ -52,24 +54,24 @@ class TrainingLog:
             self._file.close()
             self._board.close()
 
-    def step(self, step: int, progress: float, elapsed_s: float, images: int, numbers: dict[str, float]) -> None:
-        """Counts one optimiser step; every `log_every` steps writes the numbers, images/s and the time left."""
+    def count(self, images: int) -> None:
+        """One optimiser step's images, for images/s."""
         self._images += images
-        self._loss += numbers["loss"]
-        self._count += 1
-        if self.quiet or step % self.log_every:
-            return
+
+    def step(self, step: int, progress: float, elapsed_s: float, numbers: dict[str, float]) -> None:
+        """Writes the numbers of the steps since the last call, images/s and the time left."""
         now = time.monotonic()
         rate = self._images / max(1e-9, now - self._since)
-        loss = self._loss / self._count
+        self._images, self._since = 0, now
+        if self.quiet:
+            return
         left_s = elapsed_s * (1 - progress) / max(progress, 1e-6)
-        text = f"loss {loss:.4f}  {rate:.1f} images/s  {_clock(left_s)} left"
-        self.write(step, {**numbers, "loss": loss, "images_per_s": rate, "elapsed_s": elapsed_s})
+        text = f"loss {numbers['loss']:.4f}  {rate:.1f} images/s  {_clock(left_s)} left"
+        self.write(step, {**numbers, "images_per_s": rate, "elapsed_s": elapsed_s})
         if self._bar.disable:
             print(f"step {step}  {progress:6.1%}  {text}", flush=True)
         else:
             self._bar.update(self._task, completed=progress, description=f"step {step}", text=text)
-        self._images, self._since, self._loss, self._count = 0, now, 0.0, 0
 
     def pause(self, seconds: float) -> None:
         """Time that was not spent on steps (an evaluation, a checkpoint) does not count in images/s."""
@@ -88,6 +90,15 @@ class TrainingLog:
         """A line for people, above the bar."""
         if not self.quiet:
             self._bar.console.print(text, highlight=False, soft_wrap=True)
+
+
+def _take_back(path: Path, step: int) -> None:
+    """Keeps of a log what was logged up to `step`, whole lines only."""
+    with path.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == 3]
+    kept = [row for row in rows if row[0] == "step" or (row[0].isdigit() and int(row[0]) <= step)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(kept)
 
 
 def _clock(seconds: float) -> str:

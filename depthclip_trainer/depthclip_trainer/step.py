@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthclip_ros.core.alignment import SCALE_SHIFT, align
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, Batch
-from depthclip_trainer.losses import composite
+from depthclip_trainer.losses import AFFINE_TERMS, composite, image_terms
 from depthclip_trainer.metrics import DEPTH_METRICS, depth_metrics
 from depthclip_trainer.pictures import PictureRow
 from depthclip_trainer.semi import SemiConfig, mixed_loss
+
+Objective = Callable[[nn.Module, DepthModel, Batch], "tuple[Tensor, dict[str, Tensor]]"]
+"""What a micro-batch costs: `objective(network, model, batch)` is a loss to go backward from, and its detached terms.
+
+`network` is `model` as Fabric wrapped it. The loss is a mean over images, so that the mean over processes of equal
+share is what one process would get with all of them.
+"""
 
 
 def normalise(images: Tensor, model: DepthModel) -> Tensor:
@@ -27,7 +36,17 @@ def normalise(images: Tensor, model: DepthModel) -> Tensor:
 def batch_loss(
     network: nn.Module, model: DepthModel, batch: Batch, weights: Mapping[str, float], semi: SemiConfig | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total loss and its terms of one batch; `network` is `model`, as Fabric wrapped it."""
+    """Total loss and its terms of one batch; `network` is `model`, as Fabric wrapped it.
+
+    Raises:
+        ConfigError: a term that compares metres, for a system of relative depth.
+    """
+    metric_terms = sorted({name for name, weight in weights.items() if weight} - set(AFFINE_TERMS))
+    if metric_terms and not model.config.metric:
+        raise ConfigError(
+            f"loss term {metric_terms[0]!r} compares metres, but {model.config.system} gives relative depth here; "
+            f"allowed: {', '.join(AFFINE_TERMS)}"
+        )
     prediction: Prediction = network(normalise(batch.images, model))
     if semi is not None and batch.targets is not None:
         return mixed_loss(prediction, batch, model.config.canonical_focal_px, model.bin_centres, weights, semi)
@@ -36,15 +55,41 @@ def batch_loss(
 
 
 @torch.no_grad()
+def left_out(model: DepthModel, weights: Mapping[str, float]) -> list[str]:
+    """Loss terms that have a weight but no head in this system to apply to (bins, regression)."""
+    was_training, device = model.training, next(model.parameters()).device
+    prediction: Prediction = model.eval()(torch.zeros(1, 3, 4 * model.stride, 4 * model.stride, device=device))
+    model.train(was_training)
+    target = torch.ones_like(prediction.depth)
+    applied = image_terms(prediction, target, target > 0, model.bin_centres, weights)
+    return [name for name, weight in weights.items() if weight and name not in applied]
+
+
+@torch.no_grad()
 def predict_metres(network: nn.Module, model: DepthModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Depth in metres and confidence, float32 [B, h, w] each, at the batch's size."""
+    """Depth in metres and confidence, float32 [B, h, w] each, at the batch's size.
+
+    Relative depth is aligned, each image with its own truth, by scale and shift in disparity.
+    """
     prediction: Prediction = network(normalise(batch.images, model))
     both = torch.stack([prediction.depth.float(), prediction.confidence.float()], 1)
     both = F.interpolate(both, size=batch.depth_m.shape[-2:], mode="bilinear", align_corners=False)
     scale = torch.ones(len(both), device=both.device)
     if model.config.canonical_focal_px is not None:
         scale = (batch.intrinsics[:, 0] * batch.intrinsics[:, 1]).sqrt() / model.config.canonical_focal_px
-    return both[:, 0] * scale[:, None, None], both[:, 1]
+    depth = both[:, 0] * scale[:, None, None]
+    return depth if model.config.metric else _aligned(depth, batch), both[:, 1]
+
+
+def _aligned(depth: Tensor, batch: Batch) -> Tensor:
+    """Relative depth [B, h, w] in the units of each image's truth; as it is where there are fewer than two pixels."""
+    aligned = []
+    for values, truth, valid in zip(*(t.cpu().numpy() for t in (depth, batch.depth_m, batch.valid)), strict=True):
+        known = valid > 0
+        if np.count_nonzero(known) >= 2:
+            values = align(values[known], truth[known], SCALE_SHIFT).apply(values)
+        aligned.append(torch.from_numpy(values.clip(max=MAX_VALID_DEPTH_M)))
+    return torch.stack(aligned).to(depth.device)
 
 
 def quick_validation(

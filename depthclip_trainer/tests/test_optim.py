@@ -12,6 +12,9 @@ def test_rate_rises_then_falls_to_its_end():
     assert rate_factor(0.1, 0.1, 0.02) == pytest.approx(1.0)
     assert rate_factor(0.55, 0.1, 0.02) == pytest.approx(0.51)
     assert rate_factor(1.0, 0.1, 0.02) == pytest.approx(0.02)
+    assert rate_factor(0.05, 0.1, 0.02, "linear") == pytest.approx(0.5)
+    assert rate_factor(0.325, 0.1, 0.0, "linear") == pytest.approx(0.75)
+    assert rate_factor(1.0, 0.1, 0.02, "linear") == pytest.approx(0.02)
 
 
 def test_average_follows_trained_weights_and_saved_buffers_only():
@@ -24,7 +27,7 @@ def test_average_follows_trained_weights_and_saved_buffers_only():
     with torch.no_grad():
         model[0].weight += 1
     for _ in range(3):
-        ema.update(model)
+        ema.update()
     # decays (1 + n) / (10 + n) for n = 1, 2, 3, all below 0.5
     left = (2 / 11) * (3 / 12) * (4 / 13)
     assert torch.allclose(ema.average["0.weight"], before + 1 - left)
@@ -36,8 +39,8 @@ def test_swapping_twice_changes_nothing():
     with torch.no_grad():
         model.weight += 1
     kept, average = model.weight.detach().clone(), ema.average["weight"].clone()
-    ema.swap(model)
+    ema.swap()
     assert torch.equal(model.weight, average)
-    ema.swap(model)
+    ema.swap()
     assert torch.equal(model.weight, kept)
     assert torch.equal(ema.average["weight"], average)

@@ -99,7 +99,10 @@ def move_intrinsics(intrinsics: Tensor, affine: Tensor) -> Tensor:
     linear = affine[:, :, :2]
     scale_x = linear[:, :, 0].norm(dim=1)
     scale_y = linear[:, :, 1].norm(dim=1)
-    centre = torch.linalg.solve(linear, intrinsics[:, 2:] - affine[:, :, 2])
+    x, y = (intrinsics[:, 2:] - affine[:, :, 2]).unbind(1)
+    (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
+    determinant = a * d - b * c  # by hand: a solver would wait for the GPU
+    centre = torch.stack([d * x - b * y, a * y - c * x], 1) / determinant[:, None]
     return torch.stack([intrinsics[:, 0] / scale_x, intrinsics[:, 1] / scale_y, centre[:, 0], centre[:, 1]], -1)
 
 
@@ -131,16 +134,22 @@ def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tup
 
 
 def change_colours(images: Tensor, draws: Tensor, noise_seeds: list[int], config: AugmentConfig) -> Tensor:
-    """Colour, blur, noise, JPEG and erasing on float32 [N, 3, h, w] 0..1; the same shape and range comes back."""
-    matrix, offset = _colour_matrix(draws, config)
+    """Colour, blur, noise, JPEG and erasing on float32 [N, 3, h, w] 0..1; the same shape and range comes back.
+
+    `draws` lie on the CPU, so that no choice makes a GPU's queue run empty.
+    """
+    matrix, offset = (part.to(images.device, non_blocking=True) for part in _colour_matrix(draws, config))
     n, _, height, width = images.shape
     images = torch.baddbmm(offset, matrix, images.view(n, 3, -1)).view(n, 3, height, width).clamp_(0, 1)
     if config.gamma != 1.0:
         exponent = torch.exp(_symmetric(draws[:, 14]) * math.log(config.gamma))
+        exponent = exponent.to(images.device, non_blocking=True)
         images = images.clamp_min_(1e-4).log_().mul_(exponent[:, None, None, None]).exp_()  # faster than pow
     blurred = (draws[:, 15] < config.blur).nonzero().flatten()
     if len(blurred):
-        images[blurred] = _blur(images[blurred], 0.4 + 1.2 * draws[blurred, 16])
+        sigma_px = (0.4 + 1.2 * draws[blurred, 16]).to(images.device)
+        blurred = blurred.to(images.device)
+        images[blurred] = _blur(images[blurred], sigma_px)
     for i in ((draws[:, 17] < 0.5) & (config.noise > 0)).nonzero().flatten().tolist():
         generator = torch.Generator(images.device).manual_seed(noise_seeds[i])
         sigma = float(draws[i, 18]) ** 2 * config.noise
@@ -204,4 +213,4 @@ def _erase(image: Tensor, draws: Tensor) -> None:
     _, height, width = image.shape
     w, h = int(width * (0.05 + 0.3 * float(draws[0]))), int(height * (0.05 + 0.3 * float(draws[1])))
     left, top = int((width - w) * float(draws[2])), int((height - h) * float(draws[3]))
-    image[:, top : top + h, left : left + w] = draws[4:7, None, None]
+    image[:, top : top + h, left : left + w] = draws[4:7, None, None].to(image.device)

@@ -6,6 +6,7 @@ That makes resuming trivial (no sampler state), and lets several processes each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -23,6 +24,15 @@ from depthclip_trainer.data.cutmix import MIX_DRAWS, cutmix
 from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, METRIC, MIN_VALID_DEPTH_M, TARGETS, Batch, FramePool
 
 
+@runtime_checkable
+class MovingPool(Protocol):
+    """A pool whose frames change while training; what they are at a step depends on the step alone."""
+
+    def advance(self, step: int) -> None:
+        """Holds the frames of `step`, whatever it held before."""
+        ...
+
+
 class Mixture:
     """Draws augmented batches from weighted pools.
 
@@ -36,6 +46,7 @@ class Mixture:
         seed: of everything drawn here.
         strong: strengths for pools whose depth a teacher gave; None takes `augment`.
         mix: probability that a picture of such a pool gets a rectangle of another.
+        device: where frames are augmented; None leaves each pool's where it lies.
 
     Raises:
         ConfigError: no pool, or weights that are negative or all zero.
@@ -52,6 +63,7 @@ class Mixture:
         seed: int,
         strong: AugmentConfig | None = None,
         mix: float = 0.0,
+        device: torch.device | None = None,
     ) -> None:
         if not pools:
             raise ConfigError("no data source is configured; add one under data.sources")
@@ -64,6 +76,7 @@ class Mixture:
         self.augments = [augment if pool.target == METRIC else strong or augment for pool in pools]
         self.seed = seed
         self.mix = mix
+        self.device = device
 
     def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
         """Samples first..first+count of the global batch of `step`."""
@@ -75,6 +88,9 @@ class Mixture:
         noise_seeds = torch.randint(2**62, (self.global_batch,), generator=generator)
         mix_draws = torch.rand(self.global_batch, MIX_DRAWS, generator=generator)
         mine = slice(first, first + count)
+        for pool in self.pools:
+            if isinstance(pool, MovingPool):
+                pool.advance(step)
         batch = assemble(
             self.pools,
             source[mine],
@@ -83,6 +99,7 @@ class Mixture:
             noise_seeds[mine].tolist(),
             (self.width_px, self.height_px),
             self.augments,
+            self.device,
         )
         return cutmix(batch, mix_draws[mine], self.mix)
 
@@ -95,10 +112,11 @@ def assemble(
     noise_seeds: list[int],
     size_px: tuple[int, int],
     augment: AugmentConfig | Sequence[AugmentConfig],
+    device: torch.device | None = None,
 ) -> Batch:
     """One batch: sample i is frame floor(place[i] * n) of pool source[i], augmented by draws[i].
 
-    `augment` is one for all pools or one for each.
+    `augment` is one for all pools or one for each. Frames go to `device` before they are augmented.
     """
     width_px, height_px = size_px
     count = len(source)
@@ -111,9 +129,9 @@ def assemble(
         if not len(members):
             continue
         frames = pool.gather((place[members] * len(pool)).long().clamp_max(len(pool) - 1))
-        device = frames.images.device
-        own_draws = draws[members].to(device)
-        affine = draw_affine(own_draws, frames.sizes, width_px, height_px, augments[s])
+        frames = frames if device is None else frames.to(device)
+        own_draws = draws[members]
+        affine = draw_affine(own_draws.to(frames.sizes.device), frames.sizes, width_px, height_px, augments[s])
         image, depth, confidence = warp(frames, affine, width_px, height_px)
         if augments[s] is not NO_AUGMENT:
             image = change_colours(image, own_draws, [noise_seeds[i] for i in members.tolist()], augments[s])

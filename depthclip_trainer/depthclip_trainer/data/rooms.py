@@ -1,4 +1,4 @@
-"""Rendered rooms: made at the start, or read from a cache on disk that was rendered once.
+"""Rendered rooms: made at the start, made anew while training, or read from a cache on disk that was rendered once.
 
 A cache is a folder of numbered shards of `SHARD` frames, three arrays each (`NNNNNN_image.npy` uint8 [n, 3, H, W],
 `NNNNNN_depth.npy` float16 [n, H, W], `NNNNNN_intrinsics.npy` float32 [n, 4]), and a `meta.json`. Arrays are mapped,
@@ -22,6 +22,8 @@ from depthclip_trainer.data.sample import METRIC, MemoryPool, RawBatch, intrinsi
 
 SHARD = 128
 RENDER_BATCH = 32
+STREAM_BLOCK = 8
+ROOMS_OF_A_SEED = 10_000_000
 
 
 def render_frames(
@@ -55,7 +57,7 @@ def render_pool(
 
 def first_seed(seed: int) -> int:
     """Room seeds of different sets must not overlap: each set has ten million of its own."""
-    return seed * 10_000_000
+    return seed * ROOMS_OF_A_SEED
 
 
 def render_cache(
@@ -94,6 +96,76 @@ def render_cache(
                 temporary.replace(out / f"{shard:06d}_{kind}.npy")
         if on_shard:
             on_shard(shard + 1, shards)
+
+
+class RoomStream:
+    """A `FramePool` of rooms that are rendered while training: the newest `count` of an endless row.
+
+    At step s it holds rooms number s * fresh .. s * fresh + count of its seed (in blocks of `STREAM_BLOCK`), so a
+    training that was stopped goes on with the rooms that it would have had, and every process has the same.
+
+    Args:
+        name: of the source.
+        count: rooms in memory, rounded up to whole blocks.
+        fresh: rooms rendered anew per step, on average.
+        width_px: of a room's picture.
+        height_px: of a room's picture.
+        seed: rooms of different seeds do not overlap.
+        device: where rooms are rendered and kept.
+        preset: of `SceneRanges`.
+    """
+
+    target = METRIC
+
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        fresh: float,
+        width_px: int,
+        height_px: int,
+        seed: int,
+        device: torch.device,
+        preset: str = "mixed",
+    ) -> None:
+        self.name, self.fresh, self.seed, self.preset = name, fresh, seed, preset
+        self._size_px = (width_px, height_px)
+        self._held: list[int | None] = [None] * max(1, -(-count // STREAM_BLOCK))
+        rows = len(self._held) * STREAM_BLOCK
+        self._frames = RawBatch(
+            torch.zeros(rows, 3, height_px, width_px, dtype=torch.uint8, device=device),
+            torch.zeros(rows, height_px, width_px, dtype=torch.float16, device=device),
+            torch.zeros(rows, 4, device=device),
+            torch.tensor([[width_px, height_px]], dtype=torch.float32, device=device).repeat(rows, 1),
+            [""] * rows,
+        )
+        self._pool = MemoryPool(name, self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames.paths)
+
+    def advance(self, step: int) -> None:
+        """Renders what the window of `step` has and this pool does not hold."""
+        blocks = len(self._held)
+        first = int(step * self.fresh) // STREAM_BLOCK
+        for block in range(first, first + blocks):
+            if self._held[block % blocks] != block:
+                self._render(block)
+
+    def _render(self, block: int) -> None:
+        start = block * STREAM_BLOCK % ROOMS_OF_A_SEED
+        arrays = render_frames(
+            first_seed(self.seed) + start, STREAM_BLOCK, *self._size_px, self.preset, self._frames.images.device
+        )
+        row = block % len(self._held) * STREAM_BLOCK
+        rows = slice(row, row + STREAM_BLOCK)
+        self._frames.images[rows], self._frames.depth_m[rows], self._frames.intrinsics[rows] = arrays
+        self._frames.paths[rows] = [f"{self.name}/{self.seed}:{start + i}" for i in range(STREAM_BLOCK)]
+        self._held[block % len(self._held)] = block
+
+    def gather(self, indices: torch.Tensor) -> RawBatch:
+        """Frames at `indices` (int64 [N], cpu) of the window."""
+        return self._pool.gather(indices)
 
 
 class RoomCache:

@@ -62,6 +62,12 @@ class RawBatch:
     paths: list[str]
     confidence: Tensor | None = None
 
+    def to(self, device: torch.device) -> RawBatch:
+        """The same frames on a device."""
+        moved = (t.to(device, non_blocking=True) for t in (self.images, self.depth_m, self.intrinsics, self.sizes))
+        confidence = None if self.confidence is None else self.confidence.to(device, non_blocking=True)
+        return RawBatch(*moved, self.paths, confidence)
+
 
 @dataclass
 class Batch:
@@ -146,10 +152,7 @@ class MemoryPool:
 
     def to(self, device: torch.device) -> MemoryPool:
         """The same frames on another device."""
-        f = self.frames
-        moved = (t.to(device) for t in (f.images, f.depth_m, f.intrinsics, f.sizes))
-        confidence = None if f.confidence is None else f.confidence.to(device)
-        return MemoryPool(self.name, RawBatch(*moved, f.paths, confidence), self.target)
+        return MemoryPool(self.name, self.frames.to(device), self.target)
 
 
 def intrinsics_row(intrinsics: Intrinsics) -> list[float]:

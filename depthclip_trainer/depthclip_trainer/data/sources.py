@@ -14,7 +14,7 @@ from depthclip_trainer.data.bag import BagOptions, is_bag, open_bag
 from depthclip_trainer.data.frames import FrameSet, read_frames
 from depthclip_trainer.data.pseudo import pseudo_pool, read_index
 from depthclip_trainer.data.rgbd_folder import open_folder, refuse_test_frames, trainable_range
-from depthclip_trainer.data.rooms import RoomCache, render_pool
+from depthclip_trainer.data.rooms import RoomCache, RoomStream, render_pool
 from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
 from depthclip_trainer.data.split import part_of
 from depthclip_trainer.data.time_split import time_parts
@@ -45,9 +45,11 @@ def open_source(
         width_px, height_px = round(size_px[0] * ratio), round(size_px[1] * ratio)
         if config.path:
             pool: FramePool = RoomCache(name, Path(config.path), config.count)
+        elif config.stream:
+            pool = RoomStream(name, max(1, config.count), config.stream, width_px, height_px, config.seed, device)
         else:
             pool = render_pool(name, max(1, config.count), width_px, height_px, config.seed, device)
-        return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", f"{len(pool)} rendered rooms")
+        return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", _rooms(config, pool))
     if config.kind == "pseudo":
         index = read_index(Path(config.path))
         labels = pseudo_pool(name, Path(config.path), config.longest_px, config.count)
@@ -119,6 +121,11 @@ def _bag(path: Path, config: SourceConfig) -> FrameSet:
 
 OPENERS: dict[str, Callable[[Path, SourceConfig], FrameSet]] = {"rgbd_folder": _folder, "bag": _bag}
 KNOWN_BY: dict[str, Callable[[Path], bool]] = {"bag": is_bag, "rgbd_folder": lambda p: (p / "meta.json").is_file()}
+
+
+def _rooms(config: SourceConfig, pool: FramePool) -> str:
+    moving = f", {config.stream:g} of them new at each step" if config.stream else ""
+    return f"{len(pool)} rendered rooms{moving}"
 
 
 def _on(pool: MemoryPool, device: torch.device) -> MemoryPool:
