@@ -11,7 +11,7 @@ import torch
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import read_info
+from depthclip_ros.core.weights import load_weights, read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sample import FramePool, Sample
@@ -52,6 +52,9 @@ def export_checkpoint(
         WeightsError: no checkpoint, or a file that does not say what the model says.
     """
     model, config, progress = model_of_checkpoint(checkpoint)
+    if adapter_only and config.model.init:
+        base = load_weights(config.model.init).model
+        model.base_name, model.sources = base.base_name, base.sources
     if data_root:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))
     size_px = (config.data.width_px, config.data.height_px)

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_trainer.config import SourceConfig
+from depthclip_trainer.data import frames
+from depthclip_trainer.data.bag import is_bag, open_bag
 from depthclip_trainer.data.rgbd_folder import open_folder, read_frames
 from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.sources import part_names
 from depthclip_trainer.data.split import part_of
 
 ROOM_SOURCES = (
@@ -99,11 +103,19 @@ def protocol_named(name: str) -> Protocol:
 
 
 def frames_of(protocol: Protocol, data: Path, part: str = "") -> Iterator[tuple[str, Sample]]:
-    """(source, frame) of everything below `data`: one folder of the RGB-D layout, or a folder of such folders.
+    """(source, frame) of everything below `data`: a bag, one folder of the RGB-D layout, or a folder of such folders.
+
+    A bag may be scored in `part` all, or as it is cut for adaptation: train, validation, test (`data/time_split.py`).
 
     Raises:
         InputError: nothing there to score.
     """
+    if is_bag(data):
+        bag = open_bag(data)
+        source = SourceConfig(kind="bag", split="time", part=part or protocol.part)
+        for sample in frames.read_frames(bag, part_names(bag, source), protocol.input_crop):
+            yield bag.name, sample
+        return
     folders = [data] if (data / "meta.json").is_file() else sorted(p.parent for p in data.glob("*/meta.json"))
     if not folders:
         raise InputError(f"{data} is no RGB-D folder (meta.json, rgb/, depth/) and holds none")

@@ -213,3 +213,23 @@ def record(tmp_path: Path) -> Callable[..., Recording]:
         return Recording(tmp_path / name, storage)
 
     return begin
+
+
+@pytest.fixture
+def make_tiny_weights(tmp_path: Path) -> Callable[..., Path]:
+    """Writes weights of an untrained tiny network: `make_tiny_weights(seed=0)`."""
+
+    def make(seed: int = 0) -> Path:
+        import torch
+
+        from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
+        from depthclip_ros.core.weights import save_weights
+
+        torch.manual_seed(seed)
+        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in TINY_MODEL.items()}
+        model = build_model(config_from_dict({**vars(preset("nano")), **plain}))
+        path = tmp_path / f"tiny{seed}.safetensors"
+        save_weights(path, model, training={"data": {"nothing": "untrained"}}, metrics={})
+        return path
+
+    return make

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
+from depthclip_trainer.cli import eval_main
 from depthclip_trainer.data.bag import BagOptions, is_bag, open_bag, pair_stamps
 
 from depthclip_ros.core.errors import InputError
@@ -166,3 +171,28 @@ def test_a_truncated_bag_is_named(record, storage):
         open_bag(bag.path)
     with pytest.raises(InputError, match="does not exist"):
         open_bag(bag.path / "nope.mcap")
+
+
+def test_a_bag_is_scored_beside_what_knows_nothing(record, make_tiny_weights, tmp_path, capsys):
+    with record() as bag:
+        walk(bag, 10)
+    out = tmp_path / "scores"
+    arguments = ["--weights", str(make_tiny_weights()), "--data", str(bag.path), "--device", "cpu"]
+    assert eval_main([*arguments, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "walk" in printed
+    assert "each image's median" in printed
+    report = json.loads((out / "report.json").read_text())
+    assert [frame["frame"] for frame in report["frames"]] == [f"walk/{i:06d}" for i in range(10)]
+    assert eval_main([*arguments, "--part", "test"]) == 0
+    assert "└" in capsys.readouterr().out
+    (bag.path / "walk.mcap").write_bytes(b"no bag")
+    assert eval_main(arguments) == 1
+    assert "breaks off" in capsys.readouterr().err
+
+
+def test_live_scoring_is_the_command_of_the_package_with_ros():
+    # In a process of its own, which becomes that command.
+    command = [sys.executable, "-c", "import sys; from depthclip_trainer.cli import eval_main; sys.exit(eval_main())"]
+    found = subprocess.run([*command, "--live", "--help"], check=False, capture_output=True, text=True, timeout=60)
+    assert "depthclip score" in found.stdout + found.stderr
