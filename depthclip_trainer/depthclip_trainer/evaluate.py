@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from depthclip_ros.core.alignment import NONE, align, alignment_for
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import DepthLimits
@@ -65,6 +66,7 @@ def evaluate(
     protocol: Protocol,
     *,
     flip: bool = False,
+    alignment: str = "auto",
     pictures_per_source: int = 2,
     on_frame: Callable[[str], None] | None = None,
 ) -> Report:
@@ -75,13 +77,17 @@ def evaluate(
         frames: (source, frame) pairs.
         protocol: what counts.
         flip: average with the prediction of the mirrored frame.
+        alignment: of each image with its own truth before it is scored: auto, none, median or scale-shift (least
+            squares in disparity). Auto is none for metric depth, scale-shift for relative depth. The table says which.
         pictures_per_source: rows of the picture sheet.
         on_frame: called with each frame's path, for a progress bar.
 
     Raises:
         InputError: no frame with a counted pixel.
+        ConfigError: an unknown alignment, or none for relative depth.
     """
-    report = Report(options_of(engine, protocol, flip))
+    alignment = alignment_for(alignment, engine.config.metric)
+    report = Report(options_of(engine, protocol, flip, alignment))
     shown: dict[str, int] = {}
     for source, sample in frames:
         truth_m = np.where(sample.valid, sample.depth_m, 0)
@@ -91,6 +97,8 @@ def evaluate(
         if not counted.any():
             continue
         predicted, confidence = predict(engine, sample, truth_m.shape, flip)
+        if alignment != NONE:
+            predicted = align(predicted[counted], truth_m[counted], alignment).apply(predicted)
         clipped = clip_prediction(predicted, protocol.high_m)
         g, p = truth_m[counted], clipped[counted]
         ratio = float(np.median(g) / np.median(p))
@@ -111,8 +119,9 @@ def evaluate(
     return report
 
 
-def options_of(engine: DepthEngine, protocol: Protocol, flip: bool) -> dict[str, Any]:
+def options_of(engine: DepthEngine, protocol: Protocol, flip: bool, alignment: str = NONE) -> dict[str, Any]:
     """What is printed with every table, because it changes it."""
+    how = "none" if alignment == NONE else f"{alignment} of each image with its own truth"
     return {
         "weights": str(engine.info.path),
         "sha256": str(engine.info.sha256)[:12],
@@ -120,7 +129,7 @@ def options_of(engine: DepthEngine, protocol: Protocol, flip: bool) -> dict[str,
         "crop": protocol.note,
         "cap": f"{protocol.low_m:g}..{protocol.high_m:g} m",
         "flip averaging": flip,
-        "alignment": "none (median-scaled beside it)",
+        "alignment": f"{how} (median-scaled beside it)",
         "runtime": f"{engine.runtime}, {engine.device}, {engine.precision}",
         "network pixels": engine.info.config.get("input_pixels"),
     }

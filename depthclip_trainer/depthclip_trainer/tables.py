@@ -32,7 +32,8 @@ COLUMNS = (
 def print_report(report: Report, console: Console | None = None) -> None:
     """The model by source and group, then what knows nothing of the picture, by group; options below."""
     console = console or Console(width=170)
-    table = Table(title=f"Protocol {report.options['protocol']}, no alignment", title_justify="left")
+    alignment = str(report.options["alignment"]).partition(" (")[0]
+    table = Table(title=f"Protocol {report.options['protocol']}, alignment: {alignment}", title_justify="left")
     table.add_column("")
     table.add_column("frames", justify="right")
     for title, _ in COLUMNS:

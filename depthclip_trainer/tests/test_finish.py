@@ -108,6 +108,9 @@ class FixedEngine:
     class info:  # noqa: N801
         path, sha256, config = "fixed", "0" * 64, {"input_pixels": 1}
 
+    class config:  # noqa: N801
+        metric = True
+
     def __init__(self, depth_m: float) -> None:
         self.depth_m = depth_m
 
