@@ -86,9 +86,9 @@ def _aligned(depth: Tensor, batch: Batch) -> Tensor:
     aligned = []
     for values, truth, valid in zip(*(t.cpu().numpy() for t in (depth, batch.depth_m, batch.valid)), strict=True):
         known = valid > 0
-        if np.count_nonzero(known) >= 2:
-            values = align(values[known], truth[known], SCALE_SHIFT).apply(values)
-        aligned.append(torch.from_numpy(values.clip(max=MAX_VALID_DEPTH_M)))
+        enough = np.count_nonzero(known) >= 2
+        metres = align(values[known], truth[known], SCALE_SHIFT).apply(values) if enough else values
+        aligned.append(torch.from_numpy(metres.clip(max=MAX_VALID_DEPTH_M)))
     return torch.stack(aligned).to(depth.device)
 
 
