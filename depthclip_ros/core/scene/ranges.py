@@ -58,7 +58,7 @@ class SceneRanges:
 
     @classmethod
     def preset(cls, name: str) -> SceneRanges:
-        """Ranges by name: "rooms", "tabletop", "hall" or "mixed".
+        """Ranges by name: "rooms", "tabletop", "floor" (a small robot's camera), "hall" or "mixed".
 
         Raises:
             ConfigError: an unknown name.
@@ -77,6 +77,13 @@ PRESETS: dict[str, SceneRanges] = {
         hfov_deg=(40.0, 85.0),
         roll_deg=(-8.0, 8.0),
         close_up_share=1.0,
+        nearest_m=0.12,
+    ),
+    "floor": SceneRanges(
+        floor_clutter=(3, 20),
+        camera_height_m=(0.08, 0.6),
+        pitch_deg=(-30.0, 6.0),
+        hfov_deg=(45.0, 100.0),
         nearest_m=0.12,
     ),
     "hall": SceneRanges(
