@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from depthclip_trainer.data.augment import DRAWS, NO_AUGMENT
 from depthclip_trainer.data.mixture import assemble
 from depthclip_trainer.data.pseudo import PseudoFrame, decode, encode, pseudo_pool, read_shards, write_shard
+from depthclip_trainer.data.pseudo_disk import PseudoDiskPool
 from depthclip_trainer.data.sample import AFFINE, CANONICAL, TARGETS
 
 from depthclip_ros.core.errors import InputError
@@ -87,6 +89,29 @@ def test_a_pool_holds_picture_label_and_confidence_at_its_own_size(tmp_path):
     assert torch.allclose(batch.confidence, torch.full((3, 48, 64), 200 / 255))
     assert torch.allclose(batch.canonical_depth(300.0)[:, 0, 0], torch.tensor([1.0, 2.0, 3.0]), rtol=2e-3)
     assert len(pseudo_pool("p", tmp_path, 32, count=2)) == 2
+
+
+def test_a_pool_on_disk_gives_what_one_in_memory_gives(tmp_path):
+    frames = [frame(key=f"000000-{i:06d}", label=np.full((24, 32), 1.0 + i)) for i in range(5)]
+    frames[3] = dataclasses.replace(frames[3], image=frames[3].image[:, :40], intrinsics=crop(frames[3].intrinsics))
+    write_shard(tmp_path / "shard-000000.tar", frames[:3])
+    write_shard(tmp_path / "shard-000001.tar", frames[3:])
+    for longest_px in (384, 32):
+        memory, disk = pseudo_pool("p", tmp_path, longest_px), PseudoDiskPool("p", tmp_path, longest_px)
+        assert (len(disk), disk.target) == (len(memory), memory.target)
+        for name, value in vars(memory.gather(torch.tensor([4, 0, 3, 3]))).items():
+            found = getattr(disk.gather(torch.tensor([4, 0, 3, 3])), name)
+            assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
+    assert len(PseudoDiskPool("p", tmp_path, 32, count=2)) == 2
+    (tmp_path / "shard-000001.tar").write_bytes(b"x" * 2000)
+    with pytest.raises(InputError, match="shard-000001"):
+        PseudoDiskPool("p", tmp_path, 32)
+    with pytest.raises(InputError, match="pseudo-label"):
+        PseudoDiskPool("p", tmp_path / "nowhere", 32)
+
+
+def crop(intrinsics):
+    return dataclasses.replace(intrinsics, width_px=40)
 
 
 def test_affine_labels_become_depth_that_far_away_is_finite(tmp_path):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,35 +212,59 @@ def pseudo_pool(name: str, folder: Path, longest_px: int, count: int = 0) -> Mem
     Raises:
         InputError: no shards, a broken one, or labels of two kinds.
     """
-    rows = []
-    targets = set()
+    packed: list[Packed] = []
+    targets: set[str] = set()
     for frame in read_shards(folder):
-        if count and len(rows) == count:
-            break
-        rows.append(_packed(frame, longest_px))
+        packed.append(pack(frame, longest_px))
         targets.add(frame.target)
+        if len(packed) == count:
+            break
+    if not packed:
+        raise InputError(f"{folder} holds no picture; label some: depthclip-train pseudo-label")
+    return MemoryPool(name, on_canvas(packed), target=one_target(folder, targets))
+
+
+def one_target(folder: Path, targets: set[str]) -> str:
+    """The kind of all labels of a folder.
+
+    Raises:
+        InputError: they are of two kinds.
+    """
     if len(targets) > 1:
         raise InputError(
-            f"{folder} holds labels of two kinds, {' and '.join(sorted(targets))}; keep them in two folders"
+            f"{folder} holds labels of two kinds, {' and '.join(sorted(targets))}; give each its own folder"
         )
-    if not rows:
-        raise InputError(f"{folder} holds no picture; label some: depthclip-train pseudo-label")
-    width_px, height_px = max(r[0].shape[2] for r in rows), max(r[0].shape[1] for r in rows)
-    n = len(rows)
+    return next(iter(targets))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A picture at a pool's size: image uint8 [3, H, W], depth float16 [H, W], confidence uint8 [H, W]."""
+
+    image: torch.Tensor
+    depth_m: torch.Tensor
+    confidence: torch.Tensor
+    intrinsics: list[float]
+    name: str
+
+
+def on_canvas(packed: Sequence[Packed]) -> RawBatch:
+    """Pictures of any sizes on one canvas, each from the top left."""
+    width_px, height_px = max(p.image.shape[2] for p in packed), max(p.image.shape[1] for p in packed)
+    n = len(packed)
     images = torch.zeros(n, 3, height_px, width_px, dtype=torch.uint8)
     depth_m = torch.zeros(n, height_px, width_px, dtype=torch.float16)
     confidence = torch.zeros(n, height_px, width_px, dtype=torch.uint8)
-    for i, (image, depth, sure, _, _) in enumerate(rows):
-        _, h, w = image.shape
-        images[i, :, :h, :w], depth_m[i, :h, :w], confidence[i, :h, :w] = image, depth, sure
-    sizes = torch.tensor([[r[0].shape[2], r[0].shape[1]] for r in rows], dtype=torch.float32)
-    intrinsics = torch.tensor([r[3] for r in rows], dtype=torch.float32)
-    frames = RawBatch(images, depth_m, intrinsics, sizes, [r[4] for r in rows], confidence)
-    return MemoryPool(name, frames, target=targets.pop())
+    for i, p in enumerate(packed):
+        _, h, w = p.image.shape
+        images[i, :, :h, :w], depth_m[i, :h, :w], confidence[i, :h, :w] = p.image, p.depth_m, p.confidence
+    sizes = torch.tensor([[p.image.shape[2], p.image.shape[1]] for p in packed], dtype=torch.float32)
+    intrinsics = torch.tensor([p.intrinsics for p in packed], dtype=torch.float32)
+    return RawBatch(images, depth_m, intrinsics, sizes, [p.name for p in packed], confidence)
 
 
-def _packed(frame: PseudoFrame, longest_px: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[float], str]:
-    """Image uint8 [3, H, W], depth float16 [H, W], confidence uint8 [H, W], intrinsics, name; at the pool's size."""
+def pack(frame: PseudoFrame, longest_px: int) -> Packed:
+    """A picture shrunk until its longest side is `longest_px`, its label brought to the same size."""
     height_px, width_px = frame.image.shape[:2]
     ratio = min(1.0, longest_px / max(height_px, width_px))
     size = max(1, round(width_px * ratio)), max(1, round(height_px * ratio))
@@ -255,4 +279,5 @@ def _packed(frame: PseudoFrame, longest_px: int) -> tuple[torch.Tensor, torch.Te
     confidence = cv2.resize(frame.confidence, size, interpolation=cv2.INTER_LINEAR)
     row = intrinsics_row(scale_intrinsics(frame.intrinsics, *size))
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    return pixels, torch.from_numpy(larger.astype(np.float16)), torch.from_numpy(confidence), row, frame.name
+    depth = torch.from_numpy(larger.astype(np.float16))
+    return Packed(pixels, depth, torch.from_numpy(confidence), row, frame.name)
