@@ -20,8 +20,22 @@ from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.optim import OptimConfig
 from depthclip_trainer.semi import SemiConfig
 
-SOURCE_KINDS = ("rgbd_folder", "rooms", "pseudo", "bag")
+SOURCE_KINDS = (
+    "rgbd_folder",
+    "nyu_mat",
+    "nyu_folder",
+    "kitti",
+    "tum",
+    "bag",
+    "shards",
+    "images",
+    "rooms",
+    "pseudo",
+)
+"""Rows of `data/sources.py` that open recorded frames, and what is made or labelled here."""
+
 SPLITS = ("runs", "time")
+KEEPS = ("memory", "disk")
 PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
 
 
@@ -30,21 +44,29 @@ class SourceConfig:
     """One source of frames.
 
     Attributes:
-        kind: `rgbd_folder` (`data/rgbd_folder.py`), `bag` (`data/bag.py`), `rooms` (rendered; `data/rooms.py`) or
-            `pseudo` (pictures with a teacher's labels; `data/pseudo.py`).
+        kind: of recorded frames `rgbd_folder`, `nyu_mat` and `nyu_folder` (`data/nyu.py`), `kitti`, `tum`, `bag`,
+            `shards` or `images` (without depth: for a teacher only), each with a module in `data`; `rooms` (rendered;
+            `data/rooms.py`); `pseudo` (pictures with a teacher's labels; `data/pseudo.py`).
         path: the folder, relative to `data.root`; for rooms a cache made by `depthclip-train render-rooms`, relative
             to where the trainer is started, empty to render `count` frames at the start; for pseudo the folder that
             `depthclip-train pseudo-label` wrote, relative to where the trainer is started.
         share: relative weight in the mixture.
         part: all, train or validation; of a split in time also test.
-        split: how the parts are cut: `runs` of numbers without a gap (`data/split.py`), or `time`, one recording cut
-            where it is so far along (`data/time_split.py`), of which `count` frames are spread over the whole.
+        split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives, shards) where
+            names have some (`data/split.py`); or `time`, one recording cut where it is so far along
+            (`data/time_split.py`), of which `count` frames are spread over the whole.
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
+        keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/disk_pool.py`,
+            `data/pseudo_disk.py`).
+        max_depth_m: farther readings are none.
         count: frames to take or to render; 0 takes all there are.
         seed: of rendered rooms.
         stream: rooms rendered anew at each step while training, on the training device, each in place of the oldest of
             `count`; 0 keeps the same rooms.
+        file_list: of nyu_folder and kitti, relative to `path`; empty takes the usual training list there.
+        intrinsics: fx, fy, cx, cy in pixels, of tum; empty finds the published ones.
+        hfov_deg: horizontal field of view that is assumed of images.
         image_topic, depth_topic, camera_info_topic: of a bag; empty ones are found.
     """
 
@@ -58,6 +80,11 @@ class SourceConfig:
     count: int = 0
     seed: int = 0
     stream: float = 0.0
+    keep: str = "memory"
+    max_depth_m: float = 10.0
+    file_list: str = ""
+    intrinsics: list[float] = field(default_factory=list)
+    hfov_deg: float = 60.0
     image_topic: str = ""
     depth_topic: str = ""
     camera_info_topic: str = ""
@@ -71,6 +98,12 @@ class SourceConfig:
             raise ConfigError(f"source stream is {self.stream}; it takes a number above 0, of rooms without a path")
         if self.crop and len(self.crop) != 4:
             raise ConfigError(f"crop is {self.crop}; it takes left, top, width, height")
+        if self.keep not in KEEPS:
+            raise ConfigError(f"source keep is {self.keep!r}; allowed: {', '.join(KEEPS)}")
+        if self.intrinsics and len(self.intrinsics) != 4:
+            raise ConfigError(f"intrinsics is {self.intrinsics}; it takes fx, fy, cx, cy in pixels")
+        if not 0.1 < self.max_depth_m <= 1000:
+            raise ConfigError(f"max_depth_m is {self.max_depth_m}; allowed: above 0.1, at most 1000")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.config import SourceConfig
 from depthclip_trainer.data import frames
 from depthclip_trainer.data.bag import is_bag, open_bag
-from depthclip_trainer.data.rgbd_folder import open_folder, read_frames
+from depthclip_trainer.data.frames import read_frames
+from depthclip_trainer.data.rgbd_folder import open_folder
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.data.sources import part_names
 from depthclip_trainer.data.split import part_of

@@ -35,7 +35,7 @@ def test_overrides_reach_every_depth_and_are_typed():
         ("--augmnt.flip=0", r"augmnt.*did you mean augment"),
         ("--loop.batch=many", r"loop\.batch"),
         ("--loop.precision=fp8", r"fp8.*allowed: bf16-mixed"),
-        ("--data.train.rooms.kind=video", r"video.*allowed: rgbd_folder, rooms"),
+        ("--data.train.rooms.kind=video", r"video.*allowed: rgbd_folder, nyu_mat"),
         ("--loop.max_minutes=0", "one of them must end the training"),
     ],
 )

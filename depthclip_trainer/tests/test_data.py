@@ -9,13 +9,9 @@ import pytest
 import torch
 from depthclip_trainer.config import SourceConfig
 from depthclip_trainer.data import rooms
-from depthclip_trainer.data.rgbd_folder import (
-    TEST_SOURCES,
-    open_folder,
-    read_frame,
-    read_frames,
-    refuse_test_frames,
-)
+from depthclip_trainer.data.frames import cropped, read_frames
+from depthclip_trainer.data.held_back import TEST_SOURCES, refuse_test_set
+from depthclip_trainer.data.rgbd_folder import open_folder
 from depthclip_trainer.data.sources import open_source
 from depthclip_trainer.data.split import index_runs, part_of
 
@@ -26,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("units", [1000.0, 5000.0, 256.0])
 def test_metres_follow_the_units_of_the_folder(make_folder, units):
-    sample = read_frame(open_folder(make_folder(units=units)), "0002")
+    sample = open_folder(make_folder(units=units)).read("0002")
     assert sample.depth_m[-1, 5] == pytest.approx(0.8, abs=1 / units)
     assert not sample.valid[:, 0].any()
     assert sample.valid[:, 1:].all()
@@ -38,7 +34,8 @@ def test_metres_follow_the_units_of_the_folder(make_folder, units):
 
 def test_crop_moves_image_depth_and_principal_point(make_folder):
     folder = open_folder(make_folder())
-    whole, part = read_frame(folder, "0001"), read_frame(folder, "0001", [10, 8, 40, 30])
+    whole = folder.read("0001")
+    part = cropped(whole, [10, 8, 40, 30])
     assert np.array_equal(part.image, whole.image[8:38, 10:50])
     assert np.array_equal(part.depth_m, whole.depth_m[8:38, 10:50])
     assert (part.intrinsics.cx_px, part.intrinsics.cy_px) == (21.5, 15.5)
@@ -49,9 +46,9 @@ def test_intrinsics_per_frame_win_and_null_intrinsics_are_marked_as_assumed(make
     camera = {"fx": 70.0, "fy": 71.0, "cx": 30.0, "cy": 20.0}
     none = dict.fromkeys(camera)
     folder = open_folder(make_folder(intrinsics=none, per_frame={"0001": camera}))
-    assert read_frame(folder, "0001").intrinsics.fy_px == 71.0
-    assert not read_frame(folder, "0001").assumed_intrinsics
-    guessed = read_frame(folder, "0002")
+    assert folder.read("0001").intrinsics.fy_px == 71.0
+    assert not folder.read("0001").assumed_intrinsics
+    guessed = folder.read("0002")
     assert guessed.assumed_intrinsics
     assert guessed.intrinsics.hfov_deg == pytest.approx(60.0)
 
@@ -94,7 +91,7 @@ def test_test_frames_are_refused_for_training_by_place_and_by_name(tmp_path, mak
     (tmp_path / "data" / "rgbd").mkdir()
     moved = path.rename(tmp_path / "data" / "rgbd" / "mine")
     with pytest.raises(ConfigError, match="test set"):
-        refuse_test_frames(open_folder(moved))
+        refuse_test_set(moved, "mine")
     copied = make_folder("copy", source="open3d_tum")
     with pytest.raises(ConfigError, match="test set"):
         open_source("x", SourceConfig(path=str(copied)), "/", (64, 48), CPU)

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import crop_intrinsics
-from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.sample import MAX_VALID_DEPTH_M, MIN_VALID_DEPTH_M, Sample
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def read_frames(
     if not PLAUSIBLE_MEDIAN_M[0] <= middle <= PLAUSIBLE_MEDIAN_M[1]:
         raise InputError(
             f"{frames.name} has a median depth of {middle:.3g} m; check the unit of its depth "
-            "(units per metre: 1000 is millimetres, 5000 TUM, 256 KITTI)"
+            "(depth_units_per_metre: 1000 is millimetres, 5000 TUM, 256 KITTI)"
         )
 
 
@@ -98,3 +98,10 @@ def cropped(sample: Sample, crop: Sequence[int]) -> Sample:
         np.ascontiguousarray(a[rows, columns]) for a in (sample.image, sample.depth_m, sample.valid)
     )
     return Sample(image, depth_m, valid, intrinsics, sample.path, sample.assumed_intrinsics)
+
+
+def trainable_range(sample: Sample, max_depth_m: float = MAX_VALID_DEPTH_M) -> Sample:
+    """The same frame with readings outside 0.1..`max_depth_m` marked as none."""
+    valid = sample.valid & (sample.depth_m >= MIN_VALID_DEPTH_M) & (sample.depth_m <= max_depth_m)
+    depth_m = np.where(valid, sample.depth_m, np.float32(0))
+    return Sample(sample.image, depth_m, valid, sample.intrinsics, sample.path, sample.assumed_intrinsics)

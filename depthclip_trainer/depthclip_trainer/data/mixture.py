@@ -138,7 +138,8 @@ def assemble(
         images.append(image)
         depth_m.append(depth)
         # A teacher's depth through an assumed lens has no range of its own.
-        in_range = (depth >= MIN_VALID_DEPTH_M) & (depth <= MAX_VALID_DEPTH_M) if pool.target == METRIC else depth > 0
+        high_m = getattr(pool, "max_depth_m", MAX_VALID_DEPTH_M)
+        in_range = (depth >= MIN_VALID_DEPTH_M) & (depth <= high_m) if pool.target == METRIC else depth > 0
         valid.append(in_range)
         targets[members] = TARGETS.index(pool.target)
         if not labelled:

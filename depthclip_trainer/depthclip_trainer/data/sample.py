@@ -113,7 +113,10 @@ class Batch:
 
 
 class FramePool(Protocol):
-    """Frames of one source, ready to be gathered by index; `target` is one of `TARGETS`."""
+    """Frames of one source, ready to be gathered by index; `target` is one of `TARGETS`.
+
+    A pool of metric depth may have `max_depth_m`, beyond which readings are none; without, it is 10 m.
+    """
 
     name: str
     target: str
@@ -130,9 +133,12 @@ class FramePool(Protocol):
 class MemoryPool:
     """A `FramePool` that holds its frames as tensors on one device."""
 
-    def __init__(self, name: str, frames: RawBatch, target: str = METRIC) -> None:
+    def __init__(
+        self, name: str, frames: RawBatch, target: str = METRIC, max_depth_m: float = MAX_VALID_DEPTH_M
+    ) -> None:
         self.name = name
         self.target = target
+        self.max_depth_m = max_depth_m
         self.frames = frames
 
     def __len__(self) -> int:
@@ -152,7 +158,7 @@ class MemoryPool:
 
     def to(self, device: torch.device) -> MemoryPool:
         """The same frames on another device."""
-        return MemoryPool(self.name, self.frames.to(device), self.target)
+        return MemoryPool(self.name, self.frames.to(device), self.target, self.max_depth_m)
 
 
 def intrinsics_row(intrinsics: Intrinsics) -> list[float]:
@@ -160,7 +166,9 @@ def intrinsics_row(intrinsics: Intrinsics) -> list[float]:
     return [intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px]
 
 
-def pool_from_samples(name: str, samples: Sequence[Sample], longest_px: int) -> MemoryPool:
+def pool_from_samples(
+    name: str, samples: Sequence[Sample], longest_px: int, max_depth_m: float = MAX_VALID_DEPTH_M
+) -> MemoryPool:
     """Shrinks frames until their longest side is `longest_px` (never enlarges) and packs them on one canvas.
 
     Colour is averaged over the area; depth takes the nearest reading, so that no invented depth arises at an edge.
@@ -193,4 +201,4 @@ def pool_from_samples(name: str, samples: Sequence[Sample], longest_px: int) -> 
         torch.tensor(sizes, dtype=torch.float32),
         [sample.path for sample in samples],
     )
-    return MemoryPool(name, frames)
+    return MemoryPool(name, frames, max_depth_m=max_depth_m)

@@ -1,4 +1,4 @@
-"""From the config's sources to pools of frames in memory."""
+"""From the config's sources to pools of frames. A new reader is a module and a row in `OPENERS`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ import torch
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.config import SourceConfig
 from depthclip_trainer.data.bag import BagOptions, is_bag, open_bag
-from depthclip_trainer.data.frames import FrameSet, read_frames
+from depthclip_trainer.data.disk_pool import DiskPool
+from depthclip_trainer.data.frames import FrameSet, read_frames, trainable_range
+from depthclip_trainer.data.held_back import refuse_test_set
+from depthclip_trainer.data.image_folder import ImageFolder, is_image_folder
+from depthclip_trainer.data.kitti import KittiFrames, is_kitti
+from depthclip_trainer.data.nyu import NyuFolder, NyuMat, is_nyu_folder, is_nyu_mat
 from depthclip_trainer.data.pseudo import pseudo_pool, read_index
-from depthclip_trainer.data.rgbd_folder import open_folder, refuse_test_frames, trainable_range
+from depthclip_trainer.data.pseudo_disk import PseudoDiskPool
+from depthclip_trainer.data.rgbd_folder import open_folder
 from depthclip_trainer.data.rooms import RoomCache, RoomStream, render_pool
 from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
+from depthclip_trainer.data.shards import ShardSet, is_shards
 from depthclip_trainer.data.split import part_of
 from depthclip_trainer.data.time_split import time_parts
+from depthclip_trainer.data.tum import TumSequence, is_tum
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,20 @@ def open_source(
         return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", _rooms(config, pool))
     if config.kind == "pseudo":
         index = read_index(Path(config.path))
-        labels = pseudo_pool(name, Path(config.path), config.longest_px, config.count)
-        about = f"{len(labels)} pictures of {index['data']}, {labels.target} labels of {index['teacher']}"
-        return OpenedSource(name, _on(labels, device), config.share, index["licence"], about)
+        taken = (name, Path(config.path), config.longest_px, config.count)
+        pool = PseudoDiskPool(*taken) if config.keep == "disk" else _on(pseudo_pool(*taken), device)
+        about = f"{len(pool)} pictures of {index['data']}, {pool.target} labels of {index['teacher']}"
+        return OpenedSource(name, pool, config.share, index["licence"], about)
     frames = frame_set(config, root)
     names = part_names(frames, config)
     if not names:
         raise InputError(f"{config.path} has no frame in its {config.part} part")
-    samples = [trainable_range(sample) for sample in read_frames(frames, names, config.crop or None)]
-    pool = _on(pool_from_samples(name, samples, config.longest_px), device)
+    crop = config.crop or None
+    if config.keep == "disk":
+        pool = DiskPool(name, frames, names, crop, config.longest_px, config.max_depth_m)
+    else:
+        samples = [trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop)]
+        pool = _on(pool_from_samples(name, samples, config.longest_px, config.max_depth_m), device)
     return OpenedSource(name, pool, config.share, frames.licence, f"{len(pool)} frames of {frames.name}, {config.part}")
 
 
@@ -69,9 +82,14 @@ def frame_set(config: SourceConfig, root: str | Path) -> FrameSet:
 
     Raises:
         InputError: nothing there to read.
-        ConfigError: test frames.
+        ConfigError: test frames, or frames without depth.
     """
-    return OPENERS[config.kind](Path(root) / config.path, config)
+    path = Path(root) / config.path
+    if config.kind in WITHOUT_DEPTH:
+        raise ConfigError(f"{path} has no depth to learn from; give it labels with depthclip-train pseudo-label")
+    frames = OPENERS[config.kind](path, config)
+    refuse_test_set(path, frames.name)
+    return frames
 
 
 def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
@@ -109,18 +127,35 @@ def kind_of(path: Path) -> str:
     raise InputError(f"{path} is nothing that a reader knows; there are {', '.join(KNOWN_BY)}")
 
 
-def _folder(path: Path, _config: SourceConfig) -> FrameSet:
-    folder = open_folder(path)
-    refuse_test_frames(folder)
-    return folder
-
-
 def _bag(path: Path, config: SourceConfig) -> FrameSet:
     return open_bag(path, BagOptions(config.image_topic, config.depth_topic, config.camera_info_topic))
 
 
-OPENERS: dict[str, Callable[[Path, SourceConfig], FrameSet]] = {"rgbd_folder": _folder, "bag": _bag}
-KNOWN_BY: dict[str, Callable[[Path], bool]] = {"bag": is_bag, "rgbd_folder": lambda p: (p / "meta.json").is_file()}
+OPENERS: dict[str, Callable[[Path, SourceConfig], FrameSet]] = {
+    "rgbd_folder": lambda path, _: open_folder(path),
+    "nyu_mat": lambda path, _: NyuMat(path, "train"),  # never the official test part
+    "nyu_folder": lambda path, config: NyuFolder(path, config.file_list),
+    "kitti": lambda path, config: KittiFrames(path, config.file_list, kb_crop=True),
+    "tum": lambda path, config: TumSequence(path, config.intrinsics),
+    "bag": _bag,
+    "shards": lambda path, _: ShardSet(path),
+    "images": lambda path, config: ImageFolder(path, config.hfov_deg),
+}
+"""How the recorded frames of each kind are opened to be learned from."""
+
+WITHOUT_DEPTH = frozenset({"images"})
+
+KNOWN_BY: dict[str, Callable[[Path], bool]] = {
+    "bag": is_bag,
+    "rgbd_folder": lambda path: (path / "meta.json").is_file(),
+    "nyu_mat": is_nyu_mat,
+    "kitti": is_kitti,
+    "nyu_folder": is_nyu_folder,
+    "tum": is_tum,
+    "shards": is_shards,
+    "images": is_image_folder,
+}
+"""How a path tells its kind; the first that holds."""
 
 
 def _rooms(config: SourceConfig, pool: FramePool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from depthclip_ros.core.errors import ConfigError
@@ -25,6 +26,18 @@ def index_runs(frame_names: Sequence[str]) -> list[list[str]]:
     return runs
 
 
+def folder_runs(frame_names: Sequence[str]) -> list[list[str]]:
+    """Groups frames by the first folder of their names: scenes, drives, shards.
+
+    NYU's raw recordings of one room are numbered together and told apart by a letter (`kitchen_0028a`, `..._0028b`),
+    so the letter does not count.
+    """
+    runs: dict[str, list[str]] = {}
+    for name in frame_names:
+        runs.setdefault(re.sub(r"(?<=\d)[a-z]$", "", name.partition("/")[0]), []).append(name)
+    return [runs[folder] for folder in sorted(runs)]
+
+
 def contiguous_blocks(frame_names: Sequence[str], size: int) -> list[list[str]]:
     """Cuts a sorted list into blocks of `size` neighbours (video frames of one place)."""
     names = sorted(frame_names)
@@ -32,15 +45,22 @@ def contiguous_blocks(frame_names: Sequence[str], size: int) -> list[list[str]]:
 
 
 def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int = 1) -> list[str]:
-    """Frames of one part: every `every`-th run of indices is validation, the others training.
+    """Frames of one part: every `every`-th run (of indices, or folder) is validation, the others training.
 
     Raises:
-        ConfigError: an unknown part.
+        ConfigError: an unknown part, or names that are neither numbers nor in folders.
     """
     if part not in PARTS:
         raise ConfigError(f"data part is {part!r}; allowed: {', '.join(PARTS)}")
     if part == "all":
         return list(frame_names)
-    runs = index_runs(frame_names)
+    if all("/" in name for name in frame_names):
+        runs = folder_runs(frame_names)
+    elif all(name.isdecimal() for name in frame_names):
+        runs = index_runs(frame_names)
+    else:
+        raise ConfigError(
+            f"frames such as {frame_names[0]!r} have no number and no folder to cut parts by; split: time"
+        )
     wanted = part == "validation"
     return [name for i, run in enumerate(runs) if (i % every == offset % every) == wanted for name in run]
