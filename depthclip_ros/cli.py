@@ -14,6 +14,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 COMMANDS = {
     "predict": ("predict", "depth, pictures and clouds of image files"),
+    "compare": ("compare", "the same images through several systems, on one sheet and in one table"),
     "bag": ("bag", "a rosbag2 or MCAP file with depth topics added"),
     "inspect": ("inspect_weights", "what a weights file is"),
     "bench": ("bench", "how fast this machine is, each figure beside its baseline"),

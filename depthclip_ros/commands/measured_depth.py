@@ -1,0 +1,55 @@
+"""Measured depth for images: .npy in metres, or 16-bit PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depthclip_ros.commands.lens import Job
+from depthclip_ros.core.errors import ConfigError, InputError
+
+
+def read_truths(
+    jobs: Sequence[Job], depth: Sequence[Path] | None, units_per_metre: float
+) -> list[NDArray[np.float32] | None]:
+    """Measured depth of each image, float32 [h, w] metres, 0 unknown; None where a folder has none.
+
+    Raises:
+        InputError: other than one file an image, a file that does not read.
+        ConfigError: units that cannot be.
+    """
+    if not 0 < units_per_metre < math.inf:
+        raise ConfigError(f"--depth-units is {units_per_metre}; it must be finite and above 0")
+    if not depth:
+        return [None] * len(jobs)
+    if len(depth) == 1 and depth[0].is_dir():
+        candidates = [[depth[0] / f"{job.path.stem}{suffix}" for suffix in (".npy", ".png")] for job in jobs]
+        files = [next((file for file in files if file.is_file()), None) for files in candidates]
+        if not any(files):
+            raise InputError(f"--depth {depth[0]} holds no .npy or .png with the name of an image")
+    elif len(depth) == len(jobs):
+        files = list(depth)
+    else:
+        raise InputError(f"--depth names {len(depth)} files for {len(jobs)} images; give one each, or a folder")
+    return [None if file is None else _read_depth(file, units_per_metre) for file in files]
+
+
+def _read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+            if values is None or values.dtype != np.uint16:
+                raise InputError(f"depth {path} is no 16-bit image")
+            values = values / units_per_metre
+    except (OSError, ValueError, cv2.error) as error:
+        raise InputError(f"depth {path} does not read: {error}") from error
+    if values.ndim != 2:
+        raise InputError(f"depth {path} has the shape {list(values.shape)}; it must be [H, W]")
+    return np.where(np.isfinite(values) & (values > 0), values, 0).astype(np.float32)
