@@ -93,7 +93,7 @@ def _render_rooms(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=1, help="rooms of different seeds do not overlap")
     parser.add_argument("--width", type=int, default=320, help="pixels")
     parser.add_argument("--height", type=int, default=240, help="pixels")
-    parser.add_argument("--preset", default="mixed", help="of depthclip_ros.core.scene: rooms, tabletop, floor, hall, mixed")
+    parser.add_argument("--preset", default="mixed", help="rooms, tabletop, floor, hall or mixed")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice")
     options = parser.parse_args(arguments)

@@ -54,7 +54,8 @@ def test_rays_always_hit_something_ahead():
 
 
 @pytest.mark.parametrize(
-    ("preset", "low", "high"), [("rooms", 1.3, 3.5), ("tabletop", 0.4, 1.3), ("hall", 1.6, 4.5), ("mixed", 0.9, 3.2)]
+    ("preset", "low", "high"),
+    [("rooms", 1.3, 3.5), ("tabletop", 0.4, 1.3), ("floor", 1.0, 3.0), ("hall", 1.6, 4.5), ("mixed", 0.9, 3.2)],
 )
 def test_depths_are_those_of_a_robots_view(preset, low, high):
     _, depth, cameras = render_batch(range(30), 64, 48, SceneRanges.preset(preset), photometric=False)
@@ -65,7 +66,7 @@ def test_depths_are_those_of_a_robots_view(preset, low, high):
             assert ranges.hfov_deg[0] - 1e-6 <= camera.hfov_deg <= ranges.hfov_deg[1] + 1e-6
 
 
-@pytest.mark.parametrize("preset", ["rooms", "tabletop", "hall"])
+@pytest.mark.parametrize("preset", ["rooms", "tabletop", "floor", "hall"])
 def test_rooms_keep_their_ranges_and_cameras_stand_free(preset):
     ranges = SceneRanges.preset(preset)
     for seed in range(12):
