@@ -57,6 +57,13 @@ def test_gradient_matching_is_blind_to_scale_and_sees_a_missing_edge():
     )
 
 
+def test_gradient_matching_takes_no_difference_across_the_edge_of_a_hole():
+    depth, target = torch.full((1, 4, 8), 2.0), torch.ones(1, 4, 8)
+    target[:, :, 3] = 0  # the error is ln 2 everywhere but in the hole
+    assert float(losses.gradient_matching(depth, target, target > 0, scales=1)) == 0.0
+    assert float(losses.gradient_matching(depth, target, (target > 0).float(), scales=1)) == 0.0
+
+
 def test_affine_invariant_is_blind_to_scale_and_shift_of_disparity():
     target = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0)) + 0.5
     valid = torch.ones(2, 6, 6, dtype=torch.bool)

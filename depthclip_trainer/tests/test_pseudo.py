@@ -76,6 +76,14 @@ def test_a_crop_enlarged_by_two_halves_canonical_depth(tmp_path):
     assert torch.allclose(batch.canonical_depth(300.0), torch.ones(1, 48, 64), rtol=2e-3)
 
 
+def test_a_label_belongs_to_the_size_at_which_the_teacher_saw_the_picture(tmp_path):
+    seen_small = dataclasses.replace(frame(label=np.full((24, 32), 2.0)), network_size=(32, 24))
+    write_shard(tmp_path / "shard-000000.tar", [seen_small])
+    # The student's input is twice the teacher's, with twice the focal length: half the canonical depth.
+    batch = whole_pictures(pseudo_pool("p", tmp_path, 384), (64, 48))
+    assert torch.allclose(batch.canonical_depth(300.0), torch.ones(1, 48, 64), rtol=2e-3)
+
+
 def test_a_pool_holds_picture_label_and_confidence_at_its_own_size(tmp_path):
     frames = [frame(key=f"000000-{i:06d}", label=np.full((24, 32), 1.0 + i)) for i in range(3)]
     write_shard(tmp_path / "shard-000000.tar", frames[:2])
