@@ -17,8 +17,10 @@ from depthclip_ros.core.errors import ConfigError, DepthClipError
 COMMANDS = {
     "render-rooms": "cli:_render_rooms",
     "pseudo-label": "pseudo_label_command:pseudo_label_command",
+    "write-shards": "shards_command:write_shards_command",
     "calibrate": "calibrate:calibrate_command",
     "fit-scale": "fit_scale:fit_scale_command",
+    "bench": "bench:bench_command",
     "convert-encoder": "encoder:convert_encoder_command",
 }
 """Subcommands of depthclip-train: the module of this package and the function that takes the arguments behind it."""
@@ -135,9 +137,19 @@ def _evaluate_live(arguments: list[str]) -> None:
 def _evaluate(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="depthclip-eval", description="Score weights through the engine that ships.")
     parser.add_argument("--weights", default="default", help="`default`, preset:NAME, a file, a folder, a hub id")
-    parser.add_argument("--data", required=True, type=Path, help="an RGB-D folder, a folder of such folders, or a bag")
-    parser.add_argument("--protocol", default="frames", help="rgbd, nyu, nyu-cropped or frames")
-    parser.add_argument("--part", default="", help="all, train or validation: of a folder split by index runs")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        help="an RGB-D folder or a folder of such, NYU's .mat, a folder with lists of NYU or KITTI files or a list, "
+        "a TUM sequence, a bag, or shards",
+    )
+    parser.add_argument(
+        "--protocol", default="auto", help="rgbd, nyu, nyu-cropped, kitti, frames, or auto: the usual one of the data"
+    )
+    parser.add_argument(
+        "--part", default="", help="all, train, validation or test; without, the official test part, or all"
+    )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
     parser.add_argument("--align", default="auto", help="each frame with its truth: auto, none, median, scale-shift")
     parser.add_argument("--out", type=Path, help="folder for report.json and pictures.png")
@@ -147,10 +159,10 @@ def _evaluate(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from depthclip_ros.core.engine import DepthEngine
     from depthclip_trainer.evaluate import evaluate
-    from depthclip_trainer.protocols import frames_of, protocol_named
+    from depthclip_trainer.protocols import frames_of, protocol_for, protocol_named
     from depthclip_trainer.tables import print_report, write_report
 
-    protocol = protocol_named(options.protocol)
+    protocol = protocol_for(options.data) if options.protocol == "auto" else protocol_named(options.protocol)
     engine = DepthEngine.load(
         options.weights, runtime=options.runtime, device=options.device, precision=options.precision
     )

@@ -74,7 +74,7 @@ def evaluate(
 
     Args:
         engine: with the weights.
-        frames: (source, frame) pairs.
+        frames: (source, frame) pairs; where the protocol has crops, as `protocols.frames_of` gives them.
         protocol: what counts.
         flip: average with the prediction of the mirrored frame.
         alignment: of each image with its own truth before it is scored: auto, none, median or scale-shift (least
@@ -91,7 +91,7 @@ def evaluate(
     shown: dict[str, int] = {}
     for source, sample in frames:
         truth_m = np.where(sample.valid, sample.depth_m, 0)
-        counted = protocol.valid(truth_m)
+        counted = protocol.in_range(truth_m)
         if on_frame:
             on_frame(sample.path)
         if not counted.any():
@@ -167,7 +167,7 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
         for wanted in {key(source) for source in sources}:
             members = [i for i, source in enumerate(sources) if key(source) == wanted]
             weights = [1 / sources.count(sources[i]) for i in members]
-            chosen[wanted] = best_constant([truths[i] for i in members], weights)
+            chosen[wanted] = best_constant([truths[i] for i in members], weights, protocol.high_m)
         return [_constant_metrics(t, chosen[key(s)]) for t, s in zip(truths, sources, strict=True)]
 
     methods = {
@@ -189,9 +189,9 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
         report.rows[method] = table
 
 
-def best_constant(truths: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> float:
-    """The depth in metres, of 400 evenly spaced in log depth, with the highest weighted mean delta1 over images."""
-    candidates = np.geomspace(0.2, 10.0, 400)
+def best_constant(truths: Sequence[NDArray[np.float32]], weights: Sequence[float], high_m: float = 10.0) -> float:
+    """The depth of 0.2..`high_m` metres, of 400 evenly spaced in log, with the highest weighted mean delta1."""
+    candidates = np.geomspace(0.2, high_m, 400)
     score = np.zeros(len(candidates))
     for truth, weight in zip(truths, weights, strict=True):
         ordered = np.sort(truth)

@@ -34,7 +34,9 @@ def finish(config: TrainConfig) -> Path:
     engine = DepthEngine.load(path)
     try:
         frames = [pair for source in validation_sources(config) for pair in pool_frames(source.pool)]
-        report = evaluate(engine, frames, protocol_named("frames"))
+        high_m = max(source.max_depth_m for source in config.data.validation.values())
+        protocol = dataclasses.replace(protocol_named("frames"), high_m=high_m, note=f"no crop, cap {high_m:g} m")
+        report = evaluate(engine, frames, protocol)
     finally:
         engine.close()
     report.options["data"] = "the validation sources, at the size they are kept in memory"

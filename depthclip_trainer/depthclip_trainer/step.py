@@ -99,11 +99,12 @@ def quick_validation(
     was_training = model.training
     model.eval()
     table, rows = {}, []
+    highest_m = max(MAX_VALID_DEPTH_M, model.config.max_depth_m)
     for name, batches in sets.items():
         per_image = []
         every = max(1, sum(len(b.paths) for b in batches) // max(1, pictures // len(sets)))
         for batch in batches:
-            predicted = predict_metres(network, model, batch)[0].clamp(1e-3, MAX_VALID_DEPTH_M).cpu().numpy()
+            predicted = predict_metres(network, model, batch)[0].clamp(1e-3, highest_m).cpu().numpy()
             truth, valid = batch.depth_m.cpu().numpy(), batch.valid.cpu().numpy()
             for i, path in enumerate(batch.paths):
                 if not valid[i].any():

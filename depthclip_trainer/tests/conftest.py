@@ -233,3 +233,98 @@ def make_tiny_weights(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+NYU_FRAMES = 6
+
+
+def _nyu_arrays(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N, H, W, 3] RGB with a white frame, depths float32 [N, H, W]: each frame a ramp of its own."""
+    rows = np.linspace(1.0, 0.0, 480, dtype=np.float32)[:, None] * np.ones((1, 640), np.float32)
+    depths = np.stack([1.0 + 0.25 * i + 3.0 * rows for i in range(NYU_FRAMES)])
+    images = np.full((NYU_FRAMES, 480, 640, 3), 255, np.uint8)
+    shades = np.stack([depths * 40, 255 - depths * 40, np.full_like(depths, 30)], -1).astype(np.uint8)
+    images[:, 8:472, 8:632] = shades[:, 8:472, 8:632]
+    return images, depths
+
+
+@pytest.fixture
+def make_nyu_mat(tmp_path: Path) -> Callable[..., Path]:
+    """The labelled .mat as MATLAB 7.3 writes it (HDF5, axes in reverse) and splits.mat (MATLAB 5, from 1)."""
+
+    def make(train: tuple[int, ...] = (1, 2, 4), test: tuple[int, ...] = (3, 5, 6)) -> Path:
+        import h5py
+        import scipy.io
+
+        images, depths = _nyu_arrays()
+        folder = tmp_path / "nyu_mat"
+        folder.mkdir()
+        with h5py.File(folder / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as file:
+            file["images"] = images.transpose(0, 3, 2, 1)  # [N, 3, W, H]
+            file["depths"] = depths.transpose(0, 2, 1)  # [N, W, H]
+        with (folder / "nyu_depth_v2_labeled.mat").open("r+b") as file:
+            file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(128, b" "))
+        columns = {"trainNdxs": np.array(train)[:, None], "testNdxs": np.array(test)[:, None]}
+        scipy.io.savemat(folder / "splits.mat", columns)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_nyu_folder(tmp_path: Path) -> Callable[[], Path]:
+    """Scenes of the synchronised download with both file lists; lines of the training list begin with a slash."""
+
+    def make() -> Path:
+        images, depths = _nyu_arrays()
+        folder = tmp_path / "nyu"
+        lists: dict[str, list[str]] = {"train": [], "test": []}
+        for i, scene in enumerate(("kitchen_0028a", "kitchen_0028b", "office_0001a", "study_0003", "bathroom", "cafe")):
+            part = "test" if i >= 4 else "train"
+            place = folder / ("official_splits/test" if part == "test" else "sync") / scene
+            place.mkdir(parents=True)
+            cv2.imwrite(str(place / f"rgb_{i:05d}.jpg"), images[i][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+            cv2.imwrite(str(place / f"sync_depth_{i:05d}.png"), np.round(depths[i] * 1000).astype(np.uint16))
+            slash = "/" if part == "train" else ""
+            lists[part].append(f"{slash}{scene}/rgb_{i:05d}.jpg {slash}{scene}/sync_depth_{i:05d}.png 518.8579")
+        for part, lines in lists.items():
+            (folder / f"nyudepthv2_{part}_files_with_gt.txt").write_text("\n".join(lines) + "\n")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_kitti(tmp_path: Path) -> Callable[..., Path]:
+    """Drives of two dates, one with a calibration, LiDAR-like sparse depth, and both Eigen lists with a `None`."""
+
+    def make(size_px: tuple[int, int] = (1242, 375)) -> Path:
+        width, height = size_px
+        root = tmp_path / "kitti"
+        rng = np.random.default_rng(1)
+        lists: dict[str, list[str]] = {"train": [], "test": []}
+        for i in range(4):
+            date = "2011_09_26" if i % 2 == 0 else "2011_09_28"
+            drive, part = f"{date}_drive_{i:04d}_sync", "test" if i >= 2 else "train"
+            image = root / "raw" / date / drive / "image_02" / "data" / f"{i:010d}.png"
+            depth = root / "data_depth_annotated" / drive / "proj_depth" / "groundtruth" / "image_02" / image.name
+            image.parent.mkdir(parents=True)
+            depth.parent.mkdir(parents=True)
+            depth_m = np.linspace(70, 4, height)[:, None] * np.ones((1, width)) + i
+            shade = np.stack([depth_m * 3, 255 - depth_m * 3, np.full_like(depth_m, 40)], -1).astype(np.uint8)
+            cv2.imwrite(str(image), shade[..., ::-1])
+            sparse = np.where(rng.random(depth_m.shape) < 0.2, np.round(depth_m * 256), 0)
+            cv2.imwrite(str(depth), sparse.astype(np.uint16))
+            relative = image.relative_to(root / "raw"), depth.relative_to(root / "data_depth_annotated")
+            lists[part].append(f"{relative[0]} {relative[1]} 721.5377")
+        lists["test"].append(f"2011_09_26/{drive}/image_02/data/0000000099.png None 721.5377")
+        (root / "raw" / "2011_09_26" / "calib_cam_to_cam.txt").write_text(
+            "calib_time: 09-Jan-2012 13:57:47\ncorner_dist: 9.950000e-02\n"
+            "P_rect_02: 7.215377e+02 0.000000e+00 6.095593e+02 4.485728e+01 0.000000e+00 7.215377e+02 1.728540e+02 "
+            "2.163791e-01 0.000000e+00 0.000000e+00 1.000000e+00 2.745884e-03\n"
+        )
+        for part, lines in lists.items():
+            (root / f"eigen_{part}_files_with_gt.txt").write_text("\n".join(lines) + "\n")
+        return root
+
+    return make
