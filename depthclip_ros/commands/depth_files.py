@@ -50,6 +50,19 @@ def write_outputs(
     write_ply(folder / f"{stem}.ply", rgb, depth_m, intrinsics)
 
 
+def write_relative(folder: Path, stem: str, depth: NDArray[np.float32]) -> None:
+    """Write relative depth, which has no metres: STEM_relative.npy and STEM_color.png without figures.
+
+    Raises:
+        OSError: no room or no right to write.
+    """
+    np.save(folder / f"{stem}_relative.npy", depth)
+    known = depth[np.isfinite(depth)]
+    near, far = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
+    picture = colorize(depth, float(near), max(float(far), float(near) * (1 + 1e-6) + 1e-9))
+    _write_png(folder / f"{stem}{COLOR_SUFFIX}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
 def to_millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
     """uint16 millimetres (REP-118); 0 where there is no depth or it does not fit into 16 bits (above 65.535 m)."""
     with np.errstate(invalid="ignore"):

@@ -52,7 +52,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 def _was_written(file: Path) -> bool:
     stems = (file.name.removesuffix(suffix) for suffix in PICTURE_SUFFIXES if file.name.endswith(suffix))
-    return any(file.with_name(f"{stem}.npy").exists() for stem in stems)
+    return any(file.with_name(f"{stem}{end}").exists() for stem in stems for end in (".npy", "_relative.npy"))
 
 
 def read_picture(path: Path, *, upright: bool = True) -> Picture:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="default",
         metavar="WEIGHTS",
-        help="`default` (shipped), a .safetensors file, or a Hugging Face id",
+        help="`default` (shipped), a file, preset:NAME, a transformers folder, or a Hugging Face id",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object in place of tables")
 

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="calibration (camera_calibration's file or a printed CameraInfo); a distorted image is rectified first",
     )
-    parser.add_argument("--weights", default="default", help="`default`, a .safetensors file, or a Hugging Face id")
+    parser.add_argument(
+        "--weights", default="default", help="`default`, a file, preset:NAME, a transformers folder, a Hugging Face id"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--max-depth", type=float, default=math.inf, metavar="M", help="farther depth becomes +Inf")
@@ -90,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror or error}") from error
     engine = _load_engine(arguments, errors)
+    if not engine.config.metric and (limits.max_depth_m < math.inf or limits.scale_factor != 1):
+        raise ConfigError(
+            f"{arguments.weights} gives relative depth: leave out --max-depth and --scale-factor (metres)"
+        )
 
     rows: list[_Row] = []
     failed: list[Path] = []
@@ -137,6 +143,13 @@ def run(arguments: argparse.Namespace) -> int:
             "yellow",
         )
     _print_table(rows, engine, arguments.out)
+    if not engine.config.metric:
+        _say(
+            errors,
+            f"{arguments.weights} gives relative depth: STEM_relative.npy (1 / disparity, no metres) and a picture are "
+            "written, no metres and no cloud; depthclip-train fit-scale gives it metres",
+            "yellow",
+        )
     if failed:
         _say(errors, f"{len(failed)} of {len(paths)} images failed", "bold red")
     return EXIT_SOME_FAILED if failed else 0
@@ -180,7 +193,7 @@ def _batches(jobs: Iterator[Job], batch: int) -> Iterator[list[Job]]:
 def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder: Path) -> list[_Row]:
     import numpy as np
 
-    from depthclip_ros.commands.depth_files import write_outputs
+    from depthclip_ros.commands.depth_files import write_outputs, write_relative
 
     images = batch[0].rgb[None] if len(batch) == 1 else np.stack([job.rgb for job in batch])
     depth: Depth = engine.infer(images, [job.intrinsics for job in batch], limits)
@@ -190,7 +203,10 @@ def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder:
         if job.valid is not None:
             depth_m[~job.valid] = np.nan
         try:
-            write_outputs(folder, job.stem, job.rgb, depth_m, job.intrinsics)
+            if engine.config.metric:
+                write_outputs(folder, job.stem, job.rgb, depth_m, job.intrinsics)
+            else:
+                write_relative(folder, job.stem, depth_m)
         except OSError as error:
             raise ConfigError(f"--out {folder} cannot be written: {error.strerror or error}") from error
         finite = depth_m[np.isfinite(depth_m)]
@@ -207,9 +223,12 @@ def _print_table(rows: list[_Row], engine: DepthEngine, folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"depth in {escape(str(folder))} ({engine.device}, {engine.precision})", title_justify="left")
+    metric = engine.config.metric
+    title = f"{'' if metric else 'relative '}depth in {escape(str(folder))} ({engine.device}, {engine.precision})"
+    table = Table(title=title, title_justify="left")
     table.add_column("image", overflow="fold")
-    for name in ("size", "focal length", "min m", "median m", "max m", "ms"):
+    unit = " m" if metric else ""
+    for name in ("size", "focal length", f"min{unit}", f"median{unit}", f"max{unit}", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         metres = (f"{value:.2f}" for value in (row.near_m, row.median_m, row.far_m))

@@ -298,3 +298,20 @@ def test_a_real_room(predict: Predict, shared_data: Path, tmp_path: Path) -> Non
         depth_m = np.load(tmp_path / "out" / f"{frame.stem}.npy")
         assert depth_m.shape == cv2.imread(str(frame)).shape[:2]
         assert np.isfinite(depth_m).mean() > 0.5
+
+
+def test_relative_depth_is_written_as_such(
+    make_transformers_folder, image: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = make_transformers_folder({"size": 56})
+    arguments = ["predict", str(image), "--out", str(tmp_path / "out"), "--weights", str(folder), "--device", "cpu"]
+    assert main(arguments) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["room_color.png", "room_relative.npy"]
+    relative = np.load(tmp_path / "out" / "room_relative.npy")
+    assert relative.shape == (HEIGHT, WIDTH)
+    assert (relative > 0).all()
+    assert cv2.imread(str(tmp_path / "out" / "room_color.png")).std() > 10
+    assert "no metres" in capsys.readouterr().err
+    assert main([*arguments, "--max-depth", "5"]) == 2
+    assert "relative depth" in capsys.readouterr().err

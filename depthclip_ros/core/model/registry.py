@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -93,6 +94,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     for option in options:
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             return tuple(_typed(name, item, typing.get_args(option)[0]) for item in value)
+        if option is str and isinstance(value, Mapping):  # a network's own configuration, kept as text
+            return json.dumps(value, sort_keys=True)
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if isinstance(option, type) and isinstance(value, option) and isinstance(value, bool) <= (option is bool):

@@ -138,7 +138,7 @@ def build_network(network: str) -> nn.Module:
         config = transformers.AutoConfig.for_model(**values)
         built: nn.Module = transformers.AutoModelForDepthEstimation.from_config(config)
     except Exception as error:  # the library raises its own, TypeError, ValueError, KeyError, ...
-        raise ConfigError(f"transformers cannot build this {values['model_type']} network: {error}") from error
+        raise ConfigError(f"transformers cannot build this {values['model_type']} network: {_one_line(error)}") from error
     return built.float()
 
 
@@ -157,7 +157,7 @@ def load_network(folder: Path) -> nn.Module:
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except Exception as error:  # the library raises its own, safetensors', OSError, ValueError, ...
-        raise WeightsError(f"{folder} does not load as a network of transformers: {error}") from error
+        raise WeightsError(f"{folder} does not load as a network of transformers: {_one_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing or report["mismatched_keys"]:
         raise WeightsError(f"{folder} does not fit its {CONFIG_FILE}; missing or of another shape: {missing}")
@@ -255,6 +255,10 @@ def _quiet(transformers: Any) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -212,6 +212,11 @@ def test_what_cannot_be_is_refused(changed, words):
         preset("depth-anything-tiny", **changed)
 
 
+def test_a_network_may_be_written_as_a_mapping():
+    config = PRESETS["depth-anything-tiny"]
+    assert preset("depth-anything-tiny", network=json.loads(config.network)) == config
+
+
 def test_a_base_of_another_shape_is_refused(make_transformers_folder):
     folder = make_transformers_folder()
     with pytest.raises(ConfigError, match="a network of this shape"):
