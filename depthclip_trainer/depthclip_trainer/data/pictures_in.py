@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -15,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.errors import InputError
+from depthclip_trainer.data.held_back import refuse_test_set
 from depthclip_trainer.data.shard_files import shard_files
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -72,8 +72,7 @@ def find_pictures(folder: Path, piece_size: int) -> PictureSet:
         raise InputError(
             f"{folder} is no folder; give one with pictures ({', '.join(PICTURE_SUFFIXES)}) or .tar shards"
         )
-    if any(pair == ("data", "rgbd") for pair in itertools.pairwise(folder.resolve().parts)):
-        raise ConfigError(f"{folder} belongs to the test set (data/rgbd); nothing is learned from it")
+    refuse_test_set(folder, folder.name)
     shards = sorted(folder.glob("*.tar"))
     if shards:
         pieces = tuple(Piece((), (path,), is_shard=True) for path in shards)
