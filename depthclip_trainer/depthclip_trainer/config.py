@@ -36,6 +36,7 @@ SOURCE_KINDS = (
 
 SPLITS = ("runs", "time")
 KEEPS = ("memory", "disk")
+BEST_BY = ("abs_rel", "rmse", "rmse_log", "silog")
 PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
 
 
@@ -162,6 +163,8 @@ class LoopConfig:
         log_every: steps between lines of the log.
         seed: of weights, data and augmentation.
         resume: continue from `out/last.ckpt` where it exists.
+        best_by: metric on the validation sources, the lower the better, that picks `best.ckpt`: abs_rel, or rmse_log,
+            which counts too near as it counts too far and does better on a handful of frames.
         final_table: after the training export the weights and score them through the engine.
     """
 
@@ -181,6 +184,7 @@ class LoopConfig:
     log_every: int = 20
     seed: int = 0
     resume: bool = True
+    best_by: str = "abs_rel"
     final_table: bool = True
 
     def __post_init__(self) -> None:
@@ -189,6 +193,8 @@ class LoopConfig:
         for name in ("batch", "accumulate", "devices", "nodes", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.best_by not in BEST_BY:
+            raise ConfigError(f"loop.best_by is {self.best_by!r}; allowed: {', '.join(BEST_BY)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"loop.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
 

@@ -59,7 +59,7 @@ def train(config: TrainConfig) -> Path:
                 terms = {f"loss/{name}": float(value) for name, value in outcome.terms.items()}
                 rate = rate_factor(done, config.optim.warmup, config.optim.final, config.optim.schedule)
                 numbers = {"loss": watch.mean_loss(), **terms, "rate_factor": rate}
-                log.step(progress.step, done, progress.elapsed_s, numbers)
+                log.step(progress.step, share_done(config, progress), progress.elapsed_s, numbers)
             paused = time.monotonic()
             over = share_done(config, progress) >= 1
             if over or progress.step % evaluate_every == 0 or progress.elapsed_s - evaluated_s >= evaluate_after_s:
@@ -132,7 +132,7 @@ def evaluate(training: Training, log: TrainingLog) -> None:
             brief = "  ".join(f"{key} {metrics[key]:.3f}" for key in ("delta1", "abs_rel", "rmse", "silog"))
             log.say(f"  step {progress.step}  {name}: {brief}")
         write_sheet(out / "pictures" / f"step_{progress.step:07d}.png", rows)
-        score = sum(metrics["abs_rel"] for metrics in table.values()) / max(1, len(table))
+        score = sum(metrics[config.loop.best_by] for metrics in table.values()) / max(1, len(table))
         better = score < progress.best
         progress.best = min(score, progress.best)
         state = training_state(training)

@@ -30,7 +30,7 @@ from depthclip_trainer.step import Objective, left_out
 class Progress:
     """How far a training is; part of its checkpoint.
 
-    `elapsed_s` is the time spent training, over all starts; `best` the lowest validation AbsRel so far.
+    `elapsed_s` is the time spent training, over all starts; `best` the lowest validation error so far.
     """
 
     step: int = 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import safetensors
@@ -16,6 +17,7 @@ from depthclip_ros.core.weights import load_weights, read_info
 
 CAMERA = Intrinsics(80.0, 80.0, 47.5, 31.5, 96, 64)
 QUICK = ["--loop.threads=1", "--loop.batch=4", "--loop.precision=32-true", "--loop.accelerator=cpu"]
+FAST = ["--optim.rates.adapters=3e-3", "--optim.ema_decay=0.8", "--loop.evaluate_every=20"]
 
 
 def place(bag, frames: int) -> None:
@@ -30,7 +32,7 @@ def place(bag, frames: int) -> None:
         bag.depth(i * 0.5, depth_m)
 
 
-def adapted(data: Path, weights: Path, out: Path, steps: int, *more: str):
+def adapted(data: Path, weights: Path | str, out: Path, steps: int, *more: str):
     return adapt(AdaptOptions(data, out, str(weights), overrides=[*QUICK, f"--loop.steps={steps}", *more]))
 
 
@@ -44,7 +46,7 @@ def corridor(record) -> Path:
 def test_twelve_frames_lower_the_error_on_held_out_ones(corridor, make_tiny_weights, tmp_path):
     base = make_tiny_weights()
     before = base.read_bytes()
-    result = adapted(corridor, base, tmp_path / "out", 40, "--optim.rates.adapters=3e-3", "--optim.ema_decay=0.8")
+    result = adapted(corridor, base, tmp_path / "out", 40, *FAST)
     error_before, error_after = (r.rows["model"]["all"]["abs_rel"] for r in (result.before, result.after))
     assert error_after < 0.6 * error_before
     assert base.read_bytes() == before
@@ -81,6 +83,24 @@ def test_twelve_frames_lower_the_error_on_held_out_ones(corridor, make_tiny_weig
         (moved / path.name).write_bytes(path.read_bytes())
     base.unlink()
     load_weights(moved / result.weights.name)
+
+
+def test_the_shipped_weights_learn_a_real_place_from_a_bag(shared_data, record, tmp_path):
+    # A bag of a few frames of one table; the weights that come of it are thrown away.
+    folder = shared_data / "rgbd" / "mosd_pcl"
+    camera = Intrinsics(262.5, 262.5, 159.5, 119.5, 320, 240)
+    with record("table") as bag:
+        for i, path in enumerate(sorted((folder / "depth").glob("*.png"))[:12]):
+            bgr = cv2.imread(str(next((folder / "rgb").glob(f"{path.stem}.*"))))
+            bag.image(float(i), cv2.resize(bgr, (320, 240))[..., ::-1], "/camera/color/image_raw/compressed")
+            bag.info(float(i), camera, topic="/camera/color/camera_info")
+            bag.depth(i + 0.004, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[::2, ::2] / 1000)
+    more = ("--optim.rates.adapters=1e-3", "--loop.precision=bf16-mixed", "--loop.evaluate_every=4")
+    result = adapted(bag.path, "default", tmp_path / "out", 8, *more)
+    before, after = (r.rows["model"]["all"] for r in (result.before, result.after))
+    assert after["abs_rel"] < 0.75 * before["abs_rel"]
+    assert read_info(result.weights).base_name == "default"
+    assert result.weights.stat().st_size < 4_000_000
 
 
 def test_a_place_that_is_not_learnt_leaves_the_weights_as_they_were(corridor, make_tiny_weights, tmp_path, capsys):
