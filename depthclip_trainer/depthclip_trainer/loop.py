@@ -132,7 +132,7 @@ def evaluate(training: Training, log: TrainingLog) -> None:
             brief = "  ".join(f"{key} {metrics[key]:.3f}" for key in ("delta1", "abs_rel", "rmse", "silog"))
             log.say(f"  step {progress.step}  {name}: {brief}")
         write_sheet(out / "pictures" / f"step_{progress.step:07d}.png", rows)
-        score = sum(metrics[config.loop.best_by] for metrics in table.values()) / max(1, len(table))
+        score = sum(metrics[training.config.loop.best_by] for metrics in table.values()) / max(1, len(table))
         better = score < progress.best
         progress.best = min(score, progress.best)
         state = training_state(training)
