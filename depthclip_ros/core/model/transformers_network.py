@@ -138,7 +138,9 @@ def build_network(network: str) -> nn.Module:
         config = transformers.AutoConfig.for_model(**values)
         built: nn.Module = transformers.AutoModelForDepthEstimation.from_config(config)
     except Exception as error:  # the library raises its own, TypeError, ValueError, KeyError, ...
-        raise ConfigError(f"transformers cannot build this {values['model_type']} network: {_one_line(error)}") from error
+        raise ConfigError(
+            f"transformers cannot build this {values['model_type']} network: {_one_line(error)}"
+        ) from error
     return built.float()
 
 
