@@ -21,7 +21,8 @@ from rich.table import Table
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.engine.torch_runtime import has_bf16_units
 from depthclip_ros.core.errors import DepthClipError, InputError
-from depthclip_trainer.config import TrainConfig, config_from_mapping, lay_over, parse_overrides
+from depthclip_trainer.config import TrainConfig, config_from_mapping
+from depthclip_trainer.config_keys import lay_over, parse_overrides
 from depthclip_trainer.data.frames import read_frames
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.data.sources import frame_set, kind_of, part_names

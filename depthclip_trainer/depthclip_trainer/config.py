@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
-import types
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from depthclip_ros.core.errors import ConfigError
+from depthclip_trainer.config_keys import check_keys, lay_over, parse_overrides
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.optim import OptimConfig
 from depthclip_trainer.semi import SemiConfig
@@ -55,13 +53,14 @@ class SourceConfig:
         part: all, train or validation; of a split in time also test.
         split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives, shards) where
             names have some (`data/split.py`); or `time`, one recording cut where it is so far along
-            (`data/time_split.py`), of which `count` frames are spread over the whole.
+            (`data/time_split.py`).
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
         keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/disk_pool.py`,
             `data/pseudo_disk.py`).
         max_depth_m: farther readings are none.
-        count: frames to take or to render; 0 takes all there are.
+        count: frames to take, spread evenly over the part (of a split in time over the whole), or to render; 0 takes
+            all there are.
         seed: of rendered rooms.
         stream: rooms rendered anew at each step while training, on the training device, each in place of the oldest of
             `count`; 0 keeps the same rooms.
@@ -256,64 +255,3 @@ def config_from_mapping(mapping: dict[str, Any]) -> TrainConfig:
 def as_mapping(config: TrainConfig) -> dict[str, Any]:
     """The config as plain dictionaries, lists, strings and numbers."""
     return dataclasses.asdict(config)
-
-
-def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
-    """(dotted key, value) of each `--key value` or `--key=value`; values are read as YAML.
-
-    Raises:
-        ConfigError: an argument that is no override, or one without a value.
-    """
-    found = []
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--"):
-            raise ConfigError(f"argument {argument!r} is not understood; overrides look like --loop.steps 100")
-        key, equals, value = argument[2:].partition("=")
-        if not equals:
-            if not rest:
-                raise ConfigError(f"--{key} has no value")
-            value = rest.pop(0)
-        found.append((key, yaml.safe_load(value)))
-    return found
-
-
-def lay_over(mapping: dict[str, Any], dotted_key: str, value: Any) -> None:
-    """Sets one value deep in nested dictionaries, making those that are missing."""
-    *parents, last = dotted_key.split(".")
-    for parent in parents:
-        child = mapping.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"--{dotted_key}: {parent} is a value, not a section")
-        mapping = child
-    mapping[last] = value
-
-
-def check_keys(mapping: Any, kind: Any, place: str = "") -> None:
-    """Walks a mapping beside the dataclass it is meant for.
-
-    Raises:
-        ConfigError: a key without a field; the message names the nearest field.
-    """
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(mapping, dict):
-            raise ConfigError(f"{place or 'the configuration'} is {mapping!r}; it must be a section of keys")
-        hints = typing.get_type_hints(kind)
-        for key, value in mapping.items():
-            if key not in hints:
-                raise ConfigError(f"{place}{'.' if place else ''}{key} is not a key; {nearest(str(key), list(hints))}")
-            check_keys(value, hints[key], f"{place}.{key}" if place else str(key))
-    elif typing.get_origin(kind) is dict and isinstance(mapping, dict):
-        for key, value in mapping.items():
-            check_keys(value, typing.get_args(kind)[1], f"{place}.{key}")
-    elif typing.get_origin(kind) is types.UnionType:
-        for option in typing.get_args(kind):
-            if dataclasses.is_dataclass(option) and isinstance(mapping, dict):
-                check_keys(mapping, option, place)
-
-
-def nearest(key: str, allowed: Sequence[str]) -> str:
-    """A sentence part that names the nearest of `allowed`, or all of them."""
-    close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(allowed)}"
