@@ -102,10 +102,8 @@ def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
     names = list(frames.frame_names)
     if config.split != "time":
         names = part_of(names, config.part)
-        return names[: config.count] if config.count else names
-    chosen = list(range(len(names)))
-    if 0 < config.count < len(names):
-        chosen = [round(i * (len(names) - 1) / max(1, config.count - 1)) for i in range(config.count)]
+        return [names[i] for i in spread(len(names), config.count)]
+    chosen = spread(len(names), config.count)
     times_s: Sequence[float] = getattr(frames, "times_s", range(len(names)))
     if config.part != "all":
         parts = time_parts([times_s[i] for i in chosen])
@@ -113,6 +111,13 @@ def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
             raise ConfigError(f"data part is {config.part!r}; allowed with a split in time: all, {', '.join(parts)}")
         chosen = [chosen[i] for i in parts[config.part]]
     return [names[i] for i in chosen]
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of the numbers 0..count, ascending and evenly over the whole; all for 0 or where there are fewer."""
+    if not 0 < wanted < count:
+        return list(range(count))
+    return [round(i * (count - 1) / max(1, wanted - 1)) for i in range(wanted)]
 
 
 def kind_of(path: Path) -> str:
