@@ -26,7 +26,7 @@ def random_weights(preset_name: str, folder: Path) -> Path:
 
     torch.manual_seed(0)
     path = folder / f"{preset_name}.safetensors"
-    save_weights(path, build_model(preset(preset_name)), training={}, metrics={})
+    save_weights(path, build_model(preset(preset_name), load_base=False), training={}, metrics={})
     return path
 
 

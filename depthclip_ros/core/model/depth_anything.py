@@ -62,6 +62,7 @@ class DepthAnything(DepthModel):
     def __init__(self, config: DepthAnythingConfig, *, load_base: bool = True) -> None:
         super().__init__(config)
         network = json.loads(config.network)
+        self._encoder = family_of(network).encoder
         if load_base and config.base_weights is not None:
             self.network = self._load_base(config, config.base_weights)
             self.base_name = config.base_weights
@@ -74,7 +75,6 @@ class DepthAnything(DepthModel):
         self.image_mean = _triple(config.image_mean)
         self.image_std = _triple(config.image_std)
         self._square = takes_squares_only(network)
-        self._encoder = family_of(network).encoder
         groups = [ADAPTERS, LAST_BLOCKS, TOWER] if config.train_tower else [ADAPTERS, LAST_BLOCKS]
         self.select_trained(groups if config.last_blocks else [group for group in groups if group != LAST_BLOCKS])
 
@@ -88,16 +88,25 @@ class DepthAnything(DepthModel):
         return loaded
 
     def _start_at_prior(self, config: DepthAnythingConfig, network: dict[str, Any]) -> None:
-        """Behind the rectifier of a relative head, pixels that start below 0 would have no gradient."""
+        """Let an untrained decoder carry its signal, and its output start around the prior.
+
+        The library draws kernels with a deviation of 0.02, which in a small network leaves nothing of the picture at
+        the output; and behind the rectifier of a relative head, pixels that start below 0 would have no gradient.
+        """
         last = getattr(getattr(self.network, "head", None), "conv3", None)
         if not isinstance(last, nn.Conv2d) or last.bias is None:
             return
+        for name, module in self.network.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith(self._encoder):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):  # its kernels do not overlap: stride and size are equal
+                nn.init.normal_(module.weight, std=math.sqrt(2 / module.in_channels))
         start = config.prior
         if output_of(network) == DEPTH:
             share = min(config.prior / farthest_m(network), 0.9)
             start = math.log(share / (1 - share))
-        with torch.no_grad():
-            last.bias.fill_(start)
+        nn.init.normal_(last.weight, std=0.1 / math.sqrt(last.in_channels))
+        nn.init.constant_(last.bias, start)
 
     def forward(self, images: Tensor) -> Prediction:
         """See `DepthModel.forward`."""

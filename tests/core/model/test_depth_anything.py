@@ -181,8 +181,9 @@ def test_the_tiny_presets_start_alive(name):
     model = build_model(config)
     assert 4e6 < sum(p.numel() for p in model.parameters()) < 6e6
     start = 3.5 if config.metric else 1.0
-    prediction = model(torch.randn(1, 3, 56, 70))
-    torch.testing.assert_close(prediction.depth, torch.full((1, 56, 70), start), rtol=0.05, atol=0)
+    depth = model(torch.randn(1, 3, 56, 70)).depth.detach()
+    assert depth.median().item() == pytest.approx(start, rel=0.5)
+    assert 1e-3 < depth.std().item() / start < 0.5  # the picture shows at the output
 
 
 def test_the_published_shapes_have_the_published_sizes():
