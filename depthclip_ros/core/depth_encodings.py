@@ -76,7 +76,7 @@ def decode_compressed_depth(data: Any, format: str) -> NDArray[np.float32]:  # n
 
 def _metres(raw: NDArray[Any]) -> NDArray[np.float32]:
     if raw.dtype.kind == "f":
-        depth_m = raw.astype(np.float32)
+        depth_m: NDArray[np.float32] = raw.astype(np.float32)
         depth_m[~np.isfinite(depth_m)] = np.nan
         return depth_m
     depth_m = raw.astype(np.float32) / MILLIMETRE
