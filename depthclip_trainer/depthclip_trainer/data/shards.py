@@ -20,6 +20,7 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,7 +95,7 @@ class ShardSet:
         camera = Intrinsics(fx, fy, cx, cy, image.shape[1], image.shape[0])
         return frame_of(image, depth_m, camera, str(meta.get("name", name)), assumed)
 
-    def _meta(self, name: str) -> dict[str, object]:
+    def _meta(self, name: str) -> dict[str, Any]:
         try:
             meta = json.loads(_content(self._places[name], META))
         except ValueError as error:
