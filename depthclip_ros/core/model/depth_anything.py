@@ -98,9 +98,9 @@ class DepthAnything(DepthModel):
             return
         for name, module in self.network.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith(self._encoder):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             elif isinstance(module, nn.ConvTranspose2d):  # its kernels do not overlap: stride and size are equal
-                nn.init.normal_(module.weight, std=math.sqrt(2 / module.in_channels))
+                nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_channels))
         start = config.prior
         if output_of(network) == DEPTH:
             share = min(config.prior / farthest_m(network), 0.9)
