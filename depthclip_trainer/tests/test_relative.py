@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +185,6 @@ def test_validation_aligns_relative_depth(make_config):
 
 
 def test_the_config_reads():
-    config = read_config("depthclip_trainer/configs/depth_anything_tiny.yaml")
+    config = read_config(Path(__file__).parents[1] / "configs" / "depth_anything_tiny.yaml")
     stride = build_model(preset(config.model.preset, **config.model.overrides)).stride
     assert config.data.width_px % stride == config.data.height_px % stride == 0
