@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from depthclip_ros.core.errors import ConfigError
 from depthclip_trainer.config_keys import check_keys, lay_over, parse_overrides
 from depthclip_trainer.data.augment import AugmentConfig
+from depthclip_trainer.imitate_config import ImitateConfig
 from depthclip_trainer.optim import OptimConfig
 from depthclip_trainer.semi import SemiConfig
 
@@ -133,12 +134,15 @@ class ModelConfig:
             Empty leaves it to the system. Each group that is trained has its rate in `optim.rates`.
         overrides: fields of the preset's config.
         init: weights file to start from; empty starts anew.
+        take_over: weights files of other networks, one after the other: tensors of the same name and shape replace
+            those of the start.
     """
 
     preset: str = "nano"
     train: list[str] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
     init: str = ""
+    take_over: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,8 @@ class LoopConfig:
 class TrainConfig:
     """Everything that a training run is; a checkpoint carries it.
 
-    `loss` holds the weight of each term of `losses.TERMS`; `semi` is how sources of kind `pseudo` are learned from.
+    `loss` holds the weight of each term of `losses.TERMS`; `semi` is how sources of kind `pseudo` are learned from;
+    `imitate` names a network whose stem the student's learns to replace.
     """
 
     data: DataConfig
@@ -212,6 +217,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     semi: SemiConfig | None = None
+    imitate: ImitateConfig | None = None
 
     def __post_init__(self) -> None:
         if self.semi is None and any(source.kind == "pseudo" for source in self.data.train.values()):

@@ -75,6 +75,9 @@ def export_checkpoint(
     }
     if config.model.init:
         training["continues"] = earlier_training(config.model.init)
+    taken = [*config.model.take_over, *([config.imitate.teacher] if config.imitate else [])]
+    if taken:
+        training["learned from"] = {Path(weights).name: earlier_training(weights) for weights in taken}
     metrics = {"validation at network resolution": table, "confidence scale": scale}
     difference = export(model, out, training, metrics, adapter_only=adapter_only, dtype=dtype)
     size_mb = out.stat().st_size / 1e6

@@ -22,6 +22,7 @@ from depthclip_trainer.data.mixture import Mixture, plain_batches
 from depthclip_trainer.data.sample import Batch
 from depthclip_trainer.data.sources import OpenedSource, open_source
 from depthclip_trainer.distributed import launch, leave_out_unreached, share_norms
+from depthclip_trainer.imitate import ImitatingObjective
 from depthclip_trainer.optim import Ema, build_optimizer
 from depthclip_trainer.step import Objective, left_out
 
@@ -105,6 +106,8 @@ def prepare(config: TrainConfig) -> Training:
     optimizer = build_optimizer(model, config.optim)
     model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = objective_of(model, config.loss, config.semi)
+    if config.imitate is not None:
+        objective = ImitatingObjective(objective, model, config.imitate)
     step_s, unreached = rehearse(fabric, model, objective, mixture, loop.batch, loop.accumulate)
     network, optimizer = fabric.setup(model, optimizer)
     training = Training(
@@ -133,9 +136,12 @@ def start_model(config: TrainConfig) -> DepthModel:
     """The network at its first step: a preset's own start, or a weights file, which brings its own architecture.
 
     Raises:
-        ConfigError: overrides that change the tensors of a weights file, a group that the model does not have.
+        ConfigError: overrides that change the tensors of a weights file, a group that the model does not have, a file
+            to take over from that has nothing for this model.
     """
     model = _built_model(config)
+    for path in config.model.take_over:
+        take_over(model, path)
     if config.model.train:
         model.select_trained(config.model.train)
     return model
@@ -153,6 +159,20 @@ def _built_model(config: TrainConfig) -> DepthModel:
     except RuntimeError as error:
         raise ConfigError(f"model.overrides do not fit the weights {config.model.init}: {error}") from error
     return model
+
+
+def take_over(model: DepthModel, weights: str) -> None:
+    """Copies what a weights file and the model have in common, by name and shape.
+
+    Raises:
+        ConfigError: nothing.
+    """
+    state = model.state_dict()
+    other = load_weights(weights).model.state_dict()
+    common = {name: t for name, t in other.items() if name in state and t.shape == state[name].shape}
+    if not common:
+        raise ConfigError(f"model.take_over: {weights} has no tensor of a name and shape that this model has")
+    model.load_state_dict({**state, **common})
 
 
 def rehearse(
@@ -247,7 +267,7 @@ def resume(path: Path, training: Training) -> None:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
     now = as_mapping(training.config)
     was = as_mapping(config_from_mapping(state["config"]))  # with the defaults of keys that came later
-    for section in ("model", "data", "augment", "loss", "semi", "optim"):
+    for section in ("model", "data", "augment", "loss", "semi", "imitate", "optim"):
         if was[section] != now[section]:
             raise ConfigError(f"{path} was made with another {section!r}; use another loop.out, or loop.resume false")
     training.model.load_state_dict(state["model"])

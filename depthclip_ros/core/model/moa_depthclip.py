@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,25 @@ class MoaDepthClip(DepthModel):
         if self.scene_labels:
             prediction.scene_weights = weights
         return prediction
+
+    def joints(self) -> list[nn.Module]:
+        """The modules whose outputs are all that transformer and decoder see of the stem of a hybrid tower.
+
+        Raises:
+            ConfigError: another tower, which has no stem.
+        """
+        require(isinstance(self.tower, HybridTower), "tower", self.config.tower, HYBRID_TOWER)
+        tower = cast(HybridTower, self.tower)
+        return [tower.to_tokens, *(stage.skip for stage in self._with_skip())]
+
+    def enter(self, images: Tensor) -> list[Tensor]:
+        """Outputs of `joints` for normalised images [B, 3, h, w], without the rest of the network."""
+        levels, grid = cast(HybridTower, self.tower).look(images)
+        skips = levels[::-1][: len(self.decoder.skip_strides)]
+        return [grid, *(stage.skip(level) for stage, level in zip(self._with_skip(), skips, strict=True))]
+
+    def _with_skip(self) -> list[Any]:
+        return [stage for stage in self.decoder.stages if stage.skip is not None]
 
     @property
     def bin_centres(self) -> Tensor:

@@ -195,12 +195,7 @@ class HybridTower(Tower):
 
     def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
         """See `Tower.forward`; the embedding is [B, width]."""
-        levels = []
-        x = torch.cat([images, _coordinates(images)], dim=1) if self.with_coordinates else images
-        for level in self.stem:
-            x = level(x)
-            levels.append(x)
-        grid = self.to_tokens(x)
+        levels, grid = self.look(images)
         rows, columns = grid.shape[-2:]
         grid = grid + self._grid.resize(self.positions, rows, columns).to(grid.dtype)
         tokens = grid.flatten(2).transpose(1, 2)  # [B, N, width]
@@ -213,6 +208,15 @@ class HybridTower(Tower):
                 tapped = self.norm(tokens) if index == self.blocks - 1 else tokens
                 maps.append(tapped.transpose(1, 2).unflatten(-1, (rows, columns)))
         return TowerOutput(maps, levels[::-1], self.norm(tokens).mean(dim=1))
+
+    def look(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What the stem makes of images [B, 3, h, w]: its levels, fine to coarse, and the grid that becomes tokens."""
+        levels = []
+        x = torch.cat([images, _coordinates(images)], dim=1) if self.with_coordinates else images
+        for level in self.stem:
+            x = level(x)
+            levels.append(x)
+        return levels, self.to_tokens(x)
 
     def last_parameters(self, count: int) -> list[nn.Parameter]:
         """See `Tower.last_parameters`."""
