@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
 from depthclip_ros.core.weights import load_weights
@@ -263,6 +263,8 @@ def resume(path: Path, training: Training) -> None:
     if not there:
         return
     state = load_checkpoint(path)
+    if missing := [part for part in training_state(training) if part not in state]:
+        raise WeightsError(f"{path} is of another version (without {', '.join(missing)}); use another loop.out")
     if (made := config_from_dict(state["model_config"])) != training.model.config:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
     now = as_mapping(training.config)

@@ -1,13 +1,13 @@
 import pytest
 import torch
-
-from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import save_weights
 from depthclip_trainer.data.sample import Batch
 from depthclip_trainer.imitate import IMITATION, ImitatingObjective, imitation
 from depthclip_trainer.imitate_config import ImitateConfig
 from depthclip_trainer.start import take_over
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.weights import save_weights
 
 SMALL = {
     "tower_width": 32,
