@@ -6,6 +6,7 @@ images, gradients are averaged (DDP), and batch normalisation sees the joint bat
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -27,6 +28,7 @@ def launch(loop: LoopConfig) -> Fabric:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # we say ourselves what runs where
     fabric = Fabric(
         accelerator=loop.accelerator,
         devices=devices,

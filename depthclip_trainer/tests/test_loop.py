@@ -72,6 +72,9 @@ def test_a_checkpoint_of_another_network_is_refused(make_config):
     save_checkpoint(state_path, state)
     with pytest.raises(ConfigError, match="another model"):
         train(config)
+    save_checkpoint(state_path, {key: value for key, value in state.items() if key != "model_config"})
+    with pytest.raises(WeightsError, match=r"another version \(without model_config\)"):
+        train(config)
 
 
 def test_weights_to_start_from_bring_their_architecture(make_config, tmp_path):
@@ -103,15 +106,20 @@ def test_the_groups_that_are_trained_are_chosen_in_the_config(make_config, tmp_p
 
 def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_checkpoint(make_config, monkeypatch):
     config = make_config()
-    real = start.batch_loss
+    real = start.objective_of
     calls = []
 
-    def spoiled(*arguments, **keywords):
-        total, terms = real(*arguments, **keywords)
-        calls.append(1)
-        return (total * float("nan") if len(calls) == 2 + 5 else total), terms  # two passes are a rehearsal
+    def objective_of(*arguments):
+        objective = real(*arguments)
 
-    monkeypatch.setattr(start, "batch_loss", spoiled)
+        def spoiled(*batch):
+            total, terms = objective(*batch)
+            calls.append(1)
+            return (total * float("nan") if len(calls) == 2 + 5 else total), terms  # two passes are a rehearsal
+
+        return spoiled
+
+    monkeypatch.setattr(start, "objective_of", objective_of)
     with pytest.raises(DivergedError, match=r"nan at step 4, in the batch of rooms/3:"):
         train(config)
     state = load_checkpoint(loop.Path(config.loop.out) / "last.ckpt")
