@@ -28,7 +28,8 @@ def launch(loop: LoopConfig) -> Fabric:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # we say ourselves what runs where
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # we say ourselves what runs where
     fabric = Fabric(
         accelerator=loop.accelerator,
         devices=devices,
