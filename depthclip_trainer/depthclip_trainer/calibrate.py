@@ -69,6 +69,7 @@ def calibrate(
 
     from depthclip_ros.core.model.depthclip import DepthClip
     from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_trainer.data.sources import spread
     from depthclip_trainer.export import RIGHT_RATIO, most_likely_scale
 
     loaded = load_weights(weights)
@@ -79,7 +80,7 @@ def calibrate(
     drawn = [one for one in drawn if len(one.depth_m)]
     if not drawn:
         raise InputError("no frame has depth in the model's range; calibration needs at least one")
-    chosen = {round(i) for i in np.linspace(0, len(drawn) - 1, max(1, min(fitted, len(drawn))))}
+    chosen = set(spread(len(drawn), max(1, fitted)))
     parts = {
         "fitted": [one for i, one in enumerate(drawn) if i in chosen],
         "held out": [one for i, one in enumerate(drawn) if i not in chosen],
@@ -203,17 +204,14 @@ def calibrate_command(arguments: list[str]) -> None:
 
 def _print(done: Calibration, out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    parts = list(next(iter(done.table.values())))
-    table = Table("", *(f"{part} {name}" for part in parts for name in SHOWN))
-    for row, scores in done.table.items():
-        table.add_row(row, *(f"{scores[part][name]:.3f}" for part in parts for name in SHOWN))
+    from depthclip_trainer.tables import print_parts
+
     console = Console()
-    console.print(table)
+    print_parts(done.table, console)
     for name, centres_m in (("class depths were", done.before_m), ("class depths are", done.after_m)):
         console.print(f"{name} {', '.join(f'{depth:.2f}' for depth in centres_m)} m", highlight=False)
-    part = parts[-1]
+    part = list(done.table["calibrated"])[-1]
     gained = done.table["as it was"][part]["abs_rel"] - done.table["calibrated"][part]["abs_rel"]
     note = "" if part == "held out" else " (on the frames it was fitted to: none is left to score on)"
     console.print(f"AbsRel {'fell' if gained >= 0 else 'rose'} by {abs(gained):.3f}{note}; {out}", highlight=False)

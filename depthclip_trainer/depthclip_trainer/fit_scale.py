@@ -91,6 +91,7 @@ def fit_scale(
         InputError: no labelled frame, or predictions that do not follow the depth.
     """
     from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_trainer.data.sources import spread
 
     loaded = load_weights(weights)
     if loaded.model.config.metric:
@@ -103,7 +104,7 @@ def fit_scale(
     kept = [(frame, one) for frame, one in zip(frames, found, strict=True) if len(one.depth_m) > 1]
     if not kept:
         raise InputError(f"no frame has depth up to {max_depth_m:g} m; one is needed")
-    chosen = {round(i) for i in np.linspace(0, len(kept) - 1, max(1, min(fitted, len(kept))))}
+    chosen = set(spread(len(kept), max(1, fitted)))
     fit = [one for i, (_, one) in enumerate(kept) if i in chosen]
     scale, shift = fit_disparity(fit)
     if scale <= 0:
@@ -228,14 +229,11 @@ def fit_scale_command(arguments: list[str]) -> None:
 
 def _print(done: ScaleFit, out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    parts = list(next(iter(done.table.values())))
-    table = Table("", *(f"{part} {name}" for part in parts for name in SHOWN))
-    for row, scores in done.table.items():
-        table.add_row(row, *(f"{scores[part][name]:.3f}" for part in parts for name in SHOWN))
+    from depthclip_trainer.tables import print_parts
+
     console = Console()
-    console.print(table)
+    print_parts(done.table, console)
     console.print(
         f"1 / depth = {done.scale:.5g} * disparity + {done.shift:.5g} at a focal length of {CANONICAL_FOCAL_PX:g} px; "
         f"{out} gives metres",

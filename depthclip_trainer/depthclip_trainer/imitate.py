@@ -2,8 +2,9 @@
 
 Where teacher and student are the same network behind the stem, the student takes all of that over and is left with
 one thing to learn: to make of a picture what the teacher's stem makes of it. That is a dense target, hundreds of
-channels at every place of every picture, labelled or not, where depth is one number. The idea is that of "Knowledge Distillation
-with the Reused Teacher Classifier" (Chen et al., CVPR 2022), with a depth decoder in place of the classifier.
+channels at every place of every picture, labelled or not, where depth is one number. The idea is that of "Knowledge
+Distillation with the Reused Teacher Classifier" (Chen et al., CVPR 2022), with a depth decoder in place of the
+classifier.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 Values = NDArray[np.floating[Any]]
 
 DEPTH_METRICS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
-HIGHER_IS_BETTER = frozenset({"delta1", "delta2", "delta3"})
 
 
 def depth_metrics(truth_m: Values, predicted_m: Values) -> dict[str, float]:

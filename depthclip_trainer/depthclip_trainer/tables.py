@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -49,6 +50,15 @@ def print_report(report: Report, console: Console | None = None) -> None:
                 _add(table, f"{name}: {method}", rows[name], "dim")
     console.print(table)
     console.print(" · ".join(f"{key}: {value}" for key, value in report.options.items()), style="dim", highlight=False)
+
+
+def print_parts(table: Mapping[str, Mapping[str, Mapping[str, float]]], console: Console) -> None:
+    """Rows by name, of each a value by part of the frames and metric; all rows have the same parts and metrics."""
+    first = next(iter(table.values()))
+    printed = Table("", *(f"{part} {name}" for part, values in first.items() for name in values))
+    for row, parts in table.items():
+        printed.add_row(row, *(f"{value:.3f}" for values in parts.values() for value in values.values()))
+    console.print(printed)
 
 
 def write_report(report: Report, folder: Path) -> None:

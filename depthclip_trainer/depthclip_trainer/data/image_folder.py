@@ -11,7 +11,7 @@ import numpy as np
 
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.image_files import frame_of, read_colour
-from depthclip_trainer.data.pictures_in import find_pictures
+from depthclip_trainer.data.pictures_in import PICTURE_SUFFIXES, find_pictures
 from depthclip_trainer.data.rgbd_folder import ASSUMED_HFOV_DEG
 from depthclip_trainer.data.sample import Sample
 
@@ -53,5 +53,4 @@ class ImageFolder:
 
 def is_image_folder(path: Path) -> bool:
     """Whether a folder has an image in it, at any depth of folders."""
-    suffixes = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-    return path.is_dir() and any(p.suffix.lower() in suffixes for p in path.rglob("*"))
+    return path.is_dir() and any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.rglob("*"))

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
 from depthclip_trainer.data.held_back import refuse_test_set
+from depthclip_trainer.data.image_files import decode_colour, read_bytes
 from depthclip_trainer.data.shard_files import shard_files
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -110,24 +109,19 @@ def _pictures_of_shard(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _read(name: str, path: Path) -> NDArray[np.uint8] | InputError:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return InputError(f"{name} does not read: {error}")
+        data = read_bytes(path)
+    except InputError as error:
+        return error
     return _decoded(name, data)
 
 
 def _decoded(name: str, data: bytes) -> NDArray[np.uint8] | InputError:
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]:
-        return InputError(f"{name} is a JPEG without an end; the file is truncated")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        return InputError(f"{name} does not decode: {str(error).strip()}")
-    if bgr is None:
-        return InputError(f"{name} does not decode; the file is broken or no picture")
-    if min(bgr.shape[:2]) < MIN_SIDE_PX:
-        return InputError(f"{name} is {bgr.shape[1]}x{bgr.shape[0]}; both sides must be at least {MIN_SIDE_PX} pixels")
-    rgb: NDArray[Any] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        rgb = decode_colour(data, name)
+    except InputError as error:
+        return error
+    if min(rgb.shape[:2]) < MIN_SIDE_PX:
+        return InputError(f"{name} is {rgb.shape[1]}x{rgb.shape[0]}; both sides must be at least {MIN_SIDE_PX} pixels")
     return rgb
 
 

@@ -38,12 +38,6 @@ def folder_runs(frame_names: Sequence[str]) -> list[list[str]]:
     return [runs[folder] for folder in sorted(runs)]
 
 
-def contiguous_blocks(frame_names: Sequence[str], size: int) -> list[list[str]]:
-    """Cuts a sorted list into blocks of `size` neighbours (video frames of one place)."""
-    names = sorted(frame_names)
-    return [names[i : i + size] for i in range(0, len(names), size)]
-
-
 def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int = 1) -> list[str]:
     """Frames of one part: every `every`-th run (of indices, or folder) is validation, the others training.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from depthclip_ros.core.errors import InputError
 
-TIME_PARTS = ("train", "validation", "test")
 TEST_SHARE, VALIDATION_SHARE = 0.25, 0.15
 GAP_SHARE = 0.05
 MIN_FRAMES = 8
