@@ -84,7 +84,8 @@ def test_adapters_sit_on_block_outputs_and_change_all_tokens(tower):
 
 
 def test_last_four_blocks_of_vit_b_are_28_35_million():
-    tower = build_clip("ViT-B-32-quickgelu", None, SCENES, load_base=False).tower
+    with torch.device("meta"):  # shapes only
+        tower = build_clip("ViT-B-32-quickgelu", None, SCENES, load_base=False).tower
     assert round(sum(parameter.numel() for parameter in tower.last_parameters(4)) / 1e6, 2) == 28.35
     assert tower.last_parameters(0) == []
 
