@@ -50,6 +50,7 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.encodings",
     "depthclip_ros.core.depth_encodings",
     "depthclip_ros.core.calibration",
+    "depthclip_ros.core.alignment",
     "depthclip_ros.ros.conversions",
     "depthclip_ros.ros.pipeline",
     "depthclip_ros.ros.sources",
