@@ -37,6 +37,18 @@ def find_list(path: Path, named: str, usual: Sequence[str]) -> Path | None:
     return next((path / name for name in usual if (path / name).is_file()), None)
 
 
+def open_list(path: Path, named: str, usual: Sequence[str]) -> tuple[Path, list[Entry], int]:
+    """The list that `find_list` finds, and what `read_list` reads in it.
+
+    Raises:
+        InputError: no list, or one that does not read.
+    """
+    found = find_list(path, named, usual)
+    if found is None:
+        raise InputError(f"{path} has no file list ({', '.join(usual)}); name it by file_list")
+    return found, *read_list(found)
+
+
 def read_list(path: Path) -> tuple[list[Entry], int]:
     """Entries with a depth, and how many had `None` for it.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_trainer.data.file_list import Entry, Roots, find_list, read_list
+from depthclip_trainer.data.file_list import Entry, Roots, find_list, open_list
 from depthclip_trainer.data.frames import cropped
 from depthclip_trainer.data.image_files import frame_of, read_colour, read_depth
 from depthclip_trainer.data.sample import Sample
@@ -66,10 +66,7 @@ class KittiFrames:
 
     def __init__(self, path: str | Path, file_list: str = "", part: str = "train", kb_crop: bool = False) -> None:
         base = Path(path)
-        found = find_list(base, file_list, LISTS.get(part, ()))
-        if found is None:
-            raise InputError(f"{base} has no file list ({', '.join(LISTS.get(part, ()))}); name it by file_list")
-        entries, self.without_depth = read_list(found)
+        found, entries, self.without_depth = open_list(base, file_list, LISTS.get(part, ()))
         if self.without_depth:
             log.warning("%s: %d lines without depth left out", found, self.without_depth)
         self.name = f"kitti_{found.stem}"

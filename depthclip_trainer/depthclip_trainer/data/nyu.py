@@ -18,7 +18,7 @@ import scipy.io
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_trainer.data.file_list import Entry, Roots, find_list, read_list
+from depthclip_trainer.data.file_list import Entry, Roots, find_list, open_list
 from depthclip_trainer.data.image_files import frame_of, read_colour, read_depth
 from depthclip_trainer.data.sample import Sample
 
@@ -129,10 +129,7 @@ class NyuFolder:
 
     def __init__(self, path: str | Path, file_list: str = "", part: str = "train") -> None:
         base = Path(path)
-        found = find_list(base, file_list, LISTS.get(part, ()))
-        if found is None:
-            raise InputError(f"{base} has no file list ({', '.join(LISTS.get(part, ()))}); name it by file_list")
-        entries, _ = read_list(found)
+        found, entries, _ = open_list(base, file_list, LISTS.get(part, ()))
         self.name = f"nyu_depth_v2_{found.stem}"
         base = found.parent if base.is_file() else base
         self._roots = Roots(base, IMAGE_ROOTS)
