@@ -70,7 +70,7 @@ def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, m
 
 def test_confidence_is_calibrated_to_the_share_of_right_pixels(make_config):
     from depthclip_trainer.data.sample import Batch
-    from depthclip_trainer.loop import start_model
+    from depthclip_trainer.start import start_model
 
     class Known(torch.nn.Module):
         """Spread 0.1 where the depth is right, 0.6 where it is wrong by half."""
