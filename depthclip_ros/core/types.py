@@ -1,4 +1,4 @@
-"""The two things that cross every joint of the package: a camera's intrinsics and a batch of depth."""
+"""What crosses every joint of the package: a camera's intrinsics, its image on the way in, its depth on the way out."""
 
 from __future__ import annotations
 
@@ -97,4 +97,60 @@ class Depth:
     scale: list[float]
     scene_labels: tuple[str, ...] = ()
     scene_weights: NDArray[np.float32] | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CloudRequest:
+    """What a point cloud is to be made of; see `geometry.organised_cloud`.
+
+    Attributes:
+        stride: every stride-th pixel of both axes becomes a point.
+        max_range_m: farthest depth that becomes a point.
+        color: points carry the image's colour.
+    """
+
+    stride: int = 1
+    max_range_m: float = math.inf
+    color: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera's image on its way into the engine.
+
+    Attributes:
+        rgb: uint8 [H, W, 3], rectified.
+        intrinsics: of `rgb`.
+        limits: what is done to its depth.
+        cloud: ask for the cloud as well, where the device makes it faster than the CPU would (`ViewDepth.cloud`).
+    """
+
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    limits: DepthLimits = DepthLimits()
+    cloud: CloudRequest | None = None
+
+
+@dataclass
+class ViewDepth:
+    """Metric depth of one view, at its image's size.
+
+    Attributes:
+        depth_m, confidence: float32 [H, W], as in `Depth`. The arrays are the caller's own.
+        scale: metres per unit of the network's output.
+        scene_labels, scene_weights: names and float32 [S]; empty and None where the system has none.
+        cloud: structured [h, w] (`geometry.CLOUD_XYZRGB` or `CLOUD_XYZ`) where the view asked for it and the device
+            made it; None: make it with `geometry.organised_cloud`.
+        batch_size: images that the network saw at once.
+        timings_ms: `preprocess`, `network`, `postprocess`, wall time of this batch.
+    """
+
+    depth_m: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    scale: float
+    scene_labels: tuple[str, ...] = ()
+    scene_weights: NDArray[np.float32] | None = None
+    cloud: NDArray[np.void] | None = None
+    batch_size: int = 1
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -18,8 +18,8 @@ from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_p
 from depthclip_ros.core.engine.runtime import Runtime, make_runtime
 from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, device_errors
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics
+from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 
 if TYPE_CHECKING:
     from depthclip_ros.core.weights import WeightsInfo
@@ -128,18 +128,39 @@ class DepthEngine:
         """
         check_batch(images, intrinsics)
         check_limits(limits)
+        return _joined(
+            self.infer_views([View(image, camera, limits) for image, camera in zip(images, intrinsics, strict=True)])
+        )
+
+    def infer_views(self, views: Sequence[View]) -> list[ViewDepth]:
+        """Depth and confidence of images that may differ in size and limits, in the order given.
+
+        Images whose network input has the same size go through the network as one batch.
+
+        Raises:
+            InputError, ConfigError, DeviceError: as `infer`; then there is no depth of any of the views.
+        """
+        for view in views:
+            check_batch(view.rgb[None], [view.intrinsics])
+            check_limits(view.limits)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, view in enumerate(views):
+            size = self._network_size(view.intrinsics.width_px, view.intrinsics.height_px)
+            groups.setdefault(size, []).append(index)
+        found: dict[int, ViewDepth] = {}
         with self._lock:
-            parts: list[Depth] = []
-            done = 0
-            while done < len(images):
-                part = slice(done, done + (self._largest_batch or len(images)))
-                try:
-                    parts.append(self._infer(images[part], intrinsics[part], limits))
-                except OutOfDeviceMemoryError:
-                    self._shrink(len(images[part]))
-                    continue
-                done += len(images[part])
-        return parts[0] if len(parts) == 1 else _joined(parts)
+            for size, members in groups.items():
+                waiting = members
+                while waiting:
+                    part = waiting[: self._largest_batch or len(waiting)]
+                    try:
+                        depths = self._infer([views[index] for index in part], size)
+                    except OutOfDeviceMemoryError:
+                        self._shrink(len(part))
+                        continue
+                    found.update(zip(part, depths, strict=True))
+                    waiting = waiting[len(part) :]
+        return [found[index] for index in range(len(views))]
 
     def require_metric(self) -> None:
         """Refuse a system of relative depth, whose figures are no metres; for whoever publishes or writes metres.
@@ -182,45 +203,54 @@ class DepthEngine:
         self.precision = runtime.precision
         self.notices.extend(runtime.notices)
 
-    def _infer(self, images: NDArray[np.uint8], intrinsics: Sequence[Intrinsics], limits: DepthLimits) -> Depth:
-        """One part of a batch, timed with the device at rest."""
+    def _infer(self, views: Sequence[View], network_size: tuple[int, int]) -> list[ViewDepth]:
+        """One batch of one network size, timed with the device at rest."""
         runtime = self._runtime
         if runtime is None:
             raise DeviceError("the depth engine is closed; load it again")
-        height, width = images.shape[1:3]
-        network_size = self._network_size(width, height)
-        scale = [self._scale(camera, network_size) * limits.scale_factor for camera in intrinsics]
         times_s = [time.perf_counter()]
         with device_errors(runtime.device), torch.inference_mode():
-            inputs = network_input(images, network_size, self._mean, self._std, runtime.device, runtime.dtype)
+            inputs = [
+                network_input(view.rgb[None], network_size, self._mean, self._std, runtime.device, runtime.dtype)
+                for view in views
+            ]
+            batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
             runtime.synchronize()
             times_s.append(time.perf_counter())
-            prediction = runtime.run(inputs)
+            prediction = runtime.run(batch)
             runtime.synchronize()
             times_s.append(time.perf_counter())
-            depth, confidence = metric_depth(
-                prediction.depth,
-                prediction.confidence,
-                torch.tensor(scale, dtype=torch.float32, device=runtime.device),
-                (width, height),
-                limits,
-                self.max_depth_m,
-            )
-            weights = prediction.scene_weights
-            result = Depth(
-                depth_m=depth.cpu().numpy(),
-                confidence=confidence.cpu().numpy(),
-                scale=scale,
-                scene_labels=self.scene_labels if weights is not None else (),
-                scene_weights=None if weights is None else weights.float().cpu().numpy(),
-            )
+            depths = [self._finish(view, prediction, index, network_size) for index, view in enumerate(views)]
         times_s.append(time.perf_counter())
         stages = ("preprocess", "network", "postprocess")
-        result.timings_ms = {
+        timings_ms = {
             stage: (after - before) * 1000
             for stage, before, after in zip(stages, times_s[:-1], times_s[1:], strict=True)
         }
-        return result
+        for depth in depths:
+            depth.timings_ms, depth.batch_size = dict(timings_ms), len(views)
+        return depths
+
+    def _finish(self, view: View, prediction: Prediction, index: int, network_size: tuple[int, int]) -> ViewDepth:
+        """What the network said of one image of a batch, in metres at the image's size."""
+        scale = self._scale(view.intrinsics, network_size) * view.limits.scale_factor
+        one = slice(index, index + 1)
+        depth, confidence = metric_depth(
+            prediction.depth[one],
+            prediction.confidence[one],
+            torch.tensor([scale], dtype=torch.float32, device=prediction.depth.device),
+            (view.intrinsics.width_px, view.intrinsics.height_px),
+            view.limits,
+            self.max_depth_m,
+        )
+        weights = None if prediction.scene_weights is None else prediction.scene_weights[index].float().cpu().numpy()
+        return ViewDepth(
+            depth_m=depth[0].cpu().numpy(),
+            confidence=confidence[0].cpu().numpy(),
+            scale=scale,
+            scene_labels=() if weights is None else self.scene_labels,
+            scene_weights=weights,
+        )
 
     def _scale(self, intrinsics: Intrinsics, network_size: tuple[int, int]) -> float:
         """Metres per unit of the network's output."""
@@ -246,13 +276,26 @@ class DepthEngine:
         self._adopt(runtime.to_cpu())
 
 
-def _joined(parts: list[Depth]) -> Depth:
-    weights = [part.scene_weights for part in parts if part.scene_weights is not None]
+def _joined(views: list[ViewDepth]) -> Depth:
+    """Depth of views of one size and system as one batch; a single one is not copied."""
+    alone = views[0] if len(views) == 1 else None
+    weights = [view.scene_weights for view in views if view.scene_weights is not None]
     return Depth(
-        depth_m=np.concatenate([part.depth_m for part in parts]),
-        confidence=np.concatenate([part.confidence for part in parts]),
-        scale=[scale for part in parts for scale in part.scale],
-        scene_labels=parts[0].scene_labels,
-        scene_weights=np.concatenate(weights) if weights else None,
-        timings_ms={stage: sum(part.timings_ms[stage] for part in parts) for stage in parts[0].timings_ms},
+        depth_m=alone.depth_m[None] if alone else np.stack([view.depth_m for view in views]),
+        confidence=alone.confidence[None] if alone else np.stack([view.confidence for view in views]),
+        scale=[view.scale for view in views],
+        scene_labels=views[0].scene_labels,
+        scene_weights=np.stack(weights) if weights else None,
+        timings_ms=_total(views),
     )
+
+
+def _total(views: list[ViewDepth]) -> dict[str, float]:
+    """Time by stage over all batches that the views went through."""
+    total = dict.fromkeys(views[0].timings_ms, 0.0)
+    done = 0
+    while done < len(views):
+        for stage, time_ms in views[done].timings_ms.items():
+            total[stage] += time_ms
+        done += views[done].batch_size
+    return total
