@@ -1,14 +1,18 @@
 """camera_node: plays the rendered room, a folder of pictures, a video or a bag as if it were a camera.
 
-Topics (relative): `image_raw`, `camera_info` with the same stamp, and `ground_truth/depth/image` (32FC1 metres) where
-the source knows depth. Stamps are the time of publication: to its subscribers it is a live camera.
+Topics (relative): `image_raw`, `image_raw/compressed` (JPEG), `camera_info` with the same stamp, and
+`ground_truth/depth/image` (32FC1 metres) where the source knows depth. Stamps are the time of publication: to its
+subscribers it is a live camera. What nobody listens to is not made.
 """
 
 from __future__ import annotations
 
+import array
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -16,7 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
@@ -26,6 +30,8 @@ from depthclip_ros.ros.processes import interruptible
 from depthclip_ros.ros.sources import Frame, SourceOptions, open_source
 
 LONGEST_WAIT_S = 0.2  # Python handles a signal when the wait for the next tick is over
+RATE_WINDOW_S = 5.0
+SLOW = 0.9  # share of the rate below which the camera says that it cannot keep it
 RELIABILITIES = {
     "reliable": QoSReliabilityPolicy.RELIABLE,
     "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
@@ -42,6 +48,7 @@ PARAMETERS: dict[str, tuple[Any, str, tuple[float, float] | None]] = {
     "loop": (True, "start again at the end; otherwise the node ends with its source", None),
     "reliability": ("reliable", "QoS reliability of the topics: reliable or best_effort", None),
     "frame_id": ("camera_optical_frame", "frame_id of every header", None),
+    "jpeg_quality": (90, "of image_raw/compressed", (1, 100)),
     "width": (SourceOptions.width_px, "width of the rendered room's pictures in pixels", (16, 4096)),
     "height": (SourceOptions.height_px, "height of the rendered room's pictures in pixels", (16, 4096)),
     "seed": (SourceOptions.seed, "which room is rendered", (0, 2**31 - 1)),
@@ -50,6 +57,28 @@ PARAMETERS: dict[str, tuple[Any, str, tuple[float, float] | None]] = {
     "camera_info_topic": ("", "camera_info topic of a bag; empty takes the image topic's sibling", None),
     "depth_topic": ("", "topic of a bag with depth aligned to the image, published as ground truth", None),
 }
+
+
+class RateWatch:
+    """Says when frames come slower than they should, looking at windows of RATE_WINDOW_S."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._began_s: float | None = None
+        self._count = 0
+
+    def tick(self, now_s: float) -> float | None:
+        """Count a frame; the rate in Hz of a window that just ended too slow, else None."""
+        if self._began_s is None:
+            self._began_s = now_s
+            return None
+        self._count += 1
+        # A slow rate needs a longer window, so that one frame more or less does not decide.
+        if now_s - self._began_s < max(RATE_WINDOW_S, 20 / self._rate_hz):
+            return None
+        rate_hz = self._count / (now_s - self._began_s)
+        self._began_s, self._count = now_s, 0
+        return rate_hz if rate_hz < SLOW * self._rate_hz else None
 
 
 class CameraNode(Node):
@@ -89,9 +118,14 @@ class CameraNode(Node):
         # A few frames deep, so that a subscriber's hiccup costs latency before it costs frames.
         qos = QoSProfile(depth=5, reliability=RELIABILITIES[values["reliability"]])
         self._image_publisher = self.create_publisher(Image, "image_raw", qos)
+        self._jpeg_publisher = self.create_publisher(CompressedImage, "image_raw/compressed", qos)
+        self._jpeg_quality: int = values["jpeg_quality"]
+        self._next_jpeg: array.array[int] | None = None
         self._info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
         self._depth_publisher = self.create_publisher(Image, "ground_truth/depth/image", qos)
         rate_hz = values["rate_hz"] or self._source.rate_hz or 30.0
+        self._watch = RateWatch(rate_hz)
+        self._rate_hz = rate_hz
         # An rcl timer counts its deadlines from its start, so that a late tick does not shift the later ones.
         self._timer = self.create_timer(1.0 / rate_hz, self._tick)
         self.get_logger().info(f"playing {values['source']} ({self._source.kind}) at {rate_hz:.6g} Hz")
@@ -127,15 +161,33 @@ class CameraNode(Node):
             self.finished = True
             return
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
-        self._image_publisher.publish(assign(Image(), header, color_image(frame.rgb)))
+        if self._image_publisher.get_subscription_count():
+            self._image_publisher.publish(assign(Image(), header, color_image(frame.rgb)))
+        if self._next_jpeg is not None:
+            self._jpeg_publisher.publish(CompressedImage(header=header, format="jpeg", data=self._next_jpeg))
         if frame.camera is not None:
             info = CameraInfo(header=header)
             copy_camera(frame.camera, info)
             self._info_publisher.publish(info)
         if frame.depth_m is not None and self._depth_publisher.get_subscription_count():
             self._depth_publisher.publish(assign(Image(), header, depth_image(frame.depth_m)))
-        # Read ahead after publishing: decoding the next frame must not delay its own stamp.
+        # Read and pack ahead after publishing: neither may delay the next frame's own stamp.
         self._next = self._take()
+        self._next_jpeg = self._packed(self._next)
+        if (rate_hz := self._watch.tick(time.monotonic())) is not None:
+            self.get_logger().warning(
+                f"publishes {rate_hz:.1f} frames per second instead of {self._rate_hz:.6g}: this machine is too slow "
+                "or too busy for the rate, the size of the pictures or their decoding"
+            )
+
+    def _packed(self, frame: Frame | None) -> array.array[int] | None:
+        """The frame as JPEG, if somebody listens to it."""
+        if frame is None or not self._jpeg_publisher.get_subscription_count():
+            return None
+        bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+        good, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality])
+        # rclpy takes array.array as it is; any other type it checks element by element.
+        return array.array("B", data.tobytes()) if good else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from depthclip_ros.ros import processes  # noqa: E402
 
@@ -33,12 +33,16 @@ class Listener:
         self.images: list[Image] = []
         self.infos: list[CameraInfo] = []
         self.depths: list[Image] = []
+        self.jpegs: list[CompressedImage] = []
         qos = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
         self.node.create_subscription(Image, "image_raw", self.images.append, qos)
         self.node.create_subscription(CameraInfo, "camera_info", self.infos.append, qos)
         self.node.create_subscription(Image, "ground_truth/depth/image", self.depths.append, qos)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
+
+    def listen_to_jpegs(self) -> None:
+        self.node.create_subscription(CompressedImage, "image_raw/compressed", self.jpegs.append, QoSProfile(depth=10))
 
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> bool:
         end_s = time.monotonic() + timeout_s
@@ -117,6 +121,33 @@ def test_image_camera_info_and_exact_depth_share_stamp_and_frame(
         values = np.frombuffer(depth.data, np.float32)
         assert np.allclose(values, 1.5 + number / 1000)
     assert {image.data[0] for image in listener.images} == {50, 51, 52}, "the source starts again at its end"
+
+
+def test_compressed_images_come_to_whoever_listens_with_the_raw_image_s_stamp(
+    camera: Callable[..., processes.NodeProcess], listener: Listener, rgbd_folder: Path
+) -> None:
+    camera(source=str(rgbd_folder), rate_hz=20.0, frame_id="eye")
+    assert listener.wait_for(lambda: listener.images)
+    listener.listen_to_jpegs()
+    assert listener.wait_for(lambda: len(listener.jpegs) > 6)
+    images = {stamp_of(image): image for image in listener.images}
+    together = [jpeg for jpeg in listener.jpegs if stamp_of(jpeg) in images]
+    assert len(together) > 3
+    for jpeg in together:
+        assert (jpeg.format, jpeg.header.frame_id) == ("jpeg", "eye")
+        bgr = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr.shape == (48, 65, 3)
+        red = images[stamp_of(jpeg)].data[0]
+        assert np.abs(bgr.astype(int) - (0, 0, red)).max() <= 3, "the same frame, red stays red"
+
+
+def test_a_rate_that_cannot_be_kept_is_named() -> None:
+    from depthclip_ros.ros.camera_node import RateWatch
+
+    slow, good = RateWatch(60.0), RateWatch(60.0)
+    said = [rate_hz for number in range(400) if (rate_hz := slow.tick(number / 40)) is not None]
+    assert said == [pytest.approx(40, rel=0.02)], "one window of five seconds in ten, and what it was"
+    assert not any(good.tick(number / 59) for number in range(600))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
