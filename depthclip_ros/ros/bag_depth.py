@@ -131,10 +131,14 @@ class DepthWriter:
         values = summary(result)
         values["scene_weights"] = np.array(values["scene_weights"], np.float32)
         return {
+            "camera": "",
             "system": engine.info.system,
             "weights": engine.info.sha256[:12],
             "device": engine.device,
+            "receive_ms": float("nan"),
+            "wait_ms": 0.0,
             **timings,
+            "batch_size": 1,
             "publish_ms": publish_ms,
             "latency_ms": float("nan"),
             "frames_in": frames_in,
