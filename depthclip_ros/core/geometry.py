@@ -70,7 +70,7 @@ def crop_intrinsics(intrinsics: Intrinsics, left_px: int, top_px: int, width_px:
 
 
 @functools.lru_cache(maxsize=8)
-def _ray_axes(intrinsics: Intrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def ray_axes(intrinsics: Intrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(u - cx) / fx of every column [W] and (v - cy) / fy of every row [H]; read-only float32."""
     across = ((np.arange(intrinsics.width_px) - intrinsics.cx_px) / intrinsics.fx_px).astype(np.float32)
     down = ((np.arange(intrinsics.height_px) - intrinsics.cy_px) / intrinsics.fy_px).astype(np.float32)
@@ -82,7 +82,7 @@ def _ray_axes(intrinsics: Intrinsics) -> tuple[NDArray[np.float32], NDArray[np.f
 @functools.lru_cache(maxsize=4)
 def pixel_rays(intrinsics: Intrinsics) -> NDArray[np.float32]:
     """float32 [H, W, 2], read-only: x/z and y/z of the ray through each pixel's centre."""
-    across, down = _ray_axes(intrinsics)
+    across, down = ray_axes(intrinsics)
     rays = np.empty((intrinsics.height_px, intrinsics.width_px, 2), np.float32)
     rays[..., 0] = across
     rays[..., 1] = down[:, None]
@@ -107,7 +107,7 @@ def back_project(depth_m: NDArray[np.float32], intrinsics: Intrinsics) -> NDArra
         InputError: the sizes differ.
     """
     _check_size("depth", depth_m.shape, intrinsics)
-    across, down = _ray_axes(intrinsics)
+    across, down = ray_axes(intrinsics)
     points = np.empty((*depth_m.shape, 3), np.float32)
     z = points[..., 2]
     np.copyto(z, depth_m)
@@ -201,7 +201,7 @@ def organised_cloud(
     elif out.shape != z.shape or out.dtype != dtype or not out.flags.c_contiguous:
         raise InputError(f"cloud buffer is {out.dtype} {out.shape}; {dtype} {z.shape}, contiguous, is needed")
 
-    across, down = _ray_axes(intrinsics)
+    across, down = ray_axes(intrinsics)
     np.multiply(z, across[::stride], out=x)
     np.multiply(z, down[::stride, None], out=y)
     if rgb is None:

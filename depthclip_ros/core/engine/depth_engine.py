@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import threading
 import time
@@ -13,12 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from depthclip_ros.core.engine.postprocess import check_limits, metric_depth
-from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_input
+from depthclip_ros.core.engine.calibration_images import ROOMS, CalibrationSet
+from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors
+from depthclip_ros.core.engine.postprocess import check_limits
+from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
+from depthclip_ros.core.engine.proof import Proof, RefusedRuntimeError
 from depthclip_ros.core.engine.runtime import Runtime, make_runtime
-from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, device_errors
+from depthclip_ros.core.engine.view_depths import joined, view_depths
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.tensor_file import hash_tensors
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 
 if TYPE_CHECKING:
@@ -37,9 +43,9 @@ class DepthEngine:
 
     Attributes:
         info: of the weights; None for an engine made from a model.
-        runtime: e.g. "torch".
-        device: e.g. "cpu" or "cuda:0".
-        precision: "fp32", "bf16" or "fp16".
+        runtime: e.g. "torch" or "openvino".
+        device: where the network runs, e.g. "cpu", "cuda:0" or "xpu".
+        precision: "fp32", "bf16", "fp16" or "int8".
         max_depth_m: farthest depth that the model was made for; infinite for systems of relative depth.
         notices: what went otherwise than asked (a smaller batch, the CPU in place of the GPU), one sentence each.
     """
@@ -49,9 +55,10 @@ class DepthEngine:
         model: DepthModel,
         info: WeightsInfo | None = None,
         *,
-        runtime: str = "auto",
+        runtime: str = "torch",
         device: str = "auto",
         precision: str = "auto",
+        calibration: str = ROOMS,
         allow_cpu_fallback: bool = True,
     ) -> None:
         """Make an engine of a model, which belongs to the engine from here on; see `load` for the rest."""
@@ -59,39 +66,49 @@ class DepthEngine:
         self.config = model.config
         self.scene_labels = tuple(model.scene_labels)
         self.max_depth_m = model.config.max_depth_m if model.config.metric else math.inf
-        self._mean, self._std = model.image_mean, model.image_std
         self._network_size = model.network_size
         self._allow_cpu_fallback = allow_cpu_fallback
         self._largest_batch: int | None = None
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
         self.notices: list[str] = []
+        state = model.state_dict()  # of the weights as they are, before anything is folded for inference
+
+        def identity() -> str:
+            if info is not None:
+                return info.sha256
+            return hash_tensors(state, set(state)) + json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+
+        pictures = CalibrationSet(calibration)
         try:
-            self._adopt(make_runtime(model, runtime, device, precision))
+            self._adopt(make_runtime(model, runtime, device, precision, identity=identity, calibration=pictures))
         except OutOfDeviceMemoryError:
             if not allow_cpu_fallback or device == "cpu":
                 raise
             self.notices.append(f"the model does not fit into the memory of device '{device}'; the CPU is used")
-            self._adopt(make_runtime(model, runtime, "cpu", "auto"))
+            self._adopt(make_runtime(model, "torch", "cpu", "auto", identity=identity))
 
     @classmethod
     def load(
         cls,
         weights: str | Path = "default",
         *,
-        runtime: str = "auto",
+        runtime: str = "torch",
         device: str = "auto",
         precision: str = "auto",
+        calibration: str = ROOMS,
         allow_cpu_fallback: bool = True,
     ) -> DepthEngine:
         """An engine from a weights file.
 
         Args:
             weights: see `find_weights.resolve`.
-            runtime: "auto" or "torch".
-            device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N".
-            precision: "fp32", "bf16", "fp16", or "auto": half precision where the device is made for it, it is faster
-                and this model's depth stays the same within 2 %.
+            runtime: "torch"; "openvino", "onnxruntime": faster, compiled for each image size at its first use, which
+                takes seconds, and kept on the disk; "auto": the fastest that is installed, for cameras.
+            device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N", "xpu" (Intel's GPUs, by openvino).
+            precision: "fp32", "bf16", "fp16", "int8" (openvino), or "auto": half precision where the device is made for
+                it, it is faster and this model's depth stays the same (`proof.LIMITS`).
+            calibration: for int8: "rooms" (rendered), or a folder with pictures of the robot's own places.
             allow_cpu_fallback: go on on the CPU when not even one image fits into the GPU's memory.
 
         Raises:
@@ -108,6 +125,7 @@ class DepthEngine:
             runtime=runtime,
             device=device,
             precision=precision,
+            calibration=calibration,
             allow_cpu_fallback=allow_cpu_fallback,
         )
 
@@ -128,7 +146,7 @@ class DepthEngine:
         """
         check_batch(images, intrinsics)
         check_limits(limits)
-        return _joined(
+        return joined(
             self.infer_views([View(image, camera, limits) for image, camera in zip(images, intrinsics, strict=True)])
         )
 
@@ -158,6 +176,9 @@ class DepthEngine:
                     except OutOfDeviceMemoryError:
                         self._shrink(len(part))
                         continue
+                    except RefusedRuntimeError as error:
+                        self._replace(f"{error}: torch on the CPU runs in its place", "auto")
+                        continue
                     found.update(zip(part, depths, strict=True))
                     waiting = waiting[len(part) :]
         return [found[index] for index in range(len(views))]
@@ -185,6 +206,15 @@ class DepthEngine:
         grey = np.full((batch, height_px, width_px, 3), 127, np.uint8)
         self.infer(grey, [Intrinsics.from_hfov(60.0, width_px, height_px)] * batch)
 
+    @property
+    def proofs(self) -> dict[tuple[int, int, int], Proof]:
+        """What the runtime was off by from torch in float32, by (batch, height, width) of the network's input.
+
+        Empty for torch in float32 on the CPU, which is what the others are measured by.
+        """
+        runtime = self._runtime
+        return {} if runtime is None else dict(runtime.proofs)
+
     def network_size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """(width, height) of the network's input for an image of this size."""
         return self._network_size(width_px, height_px)
@@ -199,7 +229,7 @@ class DepthEngine:
     def _adopt(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.runtime = runtime.name
-        self.device = str(runtime.device)
+        self.device = runtime.device_name
         self.precision = runtime.precision
         self.notices.extend(runtime.notices)
 
@@ -210,17 +240,16 @@ class DepthEngine:
             raise DeviceError("the depth engine is closed; load it again")
         times_s = [time.perf_counter()]
         with device_errors(runtime.device), torch.inference_mode():
-            inputs = [
-                network_input(view.rgb[None], network_size, self._mean, self._std, runtime.device, runtime.dtype)
-                for view in views
-            ]
-            batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
+            images = [on_device(view.rgb, runtime.device) for view in views]
+            pixels = [network_pixels(image, network_size) for image in images]
+            batch = pixels[0] if len(pixels) == 1 else torch.cat(pixels)
             runtime.synchronize()
             times_s.append(time.perf_counter())
             prediction = runtime.run(batch)
             runtime.synchronize()
             times_s.append(time.perf_counter())
-            depths = [self._finish(view, prediction, index, network_size) for index, view in enumerate(views)]
+            scales = [self._scale(view.intrinsics, network_size) * view.limits.scale_factor for view in views]
+            depths = view_depths(views, images, prediction, scales, self.max_depth_m, self.scene_labels)
         times_s.append(time.perf_counter())
         stages = ("preprocess", "network", "postprocess")
         timings_ms = {
@@ -228,29 +257,8 @@ class DepthEngine:
             for stage, before, after in zip(stages, times_s[:-1], times_s[1:], strict=True)
         }
         for depth in depths:
-            depth.timings_ms, depth.batch_size = dict(timings_ms), len(views)
+            depth.timings_ms = dict(timings_ms)
         return depths
-
-    def _finish(self, view: View, prediction: Prediction, index: int, network_size: tuple[int, int]) -> ViewDepth:
-        """What the network said of one image of a batch, in metres at the image's size."""
-        scale = self._scale(view.intrinsics, network_size) * view.limits.scale_factor
-        one = slice(index, index + 1)
-        depth, confidence = metric_depth(
-            prediction.depth[one],
-            prediction.confidence[one],
-            torch.tensor([scale], dtype=torch.float32, device=prediction.depth.device),
-            (view.intrinsics.width_px, view.intrinsics.height_px),
-            view.limits,
-            self.max_depth_m,
-        )
-        weights = None if prediction.scene_weights is None else prediction.scene_weights[index].float().cpu().numpy()
-        return ViewDepth(
-            depth_m=depth[0].cpu().numpy(),
-            confidence=confidence[0].cpu().numpy(),
-            scale=scale,
-            scene_labels=() if weights is None else self.scene_labels,
-            scene_weights=weights,
-        )
 
     def _scale(self, intrinsics: Intrinsics, network_size: tuple[int, int]) -> float:
         """Metres per unit of the network's output."""
@@ -272,30 +280,11 @@ class DepthEngine:
             return
         if runtime.device.type == "cpu" or not self._allow_cpu_fallback:
             raise DeviceError(f"{self.device} is out of memory for a single image; use a smaller image or model")
-        self.notices.append(f"{self.device} is out of memory for a single image; from now on the CPU is used")
-        self._adopt(runtime.to_cpu())
+        self._replace(f"{self.device} is out of memory for a single image; from now on the CPU is used", "fp32")
 
-
-def _joined(views: list[ViewDepth]) -> Depth:
-    """Depth of views of one size and system as one batch; a single one is not copied."""
-    alone = views[0] if len(views) == 1 else None
-    weights = [view.scene_weights for view in views if view.scene_weights is not None]
-    return Depth(
-        depth_m=alone.depth_m[None] if alone else np.stack([view.depth_m for view in views]),
-        confidence=alone.confidence[None] if alone else np.stack([view.confidence for view in views]),
-        scale=[view.scale for view in views],
-        scene_labels=views[0].scene_labels,
-        scene_weights=np.stack(weights) if weights else None,
-        timings_ms=_total(views),
-    )
-
-
-def _total(views: list[ViewDepth]) -> dict[str, float]:
-    """Time by stage over all batches that the views went through."""
-    total = dict.fromkeys(views[0].timings_ms, 0.0)
-    done = 0
-    while done < len(views):
-        for stage, time_ms in views[done].timings_ms.items():
-            total[stage] += time_ms
-        done += views[done].batch_size
-    return total
+    def _replace(self, notice: str, precision: str) -> None:
+        """Go on with torch on the CPU, and say why."""
+        runtime = self._runtime
+        assert runtime is not None
+        self.notices.append(notice)
+        self._adopt(runtime.to_torch_cpu(precision))

@@ -1,4 +1,4 @@
-"""From camera images to the network's input, on the device that the network runs on."""
+"""From camera images to the network's input, on the device that the engine works on."""
 
 from __future__ import annotations
 
@@ -52,33 +52,31 @@ def focal_at_network_px(intrinsics: Intrinsics, network_size: tuple[int, int]) -
     return float((small.fx_px * small.fy_px) ** 0.5)
 
 
-def network_input(
-    images: NDArray[np.uint8],
-    network_size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Normalised images [B, 3, h, w] in `dtype`, channels last in memory.
+def on_device(image: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """An image uint8 [H, W, 3] of any strides as a tensor on a device; on the CPU without a copy where torch can."""
+    # torch warns of arrays that cannot be written, and does not take negative strides.
+    usable = image.flags.writeable and min(image.strides) >= 0
+    tensor = torch.from_numpy(image if usable else image.copy())
+    if device.type == "cpu":
+        return tensor
+    # From memory that the driver knows, the copy does not hold up this thread.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def network_pixels(image: Tensor, network_size: tuple[int, int]) -> Tensor:
+    """The network's input, uint8 [1, h, w, 3], contiguous, of an image uint8 [H, W, 3] on the same device.
 
     Args:
-        images: uint8 [B, H, W, 3] RGB, any strides.
+        image: RGB.
         network_size: (w, h); shrinking averages over the pixels that fall together (bilinear with antialias).
-        mean: of RGB in 0..1.
-        std: of RGB in 0..1.
-        device: where to compute.
-        dtype: of the result.
     """
-    # torch warns of arrays that cannot be written, and does not take negative strides.
-    usable = images.flags.writeable and min(images.strides) >= 0
-    pixels = torch.from_numpy(images if usable else images.copy()).to(device).permute(0, 3, 1, 2)  # [B, 3, H, W]
     width, height = network_size
-    if device.type != "cpu":  # only the CPU has a resize for bytes; there it takes a third of the time
-        pixels = pixels.float()
-    if pixels.shape[-2:] != (height, width):
-        pixels = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(3, 1, 1)
-    normalised = torch.addcmul(shift, pixels.float(), scale)
-    return normalised.to(dtype).contiguous(memory_format=torch.channels_last)
+    if image.shape[:2] == (height, width):
+        return image[None].contiguous()
+    planes = image.permute(2, 0, 1)[None]  # [1, 3, H, W], channels last in memory
+    if image.device.type != "cpu":  # only the CPU has a resize for bytes; there it takes a third of the time
+        planes = planes.float()
+    resized = F.interpolate(planes, (height, width), mode="bilinear", antialias=True)
+    if resized.is_floating_point():
+        resized = resized.add_(0.5).clamp_(0, 255).to(torch.uint8)
+    return resized.permute(0, 2, 3, 1).contiguous()

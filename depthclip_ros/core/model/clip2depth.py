@@ -114,15 +114,15 @@ class Decoder(nn.Module):
         self.head = PreciseProjection(inputs, 2)
 
     def forward(self, taps: list[Tensor], text: Tensor) -> Tensor:
-        """Float32 [B, 2, h', w'] of taps [B, tap_width, h, w], shallow to deep, and the text vector [D]."""
+        """What `head` reads, [B, channels, h', w'], of taps [B, tap_width, h, w], shallow to deep, and the text [D]."""
         rows, columns = taps[0].shape[-2:]
         x: Tensor | None = None
         for tap, reduce, block in zip(reversed(taps), reversed(self.reduce), self.blocks, strict=True):
             reduced = reduce(tap.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             x = self.film(reduced, text[None].to(reduced.dtype)) if x is None else x + reduced
             x = block(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(-1, (rows, columns))
-        read: Tensor = self.head(self.deconvolve(x))
-        return read
+        deconvolved: Tensor = self.deconvolve(x)
+        return deconvolved
 
 
 class Clip2Depth(DepthModel):
@@ -182,10 +182,14 @@ class Clip2Depth(DepthModel):
             vector = self.text(self.mirror)
             return F.normalize(vector.float(), dim=-1) * math.sqrt(vector.shape[-1])
 
-    def forward(self, images: Tensor) -> Prediction:
-        """See `DepthModel.forward`."""
-        seen = self.tower(images, {}, self.config.tap_layers)
-        raw = self.decoder(seen.taps, self.read_text())
+    def see(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `DepthModel.see`: the decoder's own last map."""
+        taps = self.tower(images, {}, self.config.tap_layers).taps
+        return (self.decoder(taps, self.read_text()),)
+
+    def read(self, *seen: Tensor) -> Prediction:
+        """See `DepthModel.read`."""
+        raw = self.decoder.head(seen[0])
         with full_precision(raw):
             log_depth = self._log_low + (self._log_high - self._log_low) * raw[:, 0].sigmoid()
             # 1 / (1 + (s / s0)^2) with ln s = raw[:, 1]

@@ -75,7 +75,7 @@ class ClipTower(Tower):
         positions = self.visual.positional_embedding  # [1 + R * C, width]
         learned = positions[1:].T.unflatten(1, self.visual.grid_size)[None]
         patches = patches + self._grid.resize(learned, rows, columns).to(patches.dtype)
-        first = (self.visual.class_embedding + positions[0]).to(patches.dtype).expand(len(images), 1, -1)
+        first = (self.visual.class_embedding + positions[0]).to(patches.dtype).expand(images.shape[0], 1, -1)
         tokens = self.visual.ln_pre(torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1))  # [B, 1 + N, width]
         maps = []
         for index, block in enumerate(self.visual.transformer.resblocks):

@@ -27,7 +27,7 @@ class AverageContext(nn.Module):
 
     def forward(self, embedding: Tensor) -> tuple[Tensor, None]:
         """The context [B, D] for image embeddings [B, any], and no weights."""
-        return self.prompts.mean(dim=0).expand(len(embedding), -1).to(embedding.dtype), None
+        return self.prompts.mean(dim=0).expand(embedding.shape[0], -1).to(embedding.dtype), None
 
 
 class SceneContext(nn.Module):

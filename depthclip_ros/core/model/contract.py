@@ -108,9 +108,17 @@ class DepthModel(nn.Module, ABC):
         self.config = config
         self._trained: tuple[str, ...] = ()
 
-    @abstractmethod
     def forward(self, images: Tensor) -> Prediction:
         """Predict depth for normalised images [B, 3, h, w] (h and w multiples of `stride`; float32 or bfloat16)."""
+        return self.read(*self.see(images))
+
+    @abstractmethod
+    def see(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The part that may run in half precision or int8: nearly all operations. Each tensor [B, ...]."""
+
+    @abstractmethod
+    def read(self, *seen: Tensor) -> Prediction:
+        """The part that needs float32 whatever the rest runs in: from what `see` gives to depth and confidence."""
 
     @abstractmethod
     def all_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -108,13 +108,19 @@ class DepthAnything(DepthModel):
         nn.init.normal_(last.weight, std=0.1 / math.sqrt(last.in_channels))
         nn.init.constant_(last.bias, start)
 
-    def forward(self, images: Tensor) -> Prediction:
-        """See `DepthModel.forward`."""
+    def see(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `DepthModel.see`: disparity or depth at the size of the input."""
         output: Tensor = self.network(pixel_values=images).predicted_depth  # [B, h, w]
+        if output.shape[-2:] != images.shape[-2:]:
+            with full_precision(output):
+                output = F.interpolate(output[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
+        return (output,)
+
+    def read(self, *seen: Tensor) -> Prediction:
+        """See `DepthModel.read`."""
+        output = seen[0]
         with full_precision(output):
             output = output.float()
-            if output.shape[-2:] != images.shape[-2:]:
-                output = F.interpolate(output[:, None], images.shape[-2:], mode="bilinear")[:, 0]
             depth = output.clamp_min(1e-3) if self.gives_depth else self._depth_of(output)
             spread = _log_steps(depth)
             confidence = 1 / (1 + (spread / self.confidence_scale.float()).square())

@@ -176,9 +176,13 @@ class DepthClip(DepthModel):
         self.stride = self.features.stride
         self.select_trained([ADAPTERS])
 
-    def forward(self, images: Tensor) -> Prediction:
-        """See `DepthModel.forward`."""
-        prediction: Prediction = self.classes(self.features(images))
+    def see(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `DepthModel.see`: a vector for each place of the picture."""
+        return (self.features(images),)
+
+    def read(self, *seen: Tensor) -> Prediction:
+        """See `DepthModel.read`."""
+        prediction: Prediction = self.classes(seen[0])
         return prediction
 
     @property

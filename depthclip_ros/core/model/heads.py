@@ -95,10 +95,17 @@ class DepthHeads(nn.Module):
 
     def forward(self, bin_features: Tensor, fine_features: Tensor) -> Prediction:
         """Read features [B, bin_channels, hb, wb] and [B, fine_channels, h, w]; depth comes at (h, w)."""
-        logits = self.bins(bin_features)
-        raw = self.regression(self.fine(fine_features))  # float32 [B, 1 or 2, h, w]
-        with full_precision(raw):
+        return self.read(*self.see(bin_features, fine_features))
+
+    def see(self, bin_features: Tensor, fine_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the bins [B, K, hb, wb] and what regression and gate are read from [B, fine_channels, h, w]."""
+        return self.bins(bin_features), self.fine(fine_features)
+
+    def read(self, logits: Tensor, fine: Tensor) -> Prediction:
+        """Depth from what `see` gives, in float32: the moments are differences of large numbers."""
+        with full_precision(fine):
             logits = logits.float()
+            raw = self.regression(fine)  # float32 [B, 1 or 2, h, w]
             moments = logits.permute(0, 2, 3, 1).softmax(dim=-1) @ self.moment_table  # [B, hb, wb, 3]
             moments = moments.permute(0, 3, 1, 2)
             moments = F.interpolate(moments, size=raw.shape[-2:], mode="bilinear", align_corners=False)

@@ -118,8 +118,8 @@ class MoaDepthClip(DepthModel):
             self.stride, config.decoder_channels, taps, skips, None if concatenated else self.context.width
         )
 
-    def forward(self, images: Tensor) -> Prediction:
-        """See `DepthModel.forward`. Depth comes at 1/2 of the input (1/4 for the paper's preset), bins at 1/4."""
+    def see(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `DepthModel.see`: what the heads read, and the scene weights where there are labels for them."""
         seen = self.tower(
             images, {int(layer): adapter for layer, adapter in self.adapters.items()}, self.config.tap_layers
         )
@@ -130,9 +130,14 @@ class MoaDepthClip(DepthModel):
             taps = [*taps[:-1], torch.cat([taps[-1], constant], dim=1)]
         skips = self.detail(images) if self.detail is not None else seen.skips
         maps = self.decoder(taps, skips[: len(self.decoder.skip_strides)], context)
-        prediction: Prediction = self.heads(maps[self._bin_stage], maps[-1])
-        if self.scene_labels:
-            prediction.scene_weights = weights
+        logits, fine = self.heads.see(maps[self._bin_stage], maps[-1])
+        return (logits, fine, weights) if self.scene_labels and weights is not None else (logits, fine)
+
+    def read(self, *seen: Tensor) -> Prediction:
+        """See `DepthModel.read`. Depth comes at 1/2 of the input (1/4 for the paper's preset), bins at 1/4."""
+        logits, fine, *weights = seen
+        prediction: Prediction = self.heads.read(logits, fine)
+        prediction.scene_weights = weights[0] if weights else None
         return prediction
 
     def joints(self) -> list[nn.Module]:

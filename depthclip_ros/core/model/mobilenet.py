@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import MobileNetV2
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
@@ -57,6 +56,8 @@ class ScaledConv(nn.Module):
 
 def mobilenet_blocks() -> nn.Sequential:
     """The 18 blocks of MobileNetV2 (torchvision's graph) down to 1/32, every convolution a `ScaledConv`."""
+    from torchvision.models import MobileNetV2  # takes as long to import as torch, and only teachers need it
+
     blocks: nn.Sequential = MobileNetV2(norm_layer=nn.Identity).features[: LEVELS[-1][2]]
     for parent in list(blocks.modules()):
         for name, child in list(parent.named_children()):

@@ -1,0 +1,63 @@
+"""A depth system from the resized picture's bytes on: the form in which every runtime has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from depthclip_ros.core.model.contract import DepthModel, Prediction
+
+INPUT = "pixels"
+OUTPUTS = ("depth", "confidence", "scene_weights")  # the last one only of systems with scene labels
+
+
+class PixelNetwork(nn.Module):
+    """Normalisation and network in one, uint8 pixels in: a quarter of the bytes to hand over, and one convention.
+
+    The outputs are a tuple in the order of `OUTPUTS`, which tracing and ONNX can express.
+
+    Args:
+        model: ready for inference.
+        dtype: that the network computes in; its outputs are float32.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: DepthModel, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        mean, std = model.image_mean, model.image_std
+        scale = torch.tensor([1 / (255 * s) for s in std]).view(3, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(3, 1, 1)
+        where = next(iter(model.parameters())).device
+        self.register_buffer("scale", scale.to(where), persistent=False)
+        self.register_buffer("shift", shift.to(where), persistent=False)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return OUTPUTS if self.model.scene_labels else OUTPUTS[:2]
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Depth [B, h', w'], confidence [B, h', w'] and scene weights [B, S], float32, of pixels uint8 [B, h, w, 3]."""
+        return self.read(*self.see(pixels))
+
+    def see(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The part that may run in any precision: see `DepthModel.see`."""
+        images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift  # channels last in memory
+        return self.model.see(images.to(self.dtype))
+
+    def read(self, *seen: Tensor) -> tuple[Tensor, ...]:
+        """The part that needs float32."""
+        prediction = self.model.read(*seen)
+        found = (prediction.depth, prediction.confidence, prediction.scene_weights)
+        return tuple(tensor.float() for tensor in found if tensor is not None)
+
+
+def as_prediction(outputs: Sequence[Tensor]) -> Prediction:
+    """What a runtime's outputs say, in the order of `OUTPUTS`."""
+    return Prediction(outputs[0], outputs[1], scene_weights=outputs[2] if len(outputs) > len(OUTPUTS) - 1 else None)
