@@ -34,6 +34,7 @@ NODE_MODULES = {
     "depthclip_ros.ros.outputs",
     "depthclip_ros.ros.qos",
     "depthclip_ros.ros.recorder",
+    "depthclip_ros.ros.rig",
     "depthclip_ros.ros.run",
 }
 ROS_PACKAGES = {

@@ -145,5 +145,6 @@ class DepthWriter:
             "frames_out": frames_in - frames_refused,
             "frames_dropped": 0,
             "frames_refused": frames_refused,
+            "outputs_dropped": 0,
             **values,
         }

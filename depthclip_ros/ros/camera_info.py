@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from depthclip_ros.core.calibration import camera_model, stamp_ns_of
@@ -16,14 +17,15 @@ __all__ = ["CameraInfoCache", "camera_model", "stamp_ns_of"]
 
 
 class CameraInfoCache:
-    """The last CameraInfos. Filled by the subscription, read by the worker.
+    """The last CameraInfos. Filled by the subscription, read by the worker, who is never kept waiting.
 
-    A driver may send an image before its CameraInfo. The reader waits for a CameraInfo that is likely to come: the
-    first one where somebody publishes them, and that of the image's own stamp where the image before had its own.
+    A driver may send an image before its CameraInfo. `wait_s` says for how long one should lie for a CameraInfo that
+    is likely to come: the first one where somebody publishes them, and that of the image's own stamp where the image
+    before had its own.
     """
 
     def __init__(self, size: int = 32, first_wait_s: float = 1.0, own_wait_s: float = 0.05) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._by_stamp: OrderedDict[int, CameraInfo] = OrderedDict()
         self._newest: CameraInfo | None = None
         self._newest_ns = 0
@@ -32,11 +34,10 @@ class CameraInfoCache:
         self._size = size
         self._first_wait_s = first_wait_s
         self._own_wait_s = own_wait_s
-        self._closed = False
 
     def put(self, info: CameraInfo) -> None:
         """Remember a CameraInfo; the oldest is forgotten."""
-        with self._changed:
+        with self._lock:
             self._newest_ns = stamp_ns_of(info.header.stamp)
             self._newest = info
             self._received_s = time.monotonic()
@@ -44,35 +45,34 @@ class CameraInfoCache:
             self._by_stamp.move_to_end(self._newest_ns)
             while len(self._by_stamp) > self._size:
                 self._by_stamp.popitem(last=False)
-            self._changed.notify_all()
 
-    def find(self, stamp_ns: int, expected: bool) -> CameraInfo | None:
-        """The CameraInfo of this stamp, else the newest, else None.
+    def wait_s(self, stamp_ns: int, age_s: float, expected: Callable[[], bool]) -> float:
+        """Seconds for which the image of this stamp should still wait; 0: `find` has what there will be.
 
         Args:
             stamp_ns: the image's stamp.
+            age_s: how long it has waited.
             expected: whether anybody publishes CameraInfo. Without any so far, the first image waits for the first one.
         """
-        with self._changed:
-            if self._newest is None and expected and self._asked_ns is None:
-                self._changed.wait_for(lambda: self._closed or self._newest is not None, self._first_wait_s)
-            previous_had_its_own = self._asked_ns is not None and self._asked_ns in self._by_stamp
-            if previous_had_its_own and self._newest_ns < stamp_ns:
-                self._changed.wait_for(lambda: self._closed or self._newest_ns >= stamp_ns, self._own_wait_s)
+        with self._lock:
+            limit_s = 0.0
+            if self._newest is None:
+                if self._asked_ns is None and expected():
+                    limit_s = self._first_wait_s
+            elif self._asked_ns in self._by_stamp and self._newest_ns < stamp_ns:
+                limit_s = self._own_wait_s
+            return max(0.0, limit_s - age_s)
+
+    def find(self, stamp_ns: int) -> CameraInfo | None:
+        """The CameraInfo of this stamp, else the newest, else None."""
+        with self._lock:
             self._asked_ns = stamp_ns
             return self._by_stamp.get(stamp_ns, self._newest)
 
-    def find_own(self, stamp_ns: int, wait_s: float) -> CameraInfo | None:
-        """The CameraInfo of this stamp, waiting for it for so long; None if it does not come."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or stamp_ns in self._by_stamp, wait_s)
-            return self._by_stamp.get(stamp_ns)
-
-    def close(self) -> None:
-        """Let nobody wait any longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def has(self, stamp_ns: int) -> bool:
+        """Whether the CameraInfo of this stamp is there."""
+        with self._lock:
+            return stamp_ns in self._by_stamp
 
     @property
     def age_s(self) -> float | None:

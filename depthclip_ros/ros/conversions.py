@@ -118,7 +118,13 @@ def point_cloud(
         if len(into.data) != size:
             into.data = array.array("B", b"\0") * size
         out = np.frombuffer(into.data, dtype).reshape(height, width)
-    cloud = organised_cloud(depth_m, rgb, intrinsics, stride=stride, max_range_m=max_range_m, out=out)
+    return cloud_values(organised_cloud(depth_m, rgb, intrinsics, stride=stride, max_range_m=max_range_m, out=out))
+
+
+def cloud_values(cloud: NDArray[np.void]) -> Values:
+    """PointCloud2 of an organised cloud, structured [H, W] (`geometry.organised_cloud`)."""
+    dtype = cloud.dtype
+    height, width = cloud.shape
     names = dtype.names or ()
     return {
         "height": height,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.parameter import Parameter
 
-from depthclip_ros.ros.parameters import TABLE
+from depthclip_ros.ros.parameter_table import TABLE
+
+ARRAYS = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
 
 
 def declare_parameters(node: Any) -> None:
@@ -25,4 +28,11 @@ def declare_parameters(node: Any) -> None:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
         elif kind is float:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
-        node.declare_parameter(parameter.name, parameter.default, descriptor)
+        if parameter.element is None:
+            node.declare_parameter(parameter.name, parameter.default, descriptor)
+            continue
+        # An empty list has no type for rclpy, and no value in YAML: the table checks what is set.
+        descriptor.dynamic_typing = True
+        descriptor.additional_constraints = f"allowed: {parameter.allowed}"
+        if not node.declare_parameter(parameter.name, parameter.default, descriptor).value:
+            node.set_parameters([Parameter(parameter.name, ARRAYS[parameter.element], [])])

@@ -1,8 +1,7 @@
-"""The lifecycle node depth_node: an image in, depth out. A callback hands over; one worker thread does the work."""
+"""The lifecycle node depth_node: images in, depth out. A callback hands over; one worker thread does the work."""
 
 from __future__ import annotations
 
-import dataclasses
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,15 +14,11 @@ from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
-from depthclip_ros.ros import diagnostics, parameters
+from depthclip_ros.ros import health, parameters
 from depthclip_ros.ros.declare import declare_parameters
-from depthclip_ros.ros.diagnostics import Health
-from depthclip_ros.ros.image_input import ImageInput, comes_rectified
-from depthclip_ros.ros.outputs import Outputs
-from depthclip_ros.ros.pipeline import FramePipeline
-from depthclip_ros.ros.qos import name_of
+from depthclip_ros.ros.health import Health
+from depthclip_ros.ros.rig import Rig
 from depthclip_ros.ros.run import end_process, run
-from depthclip_ros.ros.worker import DepthWorker
 
 WARM_UP_SIZE = (640, 480)
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -32,7 +27,9 @@ ERROR = TransitionCallbackReturn.ERROR
 
 
 class DepthNode(LifecycleNode):
-    """Subscribes to `image` and `camera_info`, publishes under `depth/`; its parameters are in `parameters.TABLE`.
+    """Subscribes to `image` and `camera_info`, publishes under `depth/`, or so for each of `cameras` under its name.
+
+    Its parameters are in `parameters.TABLE`.
 
     Raises:
         ConfigError, rclpy ParameterException: an override of a parameter that is not allowed.
@@ -42,10 +39,7 @@ class DepthNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._state = "unconfigured"
         self._configure_error = ""
-        self._pipeline: FramePipeline | None = None
-        self._outputs: Outputs | None = None
-        self._input: ImageInput | None = None
-        self._worker: DepthWorker | None = None
+        self._rig: Rig | None = None
 
         declare_parameters(self)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
@@ -58,7 +52,7 @@ class DepthNode(LifecycleNode):
         self._each_second = self.create_timer(1.0, self._on_second, clock=steady)
         self._time_jump = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=lambda _jump: self._worker and self._worker.order.reset(),
+            post_callback=lambda _jump: self._rig and self._rig.forget_stamps(),
         )
         if self._settings.autostart:
             self._at_once = self.create_timer(0.001, self._autostart, clock=steady)
@@ -76,11 +70,12 @@ class DepthNode(LifecycleNode):
                 runtime=settings.model_runtime,
                 device=settings.model_device,
                 precision=settings.model_precision,
+                calibration=settings.model_calibration,
                 allow_cpu_fallback=settings.model_device == "auto",
             )
-            engine.warm_up(*WARM_UP_SIZE)
-            self._pipeline = FramePipeline(engine, settings, already_rectified=comes_rectified(self))
-            self._outputs = Outputs(self)
+            for batch in range(1, max(1, len(settings.cameras)) + 1):
+                engine.warm_up(*WARM_UP_SIZE, batch)
+            self._rig = Rig(self, engine, settings)
         except DepthClipError as error:
             return self._configure_failed(str(error))
         except Exception as error:
@@ -96,30 +91,20 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
-        """Subscribe and start the worker."""
-        if self._pipeline is None or self._outputs is None:
+        """Subscribe and start the threads."""
+        if self._rig is None:
             return FAILURE
-        settings = self._pipeline.settings
-        worker = DepthWorker(
-            self._pipeline, self._outputs, self.get_logger(), lambda: self.get_clock().now().nanoseconds
-        )
         try:
-            self._input = ImageInput(
-                self, settings.input_transport, settings.input_reliability, worker.on_image, worker.infos.put
-            )
+            self._rig.start()
         except Exception as error:
             self.get_logger().error(f"cannot subscribe: {error}")
+            self._rig.stop()
             return FAILURE
-        camera_info = self._input.camera_info
-        worker.camera_info_topic, worker.count_camera_infos = camera_info.topic, lambda: camera_info.publishers
-        worker.start()
-        self._worker = worker
         self._state = "active"
-        self.get_logger().info(f"depth of {self._input.image.topic} with {self._input.camera_info.topic}")
         return SUCCESS
 
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
-        """Unsubscribe and wait for the worker."""
+        """Unsubscribe and wait for the threads."""
         ended = self._stop()
         self._state = "inactive"
         return SUCCESS if ended else ERROR
@@ -143,7 +128,7 @@ class DepthNode(LifecycleNode):
         return SUCCESS
 
     def release(self) -> bool:
-        """Unmake whatever configure and activate made; False if the worker hangs and everything is left to it."""
+        """Unmake whatever configure and activate made; False if a thread hangs and everything is left to it."""
         if not self._stop():
             return False
         self._release()
@@ -156,26 +141,15 @@ class DepthNode(LifecycleNode):
         return FAILURE
 
     def _release(self) -> None:
-        if self._outputs is not None:
-            self._outputs.destroy()
-        if self._pipeline is not None:
-            try:
-                self._pipeline.engine.close()
-            except Exception as error:  # a device that is gone cannot be freed; a new configure may find it again
-                self.get_logger().warning(f"could not free the model: {error}")
-        self._outputs = self._pipeline = None
+        if self._rig is not None:
+            self._rig.destroy()
+        self._rig = None
 
     def _stop(self) -> bool:
-        if self._input is not None:
-            self._input.destroy()
-            self._input = None
-        if self._worker is None:
+        if self._rig is None or self._rig.stop():
             return True
-        if not self._worker.stop():
-            self.get_logger().error("the worker hangs in its device; restart the process")
-            return False
-        self._worker = None
-        return True
+        self.get_logger().error("a thread hangs in its device; restart the process")
+        return False
 
     def _autostart(self) -> None:
         self._at_once.cancel()
@@ -213,7 +187,7 @@ class DepthNode(LifecycleNode):
         result = super().set_parameters_atomically(parameter_list)
         if result.successful and not result.reason:
             names = [parameter.name for parameter in parameter_list]
-            result.reason = parameters.effect_of(names, configured=self._pipeline is not None)
+            result.reason = parameters.effect_of(names, configured=self._rig is not None)
             if result.reason:
                 self.get_logger().info(result.reason)
         return result
@@ -225,54 +199,21 @@ class DepthNode(LifecycleNode):
             self._settings = parameters.settings_from({**present, **known})
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if self._pipeline is not None:
-            live = [row.name.replace(".", "_") for row in parameters.TABLE if row.live]
-            self._pipeline.settings = dataclasses.replace(
-                self._pipeline.settings, **{name: getattr(self._settings, name) for name in live}
-            )
+        if self._rig is not None:
+            self._rig.apply(self._settings)
         return SetParametersResult(successful=True)
 
     # Diagnostics
 
     def _on_second(self) -> None:
-        if self._input is not None:
-            self._input.follow()
+        if self._rig is not None:
+            self._rig.follow()
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        name = f"{self.get_fully_qualified_name()[1:]}: depth"
-        message.status = [diagnostics.fill_status(DiagnosticStatus(), KeyValue, self._health(), name)]
+        node = Health(state=self._state, configure_error=self._configure_error)
+        cameras = {"": node} if self._rig is None else self._rig.health(node)
+        message.status = health.statuses(DiagnosticStatus, KeyValue, cameras, self.get_fully_qualified_name()[1:])
         self._diagnostics.publish(message)
-
-    def _health(self) -> Health:
-        health = Health(state=self._state, configure_error=self._configure_error)
-        if self._worker is not None:
-            health = dataclasses.replace(
-                health,
-                counters=self._worker.counters,
-                overtaken=self._worker.overtaken,
-                camera_info_age_s=self._worker.infos.age_s,
-            )
-        if self._input is not None:
-            health = dataclasses.replace(
-                health,
-                image_topic=self._input.image.topic,
-                image_publishers=self._input.image.publishers,
-                image_qos=name_of(self._input.image.qos),
-                camera_info_topic=self._input.camera_info.topic,
-            )
-        if self._pipeline is not None:
-            engine = self._pipeline.engine
-            health = dataclasses.replace(
-                health,
-                system=engine.info.system,
-                weights=str(engine.info.path),
-                weights_sha256=engine.info.sha256,
-                runtime=engine.runtime,
-                device=engine.device,
-                precision=engine.precision,
-                notices=tuple(engine.notices),
-            )
-        return health
 
 
 def main(args: list[str] | None = None) -> NoReturn:

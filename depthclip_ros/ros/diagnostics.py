@@ -1,4 +1,4 @@
-"""How the node is doing: counters and windows that frames feed, and what /diagnostics says of them once a second."""
+"""What frames feed while they pass: counters, windows of the last seconds, and what throttles the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-OK, WARN, ERROR = 0, 1, 2
 WINDOW_S = 5.0  # over which rates and the share of bad frames are taken
-SILENT_S = 3.0  # without an image for so long, the camera counts as silent
 CLOCK_S = 3600.0  # an older stamp is no time of this node's clock
 
 
@@ -100,6 +97,7 @@ class Counters:
     window_bad: Window = field(default_factory=Window)
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=300))
     timings_ms: dict[str, float] = field(default_factory=dict)
+    batch_sizes: deque[int] = field(default_factory=lambda: deque(maxlen=300))
     _lock: threading.Lock = field(default_factory=threading.Lock)  # subscription and worker both refuse
 
     def count_received(self) -> None:
@@ -135,112 +133,13 @@ class Counters:
         if device:
             self.device_error = reason
 
+    @property
+    def batch_size(self) -> float:
+        """Mean over the last 300 frames; 0 where there was none."""
+        sizes = tuple(self.batch_sizes)
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
     def latency_percentile_ms(self, percent: float) -> float:
         """Over the last 300 frames; NaN where no stamp was a time of the node's clock."""
         latencies = tuple(self.latencies_ms)
         return float(np.percentile(latencies, percent)) if latencies else float("nan")
-
-
-@dataclass(frozen=True)
-class Health:
-    """What a report is made of."""
-
-    state: str  # lifecycle state: unconfigured, inactive, active, ...
-    configure_error: str = ""
-    counters: Counters = field(default_factory=Counters)
-    overtaken: int = 0
-    image_topic: str = ""
-    image_publishers: int = 0
-    image_qos: str = ""
-    camera_info_topic: str = ""
-    camera_info_age_s: float | None = None
-    system: str = ""
-    weights: str = ""
-    weights_sha256: str = ""
-    runtime: str = ""
-    device: str = ""
-    precision: str = ""
-    notices: tuple[str, ...] = ()  # what the engine did otherwise than asked
-
-
-def judge(health: Health) -> tuple[int, str]:
-    """Level and one sentence; the first fault in the order of weight decides."""
-    counters = health.counters
-    if health.configure_error:
-        return ERROR, health.configure_error
-    if health.state != "active":
-        return OK, f"{health.state}: configure and activate the node for depth"
-    if counters.device_error:
-        return ERROR, f"{counters.device_error} (deactivate, cleanup, configure and activate to start anew)"
-    silent_s = counters.window_in.age_s
-    if silent_s > SILENT_S:
-        level = ERROR if counters.received else WARN
-        start = "no image" if not counters.received else "no more images"
-        advice = (
-            "start the camera, or remap `image` to its topic"
-            if health.image_publishers == 0
-            else "check that the camera sends images and the network carries them (docs: Fast DDS profile)"
-        )
-        return level, (
-            f"{start} on {health.image_topic} for {silent_s:.0f} s: {health.image_publishers} publishers; {advice}"
-        )
-    bad, good = counters.window_bad.count, counters.window_out.count
-    if bad:
-        level = WARN if good else ERROR
-        return level, f"{bad} images of the last {WINDOW_S:.0f} s could not be used: {counters.last_error}"
-    if counters.focal_assumed:
-        return WARN, (
-            f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "
-            "cloud; publish camera_info, or remap `camera_info` to it"
-        )
-    if health.notices:
-        return WARN, health.notices[-1]
-    if not good:
-        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
-    return OK, (
-        f"{counters.window_out.rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
-    )
-
-
-def values(health: Health) -> dict[str, str]:
-    """Key and value of every figure in the report."""
-    counters = health.counters
-    age_s = health.camera_info_age_s
-    return {
-        "state": health.state,
-        "image topic": health.image_topic,
-        "image publishers": str(health.image_publishers),
-        "image QoS": health.image_qos,
-        "camera_info topic": health.camera_info_topic,
-        "camera_info age (s)": "never received" if age_s is None else f"{age_s:.2f}",
-        "focal length assumed": str(counters.focal_assumed).lower(),
-        "rate in (Hz)": f"{counters.window_in.rate_hz:.2f}",
-        "rate out (Hz)": f"{counters.window_out.rate_hz:.2f}",
-        "frames in": str(counters.received),
-        "frames out": str(counters.published),
-        "frames dropped": str(health.overtaken),
-        "frames refused": str(counters.refused),
-        "frames failed": str(counters.failed),
-        "frames without subscriber": str(counters.unwatched),
-        "latency p50 (ms)": f"{counters.latency_percentile_ms(50):.1f}",
-        "latency p95 (ms)": f"{counters.latency_percentile_ms(95):.1f}",
-        **{f"{name} (ms)": f"{value:.2f}" for name, value in counters.timings_ms.items()},
-        "model": health.system,
-        "weights": health.weights,
-        "weights sha256": health.weights_sha256,
-        "runtime": health.runtime,
-        "device": health.device,
-        "precision": health.precision,
-        "last error": counters.last_error,
-    }
-
-
-def fill_status(status: Any, key_value: Any, health: Health, name: str) -> Any:
-    """Fill a diagnostic_msgs/DiagnosticStatus; `key_value` makes a KeyValue."""
-    level, message = judge(health)
-    status.level = bytes([level])
-    status.name = name
-    status.message = message
-    status.hardware_id = health.device or "none"
-    status.values = [key_value(key=key, value=value) for key, value in values(health).items()]
-    return status

@@ -84,8 +84,9 @@ class ImageInput:
         reliability: str,
         on_image: Callable[[Any], None],
         on_camera_info: Callable[[CameraInfo], None],
+        prefix: str = "",
     ) -> None:
-        image_topic, camera_info_topic = topics(node, transport)
+        image_topic, camera_info_topic = topics(node, transport, prefix)
         message = CompressedImage if transport == "compressed" else Image
         self.image = FollowingSubscription(node, message, image_topic, reliability, on_image)
         self.camera_info = FollowingSubscription(node, CameraInfo, camera_info_topic, reliability, on_camera_info)
@@ -101,18 +102,24 @@ class ImageInput:
         self.camera_info.destroy()
 
 
-def topics(node: Node, transport: str) -> tuple[str, str]:
-    """Topics of the image and of its camera_info, which is its sibling unless `camera_info` itself is remapped."""
-    image = node.resolve_topic_name("image")
-    camera_info = node.resolve_topic_name("camera_info")
-    if camera_info == node.resolve_topic_name("camera_info", only_expand=True):
+def topics(node: Node, transport: str, prefix: str = "") -> tuple[str, str]:
+    """Topics of the image and of its camera_info, which is its sibling unless `camera_info` itself is remapped.
+
+    Args:
+        node: what they are resolved and remapped for.
+        transport: raw or compressed.
+        prefix: before both names, e.g. "front/".
+    """
+    image = node.resolve_topic_name(f"{prefix}image")
+    camera_info = node.resolve_topic_name(f"{prefix}camera_info")
+    if camera_info == node.resolve_topic_name(f"{prefix}camera_info", only_expand=True):
         camera_info = image.rpartition("/")[0] + "/camera_info"
     return (f"{image}/compressed" if transport == "compressed" else image), camera_info
 
 
-def comes_rectified(node: Node) -> bool:
+def comes_rectified(node: Node, prefix: str = "") -> bool:
     """Whether the image topic is named as image_proc names rectified images (image_rect, image_rect_color).
 
     The camera_info beside such a topic still holds the distortion of the raw image; P describes the rectified one.
     """
-    return "rect" in node.resolve_topic_name("image").rpartition("/")[2].split("_")
+    return "rect" in node.resolve_topic_name(f"{prefix}image").rpartition("/")[2].split("_")

@@ -1,8 +1,10 @@
-"""Between a subscription and its worker: one slot in which the newest frame wins, and the order of stamps."""
+"""Between a subscription and its worker: slots in which the newest frame wins, and the order of stamps."""
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -45,6 +47,122 @@ class Mailbox(Generic[T]):
             self._closed = True
             self._item = None
             self._ready.notify_all()
+
+
+class Mailboxes(Generic[T]):
+    """One box for each of several senders, and one taker, who is never kept waiting by a box that has nothing."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._boxes: list[Box[T]] = []
+        self._closed = False
+
+    def add(self, wait_s: Callable[[T], float] = lambda _item: 0.0) -> Box[T]:
+        """A box for another sender.
+
+        Args:
+            wait_s: for how many seconds at most an item should still lie, for what belongs to it to come; 0 or less:
+                it may be taken. Asked anew whenever something changes.
+        """
+        box = Box(self._changed, wait_s)
+        with self._changed:
+            self._boxes.append(box)
+            if self._closed:
+                box.close()
+        return box
+
+    def take(self) -> list[T]:
+        """Wait until anything may be taken; the newest such item of every box. Empty once closed."""
+        with self._changed:
+            while not self._closed:
+                taken = [item for box in self._boxes if (item := box.take()) is not None]
+                if taken:
+                    return taken
+                pause_s = min((box.pause_s for box in self._boxes), default=math.inf)
+                self._changed.wait(None if pause_s == math.inf else pause_s)
+        return []
+
+    def close(self) -> None:
+        """Let every present and later `take` return nothing; what lies in the boxes is let go."""
+        with self._changed:
+            self._closed = True
+            for box in self._boxes:
+                box.close()
+            self._changed.notify_all()
+
+
+class Box(Generic[T]):
+    """The slot of one sender in `Mailboxes`.
+
+    The newest item that may be taken wins. One that must still wait has a place of its own, where newer ones do not
+    overtake it until they may be taken themselves: with a stream of items that all wait, something is always taken.
+
+    Attributes:
+        overtaken: how many items were replaced before they were taken.
+        pause_s: seconds until an item may be taken, as of the last `take`; infinite where there is none.
+    """
+
+    def __init__(self, changed: threading.Condition, wait_s: Callable[[T], float]) -> None:
+        self.overtaken = 0
+        self.pause_s = math.inf
+        self._changed = changed
+        self._wait_s = wait_s
+        self._first: T | None = None
+        self._newest: T | None = None  # None where `_first` is
+        self._decided_first = False
+        self._closed = False
+
+    def put(self, item: T) -> None:
+        """Leave `item`, which must not be None; never waits. Ignored once closed."""
+        with self._changed:
+            if self._closed:
+                return
+            if self._first is None:
+                self._first = item
+            else:
+                self.overtaken += self._newest is not None
+                self._newest = item
+            self._changed.notify()
+
+    def put_back(self, item: T) -> None:
+        """Leave an item that was taken: nothing is taken before it, and nothing overtakes it."""
+        with self._changed:
+            if self._closed:
+                return
+            if self._newest is None:
+                self._newest = self._first
+            else:
+                self.overtaken += 1
+            self._first, self._decided_first = item, True
+            self._changed.notify()
+
+    def wake(self) -> None:
+        """What an item waits for may have come."""
+        with self._changed:
+            self._changed.notify()
+
+    def take(self) -> T | None:
+        """For `Mailboxes`, under its lock: the item that may be taken."""
+        self.pause_s = math.inf
+        if self._newest is not None and not self._decided_first and self._may_be_taken(self._newest):
+            item, self._first, self._newest = self._newest, None, None
+            self.overtaken += 1
+            return item
+        if self._first is not None and self._may_be_taken(self._first):
+            item, self._first, self._newest = self._first, self._newest, None
+            self._decided_first = False
+            return item
+        return None
+
+    def close(self) -> None:
+        """For `Mailboxes`, under its lock: let go of everything."""
+        self._closed = True
+        self._first = self._newest = None
+
+    def _may_be_taken(self, item: T) -> bool:
+        wait_s = self._wait_s(item)
+        self.pause_s = min(self.pause_s, wait_s)
+        return wait_s <= 0
 
 
 class StampOrder:

@@ -1,9 +1,9 @@
-"""The publishers of depth_node: who listens, and what a frame's depth is to them."""
+"""The publishers of one camera's depth: who listens, and what a frame's depth is to them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
@@ -13,13 +13,13 @@ from depthclip_ros.core.picture import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
-from depthclip_ros.ros.parameters import Settings
 from depthclip_ros.ros.pipeline import FrameDepth, summary
 from depthclip_ros.ros.qos import output_overrides, output_qos
 
-TOPICS: dict[str, Any] = {
-    "depth/image": Image,
-    "depth/camera_info": CameraInfo,
+# What is waited for, and what a thread of its own makes afterwards.
+DEPTH, INFO = "depth/image", "depth/camera_info"
+FIRST: dict[str, Any] = {DEPTH: Image, INFO: CameraInfo}
+LATE: dict[str, Any] = {
     "depth/points": PointCloud2,
     "depth/confidence": Image,
     "depth/image_color": Image,
@@ -27,17 +27,49 @@ TOPICS: dict[str, Any] = {
 }
 
 
-class Outputs:
-    """One publisher for each topic. Messages are kept and filled again: fresh memory costs more than filling it."""
+@dataclass(frozen=True)
+class LateFrame:
+    """A frame whose depth image is out, for `Outputs.publish_late`.
 
-    def __init__(self, node: Node) -> None:
+    Attributes:
+        wanted: topics that somebody subscribes to.
+        header: the input image's.
+        result: the frame's depth.
+        stats: fields of DepthStats that are known when the depth image is out.
+        publish_ms: time that publishing took so far.
+    """
+
+    wanted: frozenset[str]
+    header: Any
+    result: FrameDepth
+    stats: dict[str, Any]
+    publish_ms: float
+
+
+class Outputs:
+    """One publisher for each topic. Messages are kept and filled again: fresh memory costs more than filling it.
+
+    Two threads may publish at the same time, one what is in `FIRST`, the other what is in `LATE`; each message has one
+    thread that fills it.
+    """
+
+    def __init__(self, node: Node, prefix: str = "") -> None:
+        """Make the publishers.
+
+        Args:
+            node: theirs.
+            prefix: before every topic's name, e.g. "front/".
+        """
         self._node = node
+        topics = {**FIRST, **LATE}
         self._publishers = {
-            topic: node.create_publisher(message, topic, output_qos(), qos_overriding_options=output_overrides())
-            for topic, message in TOPICS.items()
+            topic: node.create_publisher(
+                message, f"{prefix}{topic}", output_qos(), qos_overriding_options=output_overrides()
+            )
+            for topic, message in topics.items()
         }
         self._colour_range = SteadyRange()
-        self._messages = {topic: message() for topic, message in TOPICS.items()}
+        self._messages = {topic: message() for topic, message in topics.items()}
 
     def wanted(self) -> frozenset[str]:
         """Topics that somebody subscribes to."""
@@ -51,64 +83,41 @@ class Outputs:
             self._node.destroy_publisher(publisher)
         self._publishers = {}
 
+    def publish_depth(self, header: Any, result: FrameDepth) -> None:
+        """The depth image."""
+        self._send(DEPTH, header, conversions.depth_image(result.depth_m, result.frame.settings.output_encoding))
+
     def publish_camera_info(self, header: Any, intrinsics: Intrinsics) -> None:
         """The camera of a rectified image."""
-        self._send("depth/camera_info", header, conversions.camera_info(intrinsics))
+        self._send(INFO, header, conversions.camera_info(intrinsics))
 
-    def publish(
-        self,
-        wanted: frozenset[str],
-        header: Any,
-        result: FrameDepth,
-        settings: Settings,
-        latency_ms: Callable[[], float],
-        stats: dict[str, Any],
-    ) -> float:
-        """Send what is wanted of one frame; the depth image first, for it is waited for.
-
-        Args:
-            wanted: of `wanted`.
-            header: the input image's.
-            result: the frame's depth.
-            settings: how to say it.
-            latency_ms: asked once, when the depth image is out.
-            stats: further fields of DepthStats.
-
-        Returns:
-            What `latency_ms` said.
-        """
+    def publish_late(self, late: LateFrame) -> None:
+        """All else that is wanted of one frame."""
         start_s = time.perf_counter()
-        frame = result.frame
-        if "depth/image" in wanted:
-            self._send("depth/image", header, conversions.depth_image(result.depth_m, settings.output_encoding))
-        latency = latency_ms()
-        if "depth/camera_info" in wanted and not frame.focal_assumed:
-            self.publish_camera_info(header, frame.intrinsics)
-        if "depth/points" in wanted and not frame.focal_assumed:
-            cloud = conversions.point_cloud(
-                result.depth_m,
-                frame.rgb if settings.cloud_color else None,
-                frame.intrinsics,
-                stride=settings.cloud_stride,
-                max_range_m=settings.cloud_max_range_m,
-                into=self._messages["depth/points"],
-            )
-            self._send("depth/points", header, cloud)
-        if "depth/confidence" in wanted:
+        header, result, frame = late.header, late.result, late.result.frame
+        if "depth/points" in late.wanted and not frame.focal_assumed:
+            self._send("depth/points", header, self._cloud(result))
+        if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
-        if "depth/image_color" in wanted:
-            self._send(
-                "depth/image_color",
-                header,
-                conversions.color_image(colorize(result.depth_m, *self._colour_range.update(result.depth_m))),
-            )
-        if "depth/stats" in wanted:
-            steps = ("preprocess", "network", "postprocess")
-            timings = {f"{step}_ms": result.timings_ms.get(step, 0.0) for step in steps}
-            publish_ms = (time.perf_counter() - start_s) * 1e3
-            fields = {**stats, **timings, **summary(result), "publish_ms": publish_ms, "latency_ms": latency}
-            self._send("depth/stats", header, fields)
-        return latency
+        if "depth/image_color" in late.wanted:
+            picture = colorize(result.depth_m, *self._colour_range.update(result.depth_m))
+            self._send("depth/image_color", header, conversions.color_image(picture))
+        if "depth/stats" in late.wanted:
+            publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
+            self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
+
+    def _cloud(self, result: FrameDepth) -> dict[str, Any]:
+        if result.cloud is not None:
+            return conversions.cloud_values(result.cloud)
+        settings = result.frame.settings
+        return conversions.point_cloud(
+            result.depth_m,
+            result.frame.rgb if settings.cloud_color else None,
+            result.frame.intrinsics,
+            stride=settings.cloud_stride,
+            max_range_m=settings.cloud_max_range_m,
+            into=self._messages["depth/points"],
+        )
 
     def _send(self, topic: str, header: Any, values: dict[str, Any]) -> None:
         message = conversions.assign(self._messages[topic], header, values, point_field=PointField)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.rectify import CameraModel, rectifier_for
-from depthclip_ros.core.types import DepthLimits, Intrinsics
+from depthclip_ros.core.rectify import CameraModel, Rectifier
+from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
 from depthclip_ros.ros.camera_info import camera_model
 from depthclip_ros.ros.conversions import read_image
 from depthclip_ros.ros.parameters import Settings
@@ -37,6 +37,7 @@ class Frame:
         valid: bool [H, W], False where rectification shows what the camera did not see; None: all True.
         focal_assumed: there was no CameraInfo.
         prepare_ms: time that decoding and rectifying took.
+        settings: those of the moment when the frame was prepared, for all that is done to it.
     """
 
     rgb: NDArray[np.uint8]
@@ -44,17 +45,26 @@ class Frame:
     valid: NDArray[np.bool_] | None
     focal_assumed: bool
     prepare_ms: float
+    settings: Settings
 
 
 @dataclass(frozen=True)
 class FrameDepth:
-    """Depth of a frame; arrays [H, W] at the image's size, metres and confidence as in `core.types.Depth`."""
+    """Depth of a frame; arrays [H, W] at the image's size, metres and confidence as in `core.types.ViewDepth`.
+
+    Attributes:
+        cloud: structured [h, w] where the engine made it; None: it is made of `depth_m`.
+        batch_size: images that the network saw at once.
+        scenes: labels and weights, most likely first.
+    """
 
     frame: Frame
     depth_m: NDArray[np.float32]
     confidence: NDArray[np.float32]
     scale: float
     timings_ms: dict[str, float]
+    cloud: NDArray[np.void] | None = None
+    batch_size: int = 1
     scenes: list[tuple[str, float]] = field(default_factory=list)
 
 
@@ -64,17 +74,22 @@ class FramePipeline:
     Attributes:
         engine: shared by any number of pipelines.
         settings: of the next frame.
+        camera: name of the camera in `settings.cameras`, which its `scale.factors` go by; "" where it has none.
         already_rectified: the images come rectified, and CameraInfo's D describes the raw images they were made from.
 
     Raises:
         ConfigError: an engine of relative depth: what is published is metres.
     """
 
-    def __init__(self, engine: DepthEngine, settings: Settings, *, already_rectified: bool = False) -> None:
+    def __init__(
+        self, engine: DepthEngine, settings: Settings, *, camera: str = "", already_rectified: bool = False
+    ) -> None:
         engine.require_metric()
         self.engine = engine
         self.settings = settings
+        self.camera = camera
         self.already_rectified = already_rectified
+        self._rectifier: tuple[CameraModel, Rectifier] | None = None
 
     def prepare(self, image: Image | CompressedImage, info: CameraInfo | None) -> Frame:
         """Decode and rectify.
@@ -98,15 +113,15 @@ class FramePipeline:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.input_assumed_hfov, width, height)
-            return Frame(rgb, intrinsics, None, True, _ms_since(start_s))
+            return Frame(rgb, intrinsics, None, True, _ms_since(start_s), settings)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(
                 f"the image is distorted ({camera.distortion_model} {list(camera.d)}) and input.rectify is require: "
                 "subscribe to the rectified image, or set auto"
             )
-        rectifier = rectifier_for(camera)
+        rectifier = self._rectifier_for(camera)
         rgb = rectifier.rectify(rgb)
-        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, _ms_since(start_s))
+        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, _ms_since(start_s), settings)
 
     def intrinsics_of(self, info: CameraInfo, width_px: int, height_px: int) -> Intrinsics:
         """Intrinsics that the rectified image will have, without an image.
@@ -114,28 +129,49 @@ class FramePipeline:
         Raises:
             InputError: a CameraInfo that cannot be used.
         """
-        return rectifier_for(self._camera(info, width_px, height_px)).intrinsics
+        return self._rectifier_for(self._camera(info, width_px, height_px)).intrinsics
 
     def infer(self, frame: Frame) -> FrameDepth:
-        """Depth and confidence.
+        """Depth and confidence of one frame.
 
         Raises:
             InputError: an image that the engine refuses.
             DeviceError: the device is out of memory or gone.
         """
-        limits: DepthLimits = self.settings.limits
-        depth = self.engine.infer(frame.rgb[None], [frame.intrinsics], limits)
-        depth_m, confidence = depth.depth_m[0], depth.confidence[0]
+        return self.result(frame, self.engine.infer_views([self.view(frame)])[0])
+
+    def view(self, frame: Frame, *, cloud: bool = False) -> View:
+        """What the engine is to do with a frame, with its cloud or without."""
+        settings = frame.settings
+        request = CloudRequest(settings.cloud_stride, settings.cloud_max_range_m, settings.cloud_color)
+        return View(frame.rgb, frame.intrinsics, settings.limits_of(self.camera), request if cloud else None)
+
+    def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
+        """What the engine found of a frame; unknown where the camera saw nothing."""
         if frame.valid is not None:
-            depth_m[~frame.valid] = np.nan
-            confidence[~frame.valid] = 0
+            unseen = ~frame.valid
+            depth.depth_m[unseen] = np.nan
+            depth.confidence[unseen] = 0
+            if depth.cloud is not None:
+                stride = frame.settings.cloud_stride
+                for axis in "xyz":
+                    depth.cloud[axis][unseen[::stride, ::stride]] = np.nan
         timings_ms = dict(depth.timings_ms)
         timings_ms["preprocess"] = timings_ms.get("preprocess", 0.0) + frame.prepare_ms
         scenes: list[tuple[str, float]] = []
         if depth.scene_weights is not None:
-            weights = depth.scene_weights[0]
+            weights = depth.scene_weights
             scenes = [(depth.scene_labels[index], float(weights[index])) for index in np.argsort(-weights)]
-        return FrameDepth(frame, depth_m, confidence, float(depth.scale[0]), timings_ms, scenes)
+        return FrameDepth(
+            frame, depth.depth_m, depth.confidence, depth.scale, timings_ms, depth.cloud, depth.batch_size, scenes
+        )
+
+    def _rectifier_for(self, camera: CameraModel) -> Rectifier:
+        """The rectifier of this calibration, kept while the camera keeps it: another camera cannot push it out."""
+        known = self._rectifier
+        if known is None or known[0] != camera:
+            self._rectifier = known = (camera, Rectifier(camera))
+        return known[1]
 
     def _camera(self, info: CameraInfo, width_px: int, height_px: int) -> CameraModel:
         camera = camera_model(info, width_px, height_px)

@@ -1,156 +1,98 @@
-"""The thread that turns images into depth: takes the newest from the mailbox, and lets nothing stop it but its end."""
+"""The thread that turns images into depth: round after round, the newest image of every camera that has one."""
 
 from __future__ import annotations
 
+import os
 import threading
-import traceback
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from depthclip_ros.core.errors import DeviceError, InputError
-from depthclip_ros.ros.camera_info import CameraInfoCache, stamp_ns_of
-from depthclip_ros.ros.diagnostics import Counters, Throttle, latency_ms
-from depthclip_ros.ros.mailbox import Mailbox, StampOrder
-from depthclip_ros.ros.pipeline import Frame, FramePipeline
+from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.types import ViewDepth
+from depthclip_ros.ros.camera import Arrival, Camera, Task
+from depthclip_ros.ros.mailbox import Mailboxes
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import CameraInfo
+    from depthclip_ros.core.engine import DepthEngine
 
-    from depthclip_ros.ros.outputs import Outputs
-
-CAMERA_INFO = "depth/camera_info"  # the one output that needs no network
-CHANGED_S = 0.5  # a camera that changes its resolution may send the image before the new CameraInfo
-JOIN_S = 10.0  # the thread ends after the frame it is at; longer than this it hangs in a device
+JOIN_S = 10.0  # the threads end after the frame they are at; longer than this they hang in a device
 
 
 class DepthWorker:
-    """Runs from `start` to `stop`, once. `on_image` and `infos.put` are for the subscriptions' callbacks.
+    """Runs from `start` to `stop`, once. Nothing stops it but its end, and no camera waits for another's image.
 
     Attributes:
-        counters: what became of the images.
-        infos: the last CameraInfos.
-        order: of the images' stamps.
-        camera_info_topic, count_camera_infos: where CameraInfo is expected, and how many publishers it has there.
+        mailboxes: where the cameras' images come from.
+        cameras: to be appended before `start`.
     """
 
-    def __init__(self, pipeline: FramePipeline, outputs: Outputs, logger: Any, now_ns: Callable[[], int]) -> None:
-        self.counters = Counters()
-        self.infos = CameraInfoCache()
-        self.order = StampOrder()
-        self.camera_info_topic = "camera_info"
-        self.count_camera_infos: Callable[[], int] = lambda: 0
-        self._pipeline = pipeline
-        self._outputs = outputs
+    def __init__(self, engine: DepthEngine, logger: Any) -> None:
+        self.mailboxes: Mailboxes[Arrival] = Mailboxes()
+        self.cameras: list[Camera] = []
+        self._engine = engine
         self._logger = logger
-        self._now_ns = now_ns
-        self._mailbox: Mailbox[Any] = Mailbox()
-        self._throttle = Throttle()
+        self._pool: ThreadPoolExecutor | None = None
         self._thread = threading.Thread(target=self._work, name="depth worker", daemon=True)
-
-    @property
-    def overtaken(self) -> int:
-        """How many images were replaced by a newer one before they were taken."""
-        return self._mailbox.overtaken
 
     def start(self) -> None:
         """Begin to work."""
+        if len(self.cameras) > 1:
+            threads = min(len(self.cameras), os.cpu_count() or 1)
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+        for camera in self.cameras:
+            camera.late.start()
         self._thread.start()
 
     def stop(self) -> bool:
-        """End after the frame in work; False if that hangs."""
-        self._mailbox.close()
-        self.infos.close()
-        self._thread.join(JOIN_S)
-        return not self._thread.is_alive()
-
-    def on_image(self, message: Any) -> None:
-        """Read, hand over, return."""
-        self.counters.count_received()
-        verdict, back_s = self.order.check(stamp_ns_of(message.header.stamp))
-        if verdict == "back":
-            self._refuse(f"stamp goes back by {back_s:.3f} s; stamps of one camera must not decrease")
-            return
-        if verdict == "new timeline":
-            self._logger.warning(f"stamps went back by {back_s:.1f} s and stay there: following the new timeline")
-        if not self._outputs.wanted():
-            self.counters.count_unwatched()
-            return
-        self._mailbox.put(message)
+        """End after the frames in work; False if that hangs."""
+        end_s = time.monotonic() + JOIN_S
+        self.mailboxes.close()
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_S)
+        for camera in self.cameras:
+            camera.late.close()
+        late_ended = [camera.late.join(max(0.0, end_s - time.monotonic())) for camera in self.cameras]
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        return all(late_ended) and not self._thread.is_alive()
 
     def _work(self) -> None:
-        while (message := self._mailbox.take()) is not None:
-            self._attempt(message)
+        while arrivals := self.mailboxes.take():
+            self._round(arrivals)
+            arrivals.clear()  # nothing is held while there is nothing to do
 
-    def _attempt(self, message: Any) -> None:
-        """Process an image; the one place where what goes wrong with it is handled."""
-        try:
-            self._process(message)
-        except InputError as error:
-            self._refuse(str(error))
-        except Exception as error:
-            device = isinstance(error, DeviceError)
-            reason = str(error) if device else f"{type(error).__name__}: {error}"
-            self.counters.count_failed(reason, device=device)
-            if self._throttle.passes(reason):
-                self._logger.error(reason if device else f"no depth for an image: {traceback.format_exc()}")
-
-    def _process(self, message: Any) -> None:
-        pipeline, outputs, counters = self._pipeline, self._outputs, self.counters
-        header = message.header
-        stamp_ns = stamp_ns_of(header.stamp)
-        info = self.infos.find(stamp_ns, expected=self.count_camera_infos() > 0)
-        wanted = outputs.wanted()
-        if not wanted - {CAMERA_INFO}:
-            counters.count_unwatched()
-            if wanted and info is not None and hasattr(message, "width"):
-                outputs.publish_camera_info(header, pipeline.intrinsics_of(info, message.width, message.height))
-            return
-        frame = self._prepare(message, info, stamp_ns)
-        counters.focal_assumed = frame.focal_assumed
-        if frame.focal_assumed:
-            self._warn_of_assumed_focal()
-        notices = len(pipeline.engine.notices)
-        result = pipeline.infer(frame)
-        counters.timings_ms = result.timings_ms
-        engine = pipeline.engine
-        for notice in engine.notices[notices:]:
+    def _round(self, arrivals: Sequence[Arrival]) -> None:
+        """One run of the network for all; every depth image goes out before anything else is made."""
+        tasks = self._prepare(arrivals)
+        notices = len(self._engine.notices)
+        published = [(task.camera, task.camera.publish(task, depth)) for task, depth in self._infer(tasks)]
+        for camera, late in published:
+            if late is not None and late.wanted:
+                camera.late.put(late)
+        for notice in self._engine.notices[notices:]:
             self._logger.warning(notice)
-        stats = {
-            "system": engine.info.system,
-            "weights": engine.info.sha256[:12],
-            "device": engine.device,
-            "frames_in": counters.received,
-            "frames_out": counters.published + 1,
-            "frames_dropped": self.overtaken,
-            "frames_refused": counters.refused,
-        }
-        latency = outputs.publish(
-            wanted, header, result, pipeline.settings, lambda: latency_ms(stamp_ns, self._now_ns()), stats
-        )
-        counters.count_published(latency)
 
-    def _prepare(self, message: Any, info: CameraInfo | None, stamp_ns: int) -> Frame:
-        """Decode and rectify. A CameraInfo of another stamp that does not fit may be what the camera has changed."""
+    def _prepare(self, arrivals: Sequence[Arrival]) -> list[Task]:
+        def prepare(arrival: Arrival) -> Task | None:
+            return arrival.camera.prepare(arrival)
+
+        # OpenCV lets go of the interpreter, so that decoding and rectifying take place side by side.
+        several = self._pool is not None and len(arrivals) > 1
+        prepared = self._pool.map(prepare, arrivals) if several and self._pool else map(prepare, arrivals)
+        return [task for task in prepared if task is not None]
+
+    def _infer(self, tasks: Sequence[Task]) -> list[tuple[Task, ViewDepth]]:
+        """The tasks that have a depth; what goes wrong with the others is said by their cameras."""
+        if not tasks:
+            return []
         try:
-            return self._pipeline.prepare(message, info)
-        except InputError:
-            if info is None or stamp_ns_of(info.header.stamp) == stamp_ns:
-                raise
-            own = self.infos.find_own(stamp_ns, CHANGED_S)
-            if own is None:
-                raise
-        return self._pipeline.prepare(message, own)
-
-    def _refuse(self, reason: str) -> None:
-        self.counters.count_refused(reason)
-        if self._throttle.passes(reason):
-            self._logger.error(f"image dropped: {reason}")
-
-    def _warn_of_assumed_focal(self) -> None:
-        warning = (
-            f"no camera_info on {self.camera_info_topic}: the scale of depth rests on an assumed field of view of "
-            f"{self._pipeline.settings.input_assumed_hfov:g} degrees (input.assumed_hfov), and there is no cloud; "
-            "publish camera_info or remap `camera_info` to it"
-        )
-        if self._throttle.passes(warning):
-            self._logger.warning(warning)
+            return list(zip(tasks, self._engine.infer_views([task.view for task in tasks]), strict=True))
+        except Exception as error:
+            # Of a batch it is not known whose image was at fault: each is asked for alone. A device fails them all.
+            if len(tasks) == 1 or isinstance(error, DeviceError):
+                for task in tasks:
+                    task.camera.fail(error)
+                return []
+        return [pair for task in tasks for pair in self._infer([task])]

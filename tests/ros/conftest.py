@@ -119,6 +119,7 @@ def start_node(ros_environment, tiny_weights, tmp_path_factory) -> Iterator[Call
 
     def start(namespace: str, parameters: dict | None = None, remaps: dict | None = None) -> NodeProcess:
         values = {"autostart": True, "model.weights": tiny_weights, "model.device": "cpu", "model.precision": "fp32"}
+        values["model.runtime"] = "torch"  # the others take seconds to convert the network
         log = tmp_path_factory.mktemp("node") / "log.txt"
         node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {})
         started.append(node)

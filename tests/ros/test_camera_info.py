@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,73 +89,67 @@ def test_what_cannot_be_used_is_refused_with_its_value(fields, size, said):
 
 
 def test_the_cache_finds_the_own_stamp_else_the_newest():
-    cache = CameraInfoCache(own_wait_s=0)
+    cache = CameraInfoCache()
     for stamp_ns in (10, 20, 30):
         cache.put(_info(fx=float(stamp_ns), stamp_ns=stamp_ns))
-    assert stamp_ns_of(cache.find(20, True).header.stamp) == 20
-    assert stamp_ns_of(cache.find(25, True).header.stamp) == 30
-    assert stamp_ns_of(cache.find(99, True).header.stamp) == 30
+    assert stamp_ns_of(cache.find(20).header.stamp) == 20
+    assert stamp_ns_of(cache.find(25).header.stamp) == 30
+    assert stamp_ns_of(cache.find(99).header.stamp) == 30
 
 
 def test_the_cache_forgets_the_oldest():
     cache = CameraInfoCache(size=3)
     for stamp_ns in range(10):
         cache.put(_info(stamp_ns=stamp_ns))
-    assert stamp_ns_of(cache.find(1, True).header.stamp) == 9
-    assert stamp_ns_of(cache.find(7, True).header.stamp) == 7
+    assert stamp_ns_of(cache.find(1).header.stamp) == 9
+    assert stamp_ns_of(cache.find(7).header.stamp) == 7
+    assert cache.has(7)
+    assert not cache.has(6)
 
 
 def test_without_a_publisher_nobody_waits():
     cache = CameraInfoCache(first_wait_s=3600)
-    assert cache.find(1, expected=False) is None
+    assert cache.wait_s(1, 0.0, expected=lambda: False) == 0
+    assert cache.find(1) is None
     assert cache.age_s is None
 
 
 def test_the_first_image_waits_for_the_first_camera_info():
     cache = CameraInfoCache(first_wait_s=3600)
-    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=5)])
-    later.start()
-    assert cache.find(1, expected=True) is not None
-    later.join()
+    assert cache.wait_s(1, 600.0, expected=lambda: True) == 3000
+    cache.put(_info(stamp_ns=5))
+    assert cache.wait_s(1, 0.0, expected=lambda: True) == 0
+    assert cache.find(1) is not None
 
 
 def test_a_promise_that_was_not_kept_is_not_waited_for_again():
-    cache = CameraInfoCache(first_wait_s=0.01)
-    assert cache.find(1, expected=True) is None
-    cache._first_wait_s = 3600
-    assert cache.find(2, expected=True) is None
+    cache = CameraInfoCache(first_wait_s=3600)
+    assert cache.wait_s(1, 3601.0, expected=lambda: True) == 0
+    assert cache.find(1) is None
+    assert cache.wait_s(2, 0.0, expected=lambda: True) == 0
 
 
 def test_an_image_waits_for_its_own_camera_info_where_the_one_before_had_its_own():
     cache = CameraInfoCache(own_wait_s=3600)
     cache.put(_info(stamp_ns=1))
-    cache.find(1, expected=True)
-    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=2)])
-    later.start()
-    assert stamp_ns_of(cache.find(2, expected=True).header.stamp) == 2
-    later.join()
+    cache.find(1)
+    assert cache.wait_s(2, 600.0, expected=lambda: True) == 3000
+    cache.put(_info(stamp_ns=2))
+    assert cache.wait_s(2, 600.0, expected=lambda: True) == 0
+    assert stamp_ns_of(cache.find(2).header.stamp) == 2
+
+
+def test_an_image_whose_camera_info_is_already_overtaken_does_not_wait():
+    cache = CameraInfoCache(own_wait_s=3600)
+    cache.put(_info(stamp_ns=1))
+    cache.find(1)
+    cache.put(_info(stamp_ns=3))
+    assert cache.wait_s(2, 0.0, expected=lambda: True) == 0
 
 
 def test_an_image_does_not_wait_where_camera_info_comes_once():
     cache = CameraInfoCache(own_wait_s=3600)
     cache.put(_info(stamp_ns=1))
     for stamp_ns in (50, 60, 70):
-        assert stamp_ns_of(cache.find(stamp_ns, expected=True).header.stamp) == 1
-
-
-def test_the_own_camera_info_may_come_late():
-    cache = CameraInfoCache()
-    cache.put(_info(stamp_ns=1))
-    assert cache.find_own(2, 0.01) is None
-    later = threading.Timer(0.05, cache.put, [_info(stamp_ns=2)])
-    later.start()
-    assert stamp_ns_of(cache.find_own(2, 3600).header.stamp) == 2
-    later.join()
-
-
-def test_close_frees_a_waiting_reader():
-    cache = CameraInfoCache(first_wait_s=3600)
-    later = threading.Timer(0.05, cache.close)
-    later.start()
-    assert cache.find(1, expected=True) is None
-    later.join()
+        assert cache.wait_s(stamp_ns, 0.0, expected=lambda: True) == 0
+        assert stamp_ns_of(cache.find(stamp_ns).header.stamp) == 1

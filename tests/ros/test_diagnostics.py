@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from depthclip_ros.ros import diagnostics
-from depthclip_ros.ros.diagnostics import ERROR, OK, WARN, Counters, Health, Throttle, judge, latency_ms
+from depthclip_ros.ros import diagnostics, health
+from depthclip_ros.ros.diagnostics import Counters, Throttle, latency_ms
+from depthclip_ros.ros.health import ERROR, OK, WARN, Health, judge
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -54,7 +55,7 @@ def test_a_failed_configure_is_an_error():
 
 
 def test_a_camera_that_never_came_is_a_warning_with_advice(monkeypatch):
-    monkeypatch.setattr(diagnostics, "SILENT_S", -1.0)
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
     level, message = judge(_active(image_publishers=0))
     assert level == WARN
     assert "no image on /cam/image_raw" in message
@@ -63,7 +64,7 @@ def test_a_camera_that_never_came_is_a_warning_with_advice(monkeypatch):
 
 
 def test_a_camera_that_stopped_is_an_error(monkeypatch):
-    monkeypatch.setattr(diagnostics, "SILENT_S", -1.0)
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
     counters = Counters()
     counters.count_received()
     level, message = judge(_active(image_publishers=1, counters=counters))
@@ -111,11 +112,11 @@ def test_percentiles_and_counts_are_in_the_report():
         counters.count_received()
         counters.count_published(float(latency))
     counters.count_published(math.nan)
-    status = diagnostics.fill_status(
-        SimpleNamespace(), SimpleNamespace, _active(counters=counters, overtaken=3, device="cpu"), "depth_node: depth"
-    )
+    one = {"": _active(counters=counters, overtaken=3, device="cpu")}
+    (status,) = health.statuses(SimpleNamespace, SimpleNamespace, one, "depth_node")
     figures = {item.key: item.value for item in status.values}
     assert status.level == b"\0"
+    assert status.name == "depth_node: depth"
     assert status.hardware_id == "cpu"
     assert figures["latency p50 (ms)"] == "50.5"
     assert figures["latency p95 (ms)"] == "95.0"

@@ -12,10 +12,11 @@ from depthclip_ros.ros import parameters
 
 CONFIG = Path(__file__).parents[2] / "config" / "depth.yaml"
 INTERFACE = {
-    "model.weights", "model.runtime", "model.device", "model.precision",
+    "cameras", "model.weights", "model.runtime", "model.device", "model.precision", "model.calibration",
     "input.transport", "input.reliability", "input.rectify",
     "output.encoding", "output.min_depth", "output.max_depth", "output.confidence_threshold",
-    "cloud.stride", "cloud.max_range", "cloud.color", "filter.edge_threshold", "scale.factor", "autostart",
+    "cloud.stride", "cloud.max_range", "cloud.color", "filter.edge_threshold", "scale.factor", "scale.factors",
+    "autostart",
 }  # fmt: skip
 
 
@@ -69,6 +70,15 @@ def test_defaults_are_allowed():
         ("cloud.color", 1, "true or false"),
         ("scale.factor", 0.0, "0.01 to 100"),
         ("scale.factor", "2", "0.01 to 100"),
+        ("model.precision", "int4", "int8"),
+        ("cameras", ["front", "1left"], "begin with a letter"),
+        ("cameras", ["front", "front"], "different names"),
+        ("cameras", ["front/left"], "letters, digits and _"),
+        ("cameras", ["front", ""], "letters, digits and _"),
+        ("cameras", [1, 2], "letters, digits and _"),
+        ("cameras", "front", "a list of"),
+        ("scale.factors", [1.0, 0.0], "a list of 0.01 to 100"),
+        ("scale.factors", [True], "a list of 0.01 to 100"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_allowed_ones(name, value, allowed):
@@ -77,6 +87,38 @@ def test_a_bad_value_is_refused_with_the_allowed_ones(name, value, allowed):
     assert name in str(error.value)
     assert repr(value) in str(error.value)
     assert allowed in str(error.value)
+
+
+def test_a_list_without_a_value_is_empty():
+    # What ROS makes of `cameras: []` in YAML.
+    settings = parameters.settings_from({"cameras": None, "scale.factors": None})
+    assert (settings.cameras, settings.scale_factors) == ([], [])
+
+
+def test_each_camera_has_its_own_scale():
+    settings = parameters.settings_from({"cameras": ["front", "left"], "scale.factor": 2.0, "scale.factors": [1, 1.5]})
+    assert settings.limits_of("front").scale_factor == 2.0
+    assert settings.limits_of("left").scale_factor == 3.0
+    without = parameters.settings_from({"cameras": ["front", "left"], "scale.factor": 2.0})
+    assert without.limits_of("left").scale_factor == 2.0
+
+
+@pytest.mark.parametrize("cameras", [[], ["front"], ["front", "left", "right"]])
+def test_factors_of_another_number_than_cameras_are_refused(cameras):
+    with pytest.raises(ConfigError, match=r"scale\.factors is \[1\.0, 1\.5\].*one factor for each camera"):
+        parameters.settings_from({"cameras": cameras, "scale.factors": [1.0, 1.5]})
+
+
+def test_factors_of_other_cameras_wait_for_these():
+    running = parameters.settings_from({"cameras": ["front"], "scale.factors": [1.5]})
+    asked = parameters.settings_from(
+        {"cameras": ["left", "right"], "scale.factors": [2.0, 3.0], "scale.factor": 4.0, "model.device": "cpu"}
+    )
+    taken_up = parameters.live_settings(running, asked)
+    assert taken_up.limits_of("front").scale_factor == 6.0
+    assert taken_up.model_device == "auto"
+    asked = parameters.settings_from({"cameras": ["front"], "scale.factors": [2.0]})
+    assert parameters.live_settings(running, asked).limits_of("front").scale_factor == 2.0
 
 
 def test_a_device_by_number_is_allowed():
