@@ -118,14 +118,14 @@ def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
     import torch
     import torch.nn.functional as F
 
-    from depthclip_ros.core.engine.preprocess import network_input
+    from depthclip_ros.core.engine.pixel_network import PixelNetwork
+    from depthclip_ros.core.engine.preprocess import network_pixels, on_device
 
     height_px, width_px = frame.depth_m.shape
     size_px = model.network_size(width_px, height_px)
-    image = np.ascontiguousarray(frame.image)[None]
-    images = network_input(image, size_px, model.image_mean, model.image_std, torch.device("cpu"), torch.float32)
+    pixels = network_pixels(on_device(frame.image, torch.device("cpu")), size_px)
     with torch.inference_mode():
-        probability = model(images).bin_logits.softmax(1)
+        probability = model(PixelNetwork(model).normalise(pixels)).bin_logits.softmax(1)
         # Depth is linear in the probabilities, so resizing them is what the engine does when it resizes depth.
         probability = F.interpolate(probability, (height_px, width_px), mode="bilinear", align_corners=False)[0]
     in_range = (frame.depth_m >= model.config.min_depth_m) & (frame.depth_m <= model.config.max_depth_m)

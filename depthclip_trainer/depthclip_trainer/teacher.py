@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthclip_ros.core.engine.preprocess import network_input
+from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError
+from depthclip_ros.core.engine.preprocess import network_pixels, on_device
 from depthclip_ros.core.engine.runtime import Runtime, make_runtime
-from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.weights import WeightsInfo, load_weights
@@ -68,7 +68,6 @@ class Teacher:
             raise ConfigError(f"{model.config.system} gives relative depth; its labels are {AFFINE}, not {CANONICAL}")
         self.flip, self.info = flip, info
         self.network_size = model.network_size
-        self._mean, self._std = model.image_mean, model.image_std
         self._runtime = runtime
 
     @classmethod
@@ -77,7 +76,7 @@ class Teacher:
         weights: str,
         target: str = "",
         flip: bool = False,
-        runtime: str = "auto",
+        runtime: str = "torch",
         device: str = "auto",
         precision: str = "auto",
     ) -> Teacher:
@@ -91,7 +90,8 @@ class Teacher:
         if device == "auto" and local is not None and torch.cuda.is_available():
             device = f"cuda:{local}"
         model = loaded.model
-        return cls(model, make_runtime(model, runtime, device, precision), target, flip, loaded.info)
+        made = make_runtime(model, runtime, device, precision, identity=lambda: loaded.info.sha256)
+        return cls(model, made, target, flip, loaded.info)
 
     def about(self) -> dict[str, Any]:
         """What a label's metadata says of its teacher."""
@@ -108,35 +108,32 @@ class Teacher:
         """Labels of pictures (uint8 [H, W, 3] RGB) whose sizes give one `network_size`."""
         size = self.network_size(pictures[0].shape[1], pictures[0].shape[0])
         runtime = self._runtime
-        inputs = torch.cat(
-            [network_input(p[None], size, self._mean, self._std, runtime.device, runtime.dtype) for p in pictures]
-        )
-        labels, confidence = self._run(inputs.contiguous(memory_format=torch.channels_last))
+        pixels = torch.cat([network_pixels(on_device(picture, runtime.device), size) for picture in pictures])
+        labels, confidence = self._run(pixels)
         values = labels.clamp(0, 6e4).half().cpu().numpy()
         sure = (confidence.clamp(0, 1) * 255).round().byte().cpu().numpy()
         return [
             Label(self.target, v, s, size, self.config.canonical_focal_px) for v, s in zip(values, sure, strict=True)
         ]
 
-    def _run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels and confidence, float32 [B, h, w]; half the batch at a time where the device has no room for all."""
+    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels and confidence, float32 [B, h, w], of pixels [B, h, w, 3]; in halves where there is no room for all."""
         try:
-            labels, confidence = self._once(inputs)
+            labels, confidence = (t.clone() for t in self._once(pixels))  # the next run overwrites the prediction
             if self.flip:
-                mirrored = inputs.flip(-1).contiguous(memory_format=torch.channels_last)
-                other, other_confidence = (t.flip(-1) for t in self._once(mirrored))
+                other, other_confidence = (t.flip(-1) for t in self._once(pixels.flip(2)))
                 agreement = torch.minimum(labels, other) / torch.maximum(labels, other).clamp_min(1e-6)
                 confidence = (confidence + other_confidence) / 2 * agreement
                 labels = (labels + other) / 2
             return labels, confidence
         except OutOfDeviceMemoryError:
-            if len(inputs) == 1:
+            if len(pixels) == 1:
                 raise
-        halves = [self._run(part) for part in inputs.chunk(2)]
+        halves = [self._run(part) for part in pixels.chunk(2)]
         return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
 
-    def _once(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        prediction = self._runtime.run(inputs)
+    def _once(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        prediction = self._runtime.run(pixels)
         depth, confidence = prediction.depth.float(), prediction.confidence.float()
         if self.target == CANONICAL:
             return depth, confidence

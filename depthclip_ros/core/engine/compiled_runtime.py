@@ -35,6 +35,7 @@ class CompiledRuntime(ABC):
     """
 
     name: str
+    own_threads = True
 
     def __init__(self, model: DepthModel, precision: str) -> None:
         self.device = torch.device("cpu")

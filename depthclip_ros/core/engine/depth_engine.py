@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.engine.calibration_images import ROOMS, CalibrationSet
-from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors
+from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
 from depthclip_ros.core.engine.postprocess import check_limits
 from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
 from depthclip_ros.core.engine.proof import Proof, RefusedRuntimeError
@@ -239,7 +239,7 @@ class DepthEngine:
         if runtime is None:
             raise DeviceError("the depth engine is closed; load it again")
         times_s = [time.perf_counter()]
-        with device_errors(runtime.device), torch.inference_mode():
+        with device_errors(runtime.device), quiet_threads(runtime.own_threads), torch.inference_mode():
             images = [on_device(view.rgb, runtime.device) for view in views]
             pixels = [network_pixels(image, network_size) for image in images]
             batch = pixels[0] if len(pixels) == 1 else torch.cat(pixels)

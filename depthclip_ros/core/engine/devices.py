@@ -44,6 +44,23 @@ def has_bf16_units() -> bool:
 
 
 @contextmanager
+def quiet_threads(quiet: bool) -> Iterator[None]:
+    """Let torch work in this thread alone, where `quiet`.
+
+    Torch's worker threads go on spinning for milliseconds after a piece of work, on the cores that another runtime's
+    threads need next: on two cores the network then takes twice as long.
+    """
+    before = torch.get_num_threads()
+    if quiet and before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if quiet and before > 1:
+            torch.set_num_threads(before)
+
+
+@contextmanager
 def device_errors(device: torch.device) -> Iterator[None]:
     """Turn what torch raises for a full or lost device into this package's errors.
 

@@ -48,8 +48,11 @@ class PixelNetwork(nn.Module):
 
     def see(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """The part that may run in any precision: see `DepthModel.see`."""
-        images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift  # channels last in memory
-        return self.model.see(images.to(self.dtype))
+        return self.model.see(self.normalise(pixels).to(self.dtype))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(rgb - mean) / std, float32 [B, 3, h, w], channels last in memory."""
+        return pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
 
     def read(self, *seen: Tensor) -> tuple[Tensor, ...]:
         """The part that needs float32."""

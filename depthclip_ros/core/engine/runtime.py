@@ -28,6 +28,7 @@ class Runtime(Protocol):
         precision: of `PRECISIONS`.
         notices: what the user should know of how it was set up, one sentence each.
         proofs: by (batch, height, width), what it was off by from torch in float32 on the CPU.
+        own_threads: it brings its own threads to the CPU: torch's should then be quiet.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Runtime(Protocol):
     precision: str
     notices: list[str]
     proofs: dict[tuple[int, int, int], Proof]
+    own_threads: bool
 
     @property
     def device_name(self) -> str:

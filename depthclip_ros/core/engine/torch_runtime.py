@@ -26,6 +26,7 @@ class TorchRuntime:
     """See `runtime.Runtime`. On a CUDA device the network is recorded once for each size and batch and replayed."""
 
     name = "torch"
+    own_threads = False
 
     def __init__(self, model: DepthModel, device: str = "auto", precision: str = "auto") -> None:
         """Move the model; see `runtime.make_runtime` for arguments and errors."""
@@ -49,6 +50,8 @@ class TorchRuntime:
 
     def prepare(self, network_size: tuple[int, int], batch: int = 1) -> None:
         """See `runtime.Runtime.prepare`."""
+        if self.device.type == "cpu":
+            return  # there is nothing to compile
         width, height = network_size
         self.run(torch.zeros(batch, height, width, 3, dtype=torch.uint8, device=self.device))
 

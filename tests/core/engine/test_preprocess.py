@@ -1,4 +1,4 @@
-"""The network's input: what is refused, and that resizing and normalising are what the formula says."""
+"""The network's input: what is refused, and that resizing is what it says."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_input
+from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 
 CPU = torch.device("cpu")
-MEAN, STD = (0.48, 0.45, 0.40), (0.26, 0.25, 0.27)
 CAMERA = Intrinsics(100.0, 100.0, 31.5, 23.5, 64, 48)
 
 
@@ -46,39 +45,45 @@ def test_focal_is_the_geometric_mean_at_the_networks_size() -> None:
     assert focal_at_network_px(camera, (320, 480)) == pytest.approx((200 * 900) ** 0.5)
 
 
-def test_pixels_are_normalised_by_channel() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
-    result = network_input(images, (64, 48), MEAN, STD, CPU, torch.float32)
-    assert result.shape == (2, 3, 48, 64)
-    expected = (images / 255 - np.array(MEAN)) / np.array(STD)
-    np.testing.assert_allclose(result.permute(0, 2, 3, 1), expected, atol=1e-5)
-    assert result.is_contiguous(memory_format=torch.channels_last)
-    assert network_input(images, (64, 48), MEAN, STD, CPU, torch.bfloat16).dtype == torch.bfloat16
+def _resized(image: np.ndarray, network_size: tuple[int, int]) -> torch.Tensor:
+    return network_pixels(on_device(image, CPU), network_size)
+
+
+def test_pixels_of_the_networks_size_stay_as_they_are() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    result = _resized(image, (64, 48))
+    assert result.dtype == torch.uint8
+    np.testing.assert_array_equal(result.numpy(), image[None])
+
+
+def test_an_image_is_handed_over_without_a_copy() -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    assert np.shares_memory(on_device(image, CPU).numpy(), image)
 
 
 def test_shrinking_averages_instead_of_skipping() -> None:
     # White lines, one pixel of four: a resize that looks at the two pixels around each centre sees none of them.
-    images = np.zeros((1, 96, 128, 3), np.uint8)
-    images[:, :, ::4] = 255
-    result = network_input(images, (32, 24), (0, 0, 0), (1, 1, 1), CPU, torch.float32)
-    assert result[..., 2:-2].min() > 0.05
-    assert result[..., 2:-2].mean() == pytest.approx(0.25, abs=0.03)
+    image = np.zeros((96, 128, 3), np.uint8)
+    image[:, ::4] = 255
+    result = _resized(image, (32, 24)).float() / 255
+    assert result[:, :, 2:-2].min() > 0.05
+    assert result[:, :, 2:-2].mean().item() == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_ramp_stays_where_it_is_whatever_the_size() -> None:
-    ramp = np.tile(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], (96, 1, 3))[None]
+    ramp = np.tile(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], (96, 1, 3))
     for width, height in ((32, 24), (256, 192)):
-        result = network_input(ramp, (width, height), (0, 0, 0), (1, 1, 1), CPU, torch.float32)[0, 0]
-        expected = cv2.resize(ramp[0, ..., 0].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        result = _resized(ramp, (width, height))[0, ..., 0].float() / 255
+        expected = cv2.resize(ramp[..., 0].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         np.testing.assert_allclose(result[2:-2, 2:-2], expected[2:-2, 2:-2] / 255, atol=0.01)
 
 
 def test_views_of_any_kind_are_taken() -> None:
-    bgr = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3), np.uint8)
+    bgr = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     flipped = bgr[..., ::-1]
     read_only = np.frombuffer(np.ascontiguousarray(flipped).tobytes(), np.uint8).reshape(bgr.shape)
-    cropped = np.zeros((1, 60, 70, 3), np.uint8)
-    cropped[:, :48, :64] = flipped
-    wanted = network_input(flipped.copy(), (32, 24), MEAN, STD, CPU, torch.float32)
-    for images in (flipped, read_only, cropped[:, :48, :64]):
-        assert torch.equal(network_input(images, (32, 24), MEAN, STD, CPU, torch.float32), wanted)
+    cropped = np.zeros((60, 70, 3), np.uint8)
+    cropped[:48, :64] = flipped
+    wanted = _resized(flipped.copy(), (32, 24))
+    for image in (flipped, read_only, cropped[:48, :64]):
+        assert torch.equal(_resized(image, (32, 24)), wanted)

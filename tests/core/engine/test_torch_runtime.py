@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from depthclip_ros.core.engine import torch_runtime
-from depthclip_ros.core.engine.runtime import make_runtime
-from depthclip_ros.core.engine.torch_runtime import OutOfDeviceMemoryError, TorchRuntime, device_errors, find_device
+from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors, find_device
+from depthclip_ros.core.engine.torch_runtime import TorchRuntime
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 
@@ -32,19 +32,14 @@ def test_an_absent_device_names_those_present() -> None:
         find_device("cuda:99")
 
 
-def test_unknown_runtime_and_precision_name_the_allowed(small_model: Callable[[], DepthModel]) -> None:
-    with pytest.raises(ConfigError, match="runtime 'tensorrt' is not known; allowed are auto, torch"):
-        make_runtime(small_model(), runtime="tensorrt")
-    with pytest.raises(ConfigError, match="precision 'int8' is not known; allowed are auto, fp32, bf16, fp16"):
-        make_runtime(small_model(), device="cpu", precision="int8")
+PIXELS = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], precision: str) -> None:
-    images = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
-    full = TorchRuntime(small_model(), "cpu", "fp32").run(images)
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
     runtime = TorchRuntime(small_model(), "cpu", precision)
-    half = runtime.run(images.to(runtime.dtype))
+    half = runtime.run(PIXELS)
     assert half.depth.dtype == torch.float32
     assert (half.depth / full.depth - 1).abs().max() < 0.05
     assert torch.isfinite(half.confidence).all()
@@ -52,10 +47,9 @@ def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], p
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> None:
-    images = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
-    full = TorchRuntime(small_model(), "cpu", "fp32").run(images)
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
     runtime = TorchRuntime(small_model(), "cuda")
-    on_gpu = runtime.run(images.to(runtime.device, runtime.dtype))
+    on_gpu = runtime.run(PIXELS.to(runtime.device))
     assert runtime.precision == "fp16"
     assert (on_gpu.depth.cpu() / full.depth - 1).abs().max() < 0.05
 
@@ -64,9 +58,9 @@ def test_automatic_precision_refuses_what_ruins_the_depth(
     reading_model: Callable[..., DepthModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Brittle(type(reading_model())):  # type: ignore[misc]
-        def forward(self, images: torch.Tensor) -> Prediction:
-            prediction: Prediction = super().forward(images)
-            if images.dtype != torch.float32:
+        def read(self, *seen: torch.Tensor) -> Prediction:
+            prediction: Prediction = super().read(*seen)
+            if seen[0].dtype != torch.float32:
                 prediction.depth = prediction.depth * 1.1
             return prediction
 
@@ -75,7 +69,9 @@ def test_automatic_precision_refuses_what_ruins_the_depth(
     assert TorchRuntime(reading_model(), "cpu").precision == "bf16"
     runtime = TorchRuntime(Brittle(reading_model().config), "cpu")
     assert runtime.precision == "fp32"
-    assert runtime.notices == ["bf16 changes this model's depth too much; it runs in fp32"]
+    (notice,) = runtime.notices
+    assert "torch in bf16 is not this network: its depth is off by 10." in notice
+    assert notice.endswith("it runs in fp32")
 
 
 def test_full_and_lost_devices_become_our_errors() -> None:
@@ -93,4 +89,4 @@ def test_a_closed_runtime_says_so(small_model: Callable[[], DepthModel]) -> None
     runtime = TorchRuntime(small_model(), "cpu", "fp32")
     runtime.close()
     with pytest.raises(DeviceError, match="taken off cpu"):
-        runtime.run(torch.zeros(1, 3, 48, 64))
+        runtime.run(PIXELS)
