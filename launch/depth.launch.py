@@ -1,6 +1,7 @@
 """Start the depth node for one camera: `ros2 launch depthclip_ros depth.launch.py image:=/camera/image_raw`.
 
-Works on Humble to Rolling. Several cameras: include this file once per camera with another `namespace`.
+Or for several cameras with one model: `... cameras:=front,left image:=image_raw` for /front/image_raw, /left/image_raw.
+Works on Humble to Rolling.
 """
 
 import os
@@ -20,8 +21,13 @@ PACKAGE = FindPackageShare("depthclip_ros")
 # name: (default, description, allowed values or None)
 ARGUMENTS = {
     "namespace": ("", "Namespace of the node and its topics", None),
-    "image": ("", "Image topic; empty: `image` in the namespace", None),
-    "camera_info": ("", "CameraInfo topic; empty: the sibling of the image topic", None),
+    "cameras": (
+        "",
+        "Names of several cameras, e.g. `front,left`, for one node; empty: one camera without a name",
+        None,
+    ),
+    "image": ("", "Image topic; with `cameras` below each one's name; empty: `image` in the namespace", None),
+    "camera_info": ("", "CameraInfo topic, likewise; empty: the sibling of the image topic", None),
     "weights": ("", "Weights: `default`, a file or a Hugging Face id; empty: what params_file says", None),
     "params_file": (PathJoinSubstitution([PACKAGE, "config", "depth.yaml"]), "Parameters of the node (YAML)", None),
     "rviz": ("false", "Show the result in RViz", BOOLEANS),
@@ -51,8 +57,8 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     def is_true(name: str) -> bool:
         return value(name).lower() == "true"
 
-    # Remapping an argument that was not given would detach the node from its default topic.
-    remappings = [(name, value(name)) for name in ("image", "camera_info") if value(name)]
+    cameras = [name.strip() for name in value("cameras").split(",") if name.strip()]
+    remappings = _remappings(cameras, {name: value(name) for name in ("image", "camera_info")})
     params_file = _existing(value("params_file"), "params_file")
     environment = _dds_environment(value("fastdds_profile"))
     use_sim_time = {"use_sim_time": is_true("use_sim_time")}
@@ -62,6 +68,8 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     overrides = {"autostart": is_true("autostart"), **use_sim_time}
     if value("weights"):
         overrides["model.weights"] = value("weights")
+    if cameras:
+        overrides["cameras"] = cameras
 
     depth = Node(
         package="depthclip_ros",
@@ -75,19 +83,31 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     )
     if not is_true("rviz"):
         return [depth]
-    # In the node's namespace, so that the relative topics of depth.rviz are the node's topics.
+    # In the node's namespace, or the first camera's, so that the relative topics of depth.rviz are its topics.
     rviz = Node(
         package="rviz2",
         executable="rviz2",
-        namespace=value("namespace"),
+        namespace="/".join([part for part in (value("namespace"), *cameras[:1]) if part]),
         arguments=["-d", PathJoinSubstitution([PACKAGE, "config", "depth.rviz"])],
         parameters=[use_sim_time],
-        remappings=remappings,
+        remappings=_remappings([], {name: value(name) for name in ("image", "camera_info")}),
         additional_env=environment,
         output="screen",
     )
     # First what may be missing: launch gives up at the error and would leave a node that already runs behind.
     return [rviz, depth]
+
+
+def _remappings(cameras: list[str], topics: dict[str, str]) -> list[tuple[str, str]]:
+    """From the names of the node's topics to those that were given; relative to each camera's name where it has one."""
+    # Remapping an argument that was not given would detach the node from its default topic.
+    given = {name: topic for name, topic in topics.items() if topic}
+    if not cameras:
+        return list(given.items())
+    absolute = [f"{name}:={topic}" for name, topic in given.items() if topic.startswith(("/", "~"))]
+    if absolute:
+        raise ValueError(f"{absolute[0]}: with several cameras give the topic below each camera's name, e.g. image_raw")
+    return [(f"{camera}/{name}", f"{camera}/{topic}") for camera in cameras for name, topic in given.items()]
 
 
 def _dds_environment(profile: str) -> dict[str, str]:

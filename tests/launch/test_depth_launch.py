@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 REASON = "needs the launch packages of a ROS distribution"
 actions = pytest.importorskip("launch.actions", reason=REASON)
@@ -64,7 +65,7 @@ def test_every_argument_of_the_interface_is_declared_with_a_description():
     description = sources.PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(launch.LaunchContext())
     declared = {argument.name: argument for argument in description.get_launch_arguments()}
     assert set(declared) == {
-        *("namespace", "image", "camera_info", "weights", "params_file"),
+        *("namespace", "cameras", "image", "camera_info", "weights", "params_file"),
         *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile"),
     }
     assert all(argument.description for argument in declared.values())
@@ -86,10 +87,49 @@ def test_topics_are_remapped_and_the_log_level_set(nodes):
     assert command[command.index("--log-level") + 1] == "warn"
 
 
+def _parameters(command):
+    """The values in the parameter files of a command line, the later ones over the earlier."""
+    files = [command[at + 1] for at, word in enumerate(command) if word == "--params-file"]
+    values = {}
+    for file in files:
+        text = Path(file).read_text().replace("!!python/tuple", "")  # launch's word for a list, which rcl passes over
+        for of_node in yaml.safe_load(text).values():
+            values.update(of_node["ros__parameters"])
+    return values
+
+
+def test_several_cameras_are_named_and_their_topics_remapped_below_their_names(nodes):
+    (node,) = nodes(cameras="front, left", image="image_raw", camera_info="calibration/info")
+    command = start(node).cmd
+    assert {
+        *("front/image:=front/image_raw", "left/image:=left/image_raw"),
+        *("front/camera_info:=front/calibration/info", "left/camera_info:=left/calibration/info"),
+    } <= set(command)
+    assert not [word for word in command if word.startswith(("image:=", "camera_info:="))]
+    assert _parameters(command)["cameras"] == ["front", "left"]
+
+
+def test_without_cameras_the_parameters_say_which(nodes):
+    (node,) = nodes()
+    assert _parameters(start(node).cmd)["cameras"] == []
+
+
+def test_one_absolute_topic_for_several_cameras_is_refused(nodes):
+    with pytest.raises(ValueError, match="image:=/cam/image_raw: with several cameras"):
+        nodes(cameras="front,left", image="/cam/image_raw")
+
+
 def test_rviz_starts_beside_the_node_with_the_shipped_view(nodes):
     # RViz first: where it is not installed, launch stops before a node runs that nobody would stop.
     rviz, depth = nodes(rviz="True", namespace="front")
     assert (rviz.node_executable, depth.node_executable) == ("rviz2", "depth_node")
+
+
+def test_rviz_shows_the_first_camera(nodes):
+    rviz, _ = nodes(rviz="true", namespace="robot", cameras="front,left", image="image_raw")
+    context = launch.LaunchContext()
+    rviz._perform_substitutions(context)
+    assert rviz.expanded_node_namespace == "/robot/front"
 
 
 @pytest.mark.parametrize("argument", ["params_file", "fastdds_profile"])
@@ -122,7 +162,8 @@ def started():
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     arguments = {
         "namespace": "front",
-        "image": "/cam/image_raw",
+        "cameras": "up,down",
+        "image": "image_raw",
         "weights": "/no/such/weights.safetensors",
         "autostart": "false",
         "use_sim_time": "true",
@@ -157,10 +198,11 @@ def test_the_node_runs_with_what_the_arguments_say():
             assert future.done(), f"{name} did not answer"
             return future.result()
 
-        names = ["model.weights", "autostart", "use_sim_time"]
+        names = ["model.weights", "autostart", "use_sim_time", "cameras"]
         values = call(GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=names)).values
         assert values[0].string_value == "/no/such/weights.safetensors"
         assert (values[1].bool_value, values[2].bool_value) == (False, True)
+        assert values[3].string_array_value == ["up", "down"]
         state = call(GetState, f"{NODE}/get_state", GetState.Request())
         assert state.current_state.label == "unconfigured"
     finally:
