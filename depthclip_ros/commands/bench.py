@@ -1,131 +1,217 @@
-"""`depthclip bench`: the engine's and the node's figures on this machine, each beside its baseline in the same run."""
+"""`depthclip bench`: how fast this machine is, each figure beside its baseline in the same run."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.metadata
 import json
 import tempfile
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from depthclip_ros.commands import bench_core, bench_node
+from depthclip_ros.commands import bench_compare
+from depthclip_ros.commands.bench_settings import MAIN_SIZE, Row, Settings, Unit
+from depthclip_ros.commands.bench_systems import SYSTEMS
+from depthclip_ros.commands.bench_tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.machine import describe_machine, one_line
-from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
+from depthclip_ros.core.tensor_file import write_whole
 
-PARTS = ("engine", "cloud", "node", "memory")
+# part: module with `units(settings)`; it may be imported without ROS, which is needed when it measures.
+PARTS = {
+    "engine": "bench_engine",
+    "cloud": "bench_cloud",
+    "node": "bench_node",
+    "cameras": "bench_cameras",
+    "start": "bench_start",
+    "soak": "bench_soak",
+}
+DEFAULT_PARTS = ("engine", "cloud", "node", "cameras", "start")
+VERSIONS = ("torch", "openvino", "nncf", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE too")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast")
-    parser.add_argument("--parts", default=",".join(PARTS), help="what to measure (default: %(default)s)")
-    parser.add_argument("--weights", default="", help="measure this file; default: random weights of --preset, as fast")
-    parser.add_argument("--preset", action="append", default=[], help="network with random weights (default: nano)")
+    parser.add_argument(
+        "--parts", default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)} (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="little of everything: shows that it runs, not how fast")
+    parser.add_argument(
+        "--full", action="store_true", help="every runtime at every size and batch of slow networks too"
+    )
+    parser.add_argument("--systems", default="", help=f"only these, comma-separated, of: {', '.join(SYSTEMS)}")
+    parser.add_argument("--weights", default="default", help="measure this file first, and run the node with it")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
-    parser.add_argument("--precision", action="append", default=[], help="default: fp32 and bf16")
-    parser.add_argument("--size", default="640x480", help="of the images (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=30, help="repetitions of each figure (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=2000, help="frames of the memory part (default: %(default)s)")
-    parser.add_argument("--domain-id", type=int, default=None, help="ROS domain (default: one that nobody uses)")
+    parser.add_argument("--size", action="append", default=[], help="of images (default: 640x480 and 1280x720)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of the soak (default: %(default)g)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures; written anew after each step")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="all tables as a page")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="pictures: FILE.png and FILE_node.png, …")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="the soak's samples")
+    parser.add_argument("--resume", action="store_true", help="go on from --json: measure only what is not in it")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="ratios against an older run's")
+    parser.add_argument("--strict", action="store_true", help="with --compare: exit code 1 if a ratio is worse")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the tables, write the JSON."""
+    """Measure, print, write; 1 when something could not be measured or, with `--strict`, is worse."""
     console = Console()
-    parts = [part.strip() for part in args.parts.split(",")]
+    if not console.is_terminal:
+        console = Console(width=160)  # a log has no edge
+    parts = [part.strip() for part in args.parts.split(",") if part.strip()]
     if unknown := sorted(set(parts) - set(PARTS)):
         raise ConfigError(f"unknown part {unknown[0]!r}; allowed are {', '.join(PARTS)}")
-    width, _, height = args.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise ConfigError(f"--size is {args.size!r}; write WIDTHxHEIGHT, e.g. 640x480")
-    size = (int(width), int(height))
-    repeats, frames, seconds = (3, 30, 3.0) if args.quick else (args.repeats, args.frames, 15.0)
-    figures: dict[str, Any] = {"machine": describe_machine(), "size": list(size), "quick": args.quick}
+    old = bench_compare.read(args.compare) if args.compare else None
+    figures = _start(args)
     console.print(one_line(figures["machine"]), highlight=False)
-    with tempfile.TemporaryDirectory(prefix="depthclip_bench_") as name:
-        folder = Path(name)
-        files = {"weights": args.weights} if args.weights else {}
-        if not files:
-            files = {preset: bench_core.random_weights(preset, folder) for preset in args.preset or ["nano"]}
-        if "engine" in parts:
-            precisions = args.precision or ["fp32", "bf16"]
-            figures["engine"] = [
-                row
-                for label, file in files.items()
-                for row in bench_core.measure_engine(label, file, size, args.device, precisions, repeats)
-            ]
-            console.print(_engine_table(figures["engine"], repeats))
-        if "cloud" in parts:
-            figures["cloud"] = bench_core.measure_cloud(size, repeats)
-            console.print(_rows("point cloud, XYZRGB", figures["cloud"]))
-        weights = next(iter(files.values()))
-        if "node" in parts:
-            figures["node"] = bench_node.measure_overhead(
-                str(weights), size, args.device, seconds, folder, args.domain_id, console
-            )
-            console.print(_node_table(figures["node"]))
-        if "memory" in parts:
-            figures["memory"] = bench_node.measure_memory(
-                str(weights), size, args.device, frames, folder, args.domain_id, console
-            )
-            console.print(_rows("memory of the node's process", figures["memory"]))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        console.print(f"written: {args.json}", highlight=False)
-    return 0
+    with tempfile.TemporaryDirectory(prefix="depthclip_bench_") as folder, console.status("") as status:
 
+        def say(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal and not text.startswith("soak:"):
+                console.print(text, highlight=False, style="dim")
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    return table
-
-
-def _engine_table(rows: list[dict[str, Any]], repeats: int) -> Table:
-    columns = ("engine", "preprocess ms", "network ms", "postprocess ms", "total ms", "× the baseline")
-    table = _table(f"engine, one image, medians of {repeats}", columns)
-    for row in rows:
-        times = (
-            "-" if row[name] is None else f"{row[name]:.2f}"
-            for name in ("preprocess_ms", "network_ms", "postprocess_ms", "total_ms")
+        settings = Settings(
+            folder=Path(folder),
+            quick=args.quick,
+            full=args.full,
+            device=args.device,
+            weights=args.weights,
+            systems=tuple(name.strip() for name in args.systems.split(",") if name.strip()),
+            sizes_px=tuple(map(_size, args.size)) or (MAIN_SIZE, (1280, 720)),
+            minutes=args.minutes,
+            csv=args.csv,
+            say=say,
         )
-        table.add_row(row["name"], *times, f"{row['speed_ratio']:.2f}")
-    return table
+        units = [unit for part in parts for unit in _units(part, settings)]
+        for unit in units:
+            if (unit.part, unit.name) in _measured(figures):
+                continue
+            rows = _measure(unit, console)
+            figures["rows"] += rows
+            _note_floor(figures)
+            console.print(rich_table(TABLES[unit.part], rows))
+            _write_json(args.json, figures)
+        compared = _compare(old, figures, units, console) if old else []
+    if compared:
+        figures["compared_with"] = {"file": str(args.compare), "machine": old["machine"], "rows": compared}
+        _write_json(args.json, figures)
+    _write_pages(args, figures, console)
+    failed = any(row.get("failed") for row in figures["rows"])
+    worse = any(row["verdict"] == bench_compare.WORSE for row in compared)
+    return int(failed or (worse and args.strict))
 
 
-def _node_table(rows: list[dict[str, Any]]) -> Table:
-    columns = (
-        "camera, node and receiver, a process each",
-        "frames",
-        "latency p50 / p95 ms",
-        "engine ms",
-        "overhead ms",
-        "of engine",
-    )
-    table = _table("stamp to receipt of depth/image, below saturation", columns)
-    for row in rows:
-        if row["overhead_ms"] is None:
-            table.add_row(row["name"], f"{row['frames']} of {row['sent']}", "-", "-", "-", "-")
-            continue
-        table.add_row(
-            row["name"],
-            f"{row['frames']} of {row['sent']}",
-            f"{row['latency_p50_ms']:.1f} / {row['latency_p95_ms']:.1f}",
-            f"{row['engine_ms']:.1f}",
-            f"{row['overhead_ms']:.1f}",
-            f"{row['overhead_share']:.0%}",
-        )
-    return table
+def _start(args: argparse.Namespace) -> dict[str, Any]:
+    """Figures without rows, or those of a run that is gone on with."""
+    machine = describe_machine()
+    if args.resume:
+        if args.json is None:
+            raise ConfigError("--resume needs --json FILE: the file to go on from")
+        if args.json.is_file():
+            figures = bench_compare.read(args.json)
+            if (figures["machine"], figures["quick"]) != (machine, args.quick):
+                raise ConfigError(
+                    f"{args.json} was measured on another machine or with other --quick; leave --resume out"
+                )
+            figures["rows"] = [row for row in figures["rows"] if not row.get("failed")]
+            return figures
+    return {
+        "schema": bench_compare.SCHEMA,
+        "machine": machine,
+        "versions": {name: _version(name) for name in VERSIONS},
+        "quick": args.quick,
+        "floor": {},
+        "rows": [],
+    }
 
 
-def _rows(title: str, values: dict[str, Any]) -> Table:
-    table = _table(title, ("", "value"))
-    for name, value in values.items():
-        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
-    return table
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _units(part: str, settings: Settings) -> list[Unit]:
+    module = importlib.import_module(f"depthclip_ros.commands.{PARTS[part]}")
+    found: list[Unit] = module.units(settings)
+    return found
+
+
+def _measured(figures: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(row["part"], row["unit"]) for row in figures["rows"]}
+
+
+def _measure(unit: Unit, console: Console) -> list[Row]:
+    """A unit's rows. What goes wrong becomes a row that says so: the other units are measured all the same."""
+    try:
+        rows = unit.measure()
+    except ConfigError:
+        raise
+    except DepthClipError as error:
+        rows = [{"failed": str(error)}]
+    except Exception as error:
+        console.print(traceback.format_exc(), style="red", highlight=False, markup=False)
+        rows = [{"failed": f"{type(error).__name__}: {error}"}]
+    return [{"part": unit.part, "unit": unit.name, **row} for row in rows]
+
+
+def _compare(old: dict[str, Any], figures: dict[str, Any], units: Sequence[Unit], console: Console) -> list[Row]:
+    """Ratios against an older run's; what is beyond its margin is measured again before it is believed."""
+    if one_line(old["machine"]) != one_line(figures["machine"]):
+        console.print(f"the older run is of another machine: {one_line(old['machine'])}", highlight=False)
+    first = bench_compare.compare(old, figures)
+    doubted = bench_compare.doubted_units(first)
+    again: list[Row] = []
+    for unit in units:
+        if (unit.part, unit.name) in doubted:
+            console.print(f"measured again, for it seems worse: {unit.part}, {unit.name}", highlight=False)
+            again += _measure(unit, console)
+    compared = bench_compare.believed(first, bench_compare.compare(old, {"rows": again}))
+    console.print(rich_table(COMPARISON, compared))
+    console.print(bench_compare.summary(compared), highlight=False)
+    return compared
+
+
+def _note_floor(figures: dict[str, Any]) -> None:
+    """The machine's measured rates, once they are known."""
+    from depthclip_ros.commands.bench_engine import known_machine
+
+    machine = known_machine()
+    if machine is not None:
+        copies = {str(size): rate for size, rate in machine.copies.items()}
+        figures["floor"] = {"rates": dict(machine.rates), "copies": copies}
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise ConfigError(f"--size is {text!r}; write WIDTHxHEIGHT, e.g. 640x480")
+    return int(width), int(height)
+
+
+def _write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Whole or not at all: a run that is killed can be gone on with."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (json.dumps(figures, indent=1) + "\n").encode())
+
+
+def _write_pages(args: argparse.Namespace, figures: dict[str, Any], console: Console) -> None:
+    written = [args.json] if args.json else []
+    if args.markdown:
+        args.markdown.parent.mkdir(parents=True, exist_ok=True)
+        args.markdown.write_text(markdown(figures), encoding="utf-8")
+        written.append(args.markdown)
+    if args.plot:
+        from depthclip_ros.commands.bench_plot import plot
+
+        written += plot(figures, args.plot)
+    for path in written:
+        console.print(f"written: {path}", highlight=False)

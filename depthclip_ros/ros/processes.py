@@ -92,6 +92,7 @@ class NodeProcess:
         remappings: topic remappings, from → to.
         environment: added to this process's environment.
         log_path: takes stdout and stderr.
+        namespace: of the node; empty: none.
     """
 
     def __init__(
@@ -102,13 +103,15 @@ class NodeProcess:
         environment: Mapping[str, str],
         log_path: Path,
         remappings: Mapping[str, str] | None = None,
+        namespace: str = "",
     ) -> None:
         self.name = executable
         self.log_path = log_path
         arguments = [str(package_prefix() / "lib" / PACKAGE / executable), "--ros-args"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={_as_yaml(value)}"]
-        for name, value in (remappings or {}).items():
+        names = {**(remappings or {}), **({"__ns": namespace} if namespace else {})}
+        for name, value in names.items():
             arguments += ["-r", f"{name}:={value}"]
         base = {key: value for key, value in os.environ.items() if key not in DDS_PROFILE_VARIABLES}
         with log_path.open("wb") as log:
@@ -166,6 +169,8 @@ class NodeProcess:
 def _as_yaml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_yaml, value)) + "]"
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return str(value)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.msg import DepthStats
@@ -31,6 +32,12 @@ from depthclip_ros.ros.scores import Score, TruthStatistics, score
 WAITING_FRAMES = 120
 WAITING_CLOUDS = 10  # 5 MB each
 CLOUD_PATIENCE_S = 0.1
+OTHER_OUTPUTS = {
+    "depth/camera_info": CameraInfo,
+    "depth/points": PointCloud2,
+    "depth/confidence": Image,
+    "depth/image_color": Image,
+}
 
 
 @dataclass
@@ -52,7 +59,7 @@ class Sample:
 
 @dataclass
 class Record:
-    """What the recorder has seen since it began to count."""
+    """What the recorder has seen since it began to count; `heard` counts the outputs that are only listened to."""
 
     began_s: float | None = None
     newest_s: float | None = None
@@ -65,6 +72,7 @@ class Record:
     truth: TruthStatistics = field(default_factory=TruthStatistics)
     stats: list[Any] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    heard: Counter[str] = field(default_factory=Counter)
 
     @property
     def seconds(self) -> float:
@@ -103,9 +111,19 @@ class Recorder:
         context: an initialised rclpy context.
         sample_every_s: time between two kept frames.
         pictures: False listens to depth and stats alone (the bench: no other load on the machine).
+        namespace: of the camera and its depth.
+        everything: listen to the node's other outputs as well, so that it has to make them.
     """
 
-    def __init__(self, context: Context, *, sample_every_s: float = 2.0, pictures: bool = True) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        sample_every_s: float = 2.0,
+        pictures: bool = True,
+        namespace: str = "",
+        everything: bool = False,
+    ) -> None:
         self.record = Record()
         self._sample_every_s = sample_every_s
         self._next_sample_s = 0.0
@@ -114,7 +132,7 @@ class Recorder:
         self._truths: OrderedDict[int, Image] = OrderedDict()
         self._clouds: OrderedDict[int, PointCloud2] = OrderedDict()
         self._work: queue.Queue[tuple[float, int, Image] | None] = queue.Queue()
-        self._node = Node("recorder", context=context)
+        self._node = Node("recorder", context=context, namespace=namespace or None, enable_rosout=False)
         qos = QoSProfile(depth=5)
         self._node.create_subscription(Image, "depth/image", self._on_depth, qos)
         self._node.create_subscription(DepthStats, "depth/stats", self._on_stats, qos)
@@ -122,6 +140,8 @@ class Recorder:
             self._node.create_subscription(Image, "image_raw", self._on_image, qos)
             self._node.create_subscription(Image, "ground_truth/depth/image", self._on_truth, qos)
             self._node.create_subscription(PointCloud2, "depth/points", self._on_cloud, qos)
+        for topic, message in OTHER_OUTPUTS.items() if everything else ():
+            self._node.create_subscription(message, topic, partial(self._on_other, topic), qos)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._pictures = pictures
@@ -170,6 +190,9 @@ class Recorder:
             self._keep(self._clouds, message)
             while len(self._clouds) > WAITING_CLOUDS:
                 self._clouds.popitem(last=False)
+
+    def _on_other(self, topic: str, message: Any) -> None:
+        self.record.heard[topic] += 1
 
     def _on_stats(self, message: DepthStats) -> None:
         self.record.stats.append(message)

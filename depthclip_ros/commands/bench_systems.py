@@ -1,0 +1,99 @@
+"""The depth systems that the bench measures, and weights for them: random ones are as fast as trained ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from depthclip_ros.core.errors import ConfigError, WeightsError
+
+DEFAULT = "moa_depthclip nano"
+REFERENCE = "depth_anything V2-S"
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the bench: what it is called, its preset and what is changed in it; `weights` where they are shipped."""
+
+    label: str
+    preset: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+
+
+SYSTEMS = {
+    system.label: system
+    for system in (
+        System(DEFAULT, "nano", weights="default"),
+        # The published network takes 352x480; the preset takes the image's own 640x480.
+        System("moa_depthclip paper-vitb32", "paper-vitb32", {"input_pixels": 352 * 480}),
+        System("moa_depthclip dense-vitb16", "dense-vitb16"),
+        System("depthclip RN50", "depthclip-rn50"),
+        System("clip2depth ViT-B/16", "clip2depth-vitb16"),
+        System(REFERENCE, "depth-anything-v2-small"),
+    )
+}
+
+
+def chosen(labels: tuple[str, ...], weights: str, quick: bool) -> list[System]:
+    """The systems to measure; a file of the user's own comes first.
+
+    Raises:
+        ConfigError: a label that is not in the table.
+    """
+    if unknown := [label for label in labels if label not in SYSTEMS]:
+        raise ConfigError(f"unknown system {unknown[0]!r}; allowed are {', '.join(SYSTEMS)}")
+    own = [] if weights == "default" else [System(Path(weights).name, "", weights=weights)]
+    if own and not labels:
+        return own
+    return own + [SYSTEMS[label] for label in labels or (list(SYSTEMS)[:1] if quick else list(SYSTEMS))]
+
+
+def weights_of(system: System) -> str:
+    """Weights that the engine loads: the shipped ones, or a file with random numbers.
+
+    Such files stay in the cache, under a name that says what is in them: runtimes keep what they compiled for a file,
+    and a second run of the bench finds it.
+    """
+    from depthclip_ros.core.find_weights import resolve
+
+    if system.weights:
+        try:
+            return str(resolve(system.weights))
+        except WeightsError:
+            if not system.preset:
+                raise
+    return str(_random_weights(system.preset, dict(system.changes)))
+
+
+def reference_weights(pixels: int) -> str:
+    """Depth Anything V2-S with random weights whose network takes `pixels`, the area of another system's input."""
+    return str(_random_weights(SYSTEMS[REFERENCE].preset, {"input_pixels": pixels}))
+
+
+def _random_weights(preset_name: str, changes: dict[str, Any]) -> Path:
+    import torch
+
+    from depthclip_ros.core.find_weights import cache_folder
+    from depthclip_ros.core.model.registry import build_model, preset
+    from depthclip_ros.core.weights import FORMAT_VERSION, load_weights, save_weights
+
+    config = preset(preset_name, **changes)
+    said = json.dumps([dataclasses.asdict(config), FORMAT_VERSION, torch.__version__], sort_keys=True)
+    digest = hashlib.sha256(said.encode()).hexdigest()
+    path = cache_folder() / "bench" / f"{preset_name}-{digest[:12]}.safetensors"
+    if path.is_file():
+        try:
+            load_weights(path)
+            return path
+        except WeightsError:  # of an older version of the network
+            path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    save_weights(path, build_model(config, load_base=False), training={}, metrics={})
+    return path
