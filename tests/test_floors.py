@@ -36,6 +36,7 @@ NODE_MODULES = {
     "depthclip_ros.ros.recorder",
     "depthclip_ros.ros.rig",
     "depthclip_ros.ros.run",
+    "depthclip_ros.ros.wire",
 }
 ROS_PACKAGES = {
     *("rclpy", "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces", "std_msgs", "sensor_msgs", "geometry_msgs"),

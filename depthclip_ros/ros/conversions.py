@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.encodings import decode, decode_compressed
-from depthclip_ros.core.geometry import CLOUD_XYZ, CLOUD_XYZRGB, organised_cloud
+from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
 
-    Values = dict[str, Any]
+Values = dict[str, Any]
 
 FLOAT32 = 7  # sensor_msgs/PointField
 
@@ -97,7 +97,6 @@ def point_cloud(
     *,
     stride: int = 1,
     max_range_m: float = np.inf,
-    into: Any = None,
 ) -> Values:
     """Organised PointCloud2 of depth [H, W] and colour [H, W, 3] (None: no field `rgb`); NaN where there is no depth.
 
@@ -107,33 +106,24 @@ def point_cloud(
         intrinsics: of the full size, whatever the stride.
         stride: every stride-th pixel of both axes becomes a point.
         max_range_m: farthest depth that becomes a point.
-        into: a message that `assign` filled with the last cloud; its buffer is filled again where it has the size.
-            `fields` are (name, offset, datatype) here; `assign` makes messages of them.
     """
-    dtype = CLOUD_XYZ if rgb is None else CLOUD_XYZRGB
-    height, width = -(-depth_m.shape[0] // stride), -(-depth_m.shape[1] // stride)
-    out = None
-    if into is not None:
-        size = height * width * dtype.itemsize
-        if len(into.data) != size:
-            into.data = array.array("B", b"\0") * size
-        out = np.frombuffer(into.data, dtype).reshape(height, width)
-    return cloud_values(organised_cloud(depth_m, rgb, intrinsics, stride=stride, max_range_m=max_range_m, out=out))
+    cloud = organised_cloud(depth_m, rgb, intrinsics, stride=stride, max_range_m=max_range_m)
+    return {**cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
 
 
-def cloud_values(cloud: NDArray[np.void]) -> Values:
-    """PointCloud2 of an organised cloud, structured [H, W] (`geometry.organised_cloud`)."""
-    dtype = cloud.dtype
-    height, width = cloud.shape
-    names = dtype.names or ()
+def cloud_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
+    """All but `data` of the PointCloud2 of an organised cloud, structured [H, W] (`geometry.organised_cloud`).
+
+    `fields` are (name, offset, datatype) here; `assign` makes messages of them.
+    """
+    height, width = shape
     return {
         "height": height,
         "width": width,
-        "fields": [(name, int((dtype.fields or {})[name][1]), FLOAT32) for name in names],
+        "fields": [(name, int((dtype.fields or {})[name][1]), FLOAT32) for name in dtype.names or ()],
         "is_bigendian": False,
         "point_step": dtype.itemsize,
         "row_step": dtype.itemsize * width,
-        "data": cloud.reshape(-1).view(np.uint8),
         "is_dense": False,
     }
 
@@ -146,20 +136,10 @@ def assign(message: Any, header: Any, values: Values, point_field: Callable[...,
     message.header = header
     for name, value in values.items():
         if name == "data":
-            _assign_bytes(message, value)
+            message.data = array.array("B")
+            message.data.frombytes(value)
         elif name == "fields" and point_field is not None:
             message.fields = [point_field(name=n, offset=o, datatype=t, count=1) for n, o, t in value]
         else:
             setattr(message, name, value)
     return message
-
-
-def _assign_bytes(message: Any, data: NDArray[np.uint8]) -> None:
-    if isinstance(message.data, array.array) and len(message.data) == data.size:
-        present = np.frombuffer(message.data, np.uint8)
-        if not np.may_share_memory(present, data):
-            present[:] = data
-        return
-    fresh = array.array("B")
-    fresh.frombytes(data)  # type: ignore[arg-type]
-    message.data = fresh

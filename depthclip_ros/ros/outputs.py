@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depthclip_ros.core.geometry import CLOUD_XYZ, CLOUD_XYZRGB, organised_cloud
 from depthclip_ros.core.picture import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
 from depthclip_ros.ros.pipeline import FrameDepth, summary
 from depthclip_ros.ros.qos import output_overrides, output_qos
+from depthclip_ros.ros.wire import WireMessage
 
 # What is waited for, and what a thread of its own makes afterwards.
 DEPTH, INFO = "depth/image", "depth/camera_info"
@@ -69,7 +73,8 @@ class Outputs:
             for topic, message in topics.items()
         }
         self._colour_range = SteadyRange()
-        self._messages = {topic: message() for topic, message in topics.items()}
+        self._large = {topic: WireMessage(kind) for topic, kind in topics.items() if kind in (Image, PointCloud2)}
+        self._small = {topic: kind() for topic, kind in topics.items() if topic not in self._large}
 
     def wanted(self) -> frozenset[str]:
         """Topics that somebody subscribes to."""
@@ -96,7 +101,7 @@ class Outputs:
         start_s = time.perf_counter()
         header, result, frame = late.header, late.result, late.result.frame
         if "depth/points" in late.wanted and not frame.focal_assumed:
-            self._send("depth/points", header, self._cloud(result))
+            self._send_cloud(header, result)
         if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
         if "depth/image_color" in late.wanted:
@@ -106,19 +111,31 @@ class Outputs:
             publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
             self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
 
-    def _cloud(self, result: FrameDepth) -> dict[str, Any]:
-        if result.cloud is not None:
-            return conversions.cloud_values(result.cloud)
-        settings = result.frame.settings
-        return conversions.point_cloud(
-            result.depth_m,
-            result.frame.rgb if settings.cloud_color else None,
-            result.frame.intrinsics,
-            stride=settings.cloud_stride,
-            max_range_m=settings.cloud_max_range_m,
-            into=self._messages["depth/points"],
-        )
+    def _send_cloud(self, header: Any, result: FrameDepth) -> None:
+        settings, cloud = result.frame.settings, result.cloud
+        message = self._large["depth/points"]
+        if cloud is not None:
+            message.fill(
+                header, {**conversions.cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
+            )
+        else:
+            stride = settings.cloud_stride
+            shape = tuple(-(-side // stride) for side in result.depth_m.shape)
+            dtype = CLOUD_XYZRGB if settings.cloud_color else CLOUD_XYZ
+            layout = conversions.cloud_layout(shape, dtype)
+            organised_cloud(
+                result.depth_m,
+                result.frame.rgb if settings.cloud_color else None,
+                result.frame.intrinsics,
+                stride=stride,
+                max_range_m=settings.cloud_max_range_m,
+                out=message.room(header, layout, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape),
+            )
+        message.publish(self._publishers["depth/points"])
 
     def _send(self, topic: str, header: Any, values: dict[str, Any]) -> None:
-        message = conversions.assign(self._messages[topic], header, values, point_field=PointField)
-        self._publishers[topic].publish(message)
+        if topic in self._large:
+            self._large[topic].fill(header, values)
+            self._large[topic].publish(self._publishers[topic])
+        else:
+            self._publishers[topic].publish(conversions.assign(self._small[topic], header, values))

@@ -100,31 +100,6 @@ def test_a_cloud_projects_back_onto_its_pixels(depth_m, rgb, stride, color):
         np.testing.assert_array_equal(np.stack([red, green, blue], -1), rgb[::stride, ::stride])
 
 
-def test_a_cloud_is_written_into_the_last_ones_buffer(depth_m, rgb):
-    message = SimpleNamespace(data=array.array("B"))
-    for shift in range(3):
-        values = conversions.point_cloud(depth_m + shift, rgb, CAMERA, into=message)
-        buffer = message.data
-        conversions.assign(message, None, values, SimpleNamespace)
-        assert message.data is buffer
-        expected = conversions.point_cloud(depth_m + shift, rgb, CAMERA)
-        assert message.data.tobytes() == expected["data"].tobytes()
-    values = conversions.point_cloud(depth_m[:, :32], None, Intrinsics(50, 55, 15.5, 23.5, 32, 48), into=message)
-    conversions.assign(message, None, values, SimpleNamespace)
-    assert len(message.data) == 48 * 32 * message.point_step
-
-
-def test_messages_are_filled_again_without_leaving_anything_of_the_last(depth_m):
-    message = SimpleNamespace(data=array.array("B"))
-    for encoding in ("32FC1", "16UC1", "32FC1", "32FC1"):
-        for depth in (depth_m, depth_m * 2):
-            values = conversions.depth_image(depth, encoding)
-            assert conversions.assign(message, "header", values) is message
-            assert message.data.tobytes() == values["data"].tobytes()
-            assert message.encoding == encoding
-            assert message.header == "header"
-
-
 def test_real_messages_take_the_values(depth_m, rgb):
     sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="needs the ROS message packages")
     header = pytest.importorskip("std_msgs.msg").Header(frame_id="camera")
