@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
+from depthclip_ros.core.memory import keep_freed_memory
 from depthclip_ros.ros import health, parameters
 from depthclip_ros.ros.declare import declare_parameters
 from depthclip_ros.ros.health import Health
@@ -218,6 +219,7 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Be the process of one node until SIGINT or SIGTERM: exit code 0, or 1 when a parameter's value is not allowed."""
+    keep_freed_memory()
     end_process(run(DepthNode, args))
 
 

@@ -129,8 +129,8 @@ TABLE: tuple[Parameter, ...] = (
         "model.device",
         "auto",
         "Where the network runs; auto takes the first CUDA device if there is one, else the CPU, and turns to the CPU "
-        "when the GPU's memory is full. A named device is kept to.",
-        choices=("auto", "cpu", "cuda"),
+        "when the GPU's memory is full. A named device is kept to; xpu is Intel's GPU, for the runtime openvino.",
+        choices=("auto", "cpu", "cuda", "xpu"),
         pattern=(r"cuda:\d+", "cuda:N"),
         effect=NEXT_CONFIGURE,
     ),

@@ -74,14 +74,15 @@ class WireMessage:
             RuntimeError: the middleware does not take it.
         """
         rcl = _rcl()
-        pointer = getattr(publisher.handle, "pointer", None)
-        if rcl is None or pointer is None:
+        handle = publisher.handle
+        if rcl is None or not hasattr(handle, "pointer"):
             publisher.publish(self._buffer.tobytes())
             return
         size = self._buffer.size
         message = _SerializedMessage(self._buffer.ctypes.data, size, size)
-        with publisher.handle:  # which keeps it from being destroyed meanwhile
-            code = rcl.rcl_publish_serialized_message(ctypes.c_void_p(pointer), ctypes.byref(message), None)
+        with handle:  # which keeps it from being destroyed meanwhile
+            pointer = ctypes.c_void_p(handle.pointer)
+            code = rcl.rcl_publish_serialized_message(pointer, ctypes.byref(message), None)
         if code != 0:
             raise RuntimeError(f"{publisher.topic_name} could not be published: rcl returns {code}")
 
