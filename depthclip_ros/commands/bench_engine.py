@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -142,13 +142,15 @@ def _call(engine: DepthEngine, size_px: tuple[int, int], batch: int) -> Callable
 
 
 @contextlib.contextmanager
-def _engines(weights: str, settings: Settings, device: str, what: str) -> Iterator[dict[Key, DepthEngine]]:
-    """The weights in every runtime and precision; one that cannot be had at all is said and left out."""
+def _engines(
+    weights: str, settings: Settings, device: str, what: str, keys: Iterable[Key]
+) -> Iterator[dict[Key, DepthEngine]]:
+    """The weights in runtimes and precisions; one that cannot be had at all is said and left out."""
     from depthclip_ros.core.engine import DepthEngine
 
     engines: dict[Key, DepthEngine] = {}
     with contextlib.ExitStack() as stack:
-        for runtime, precision in options_of(device):
+        for runtime, precision in keys:
             settings.say(f"engine: loading {what} in {runtime} {precision}")
             try:
                 engine = DepthEngine.load(weights, runtime=runtime, device=device, precision=precision)
@@ -161,10 +163,10 @@ def _engines(weights: str, settings: Settings, device: str, what: str) -> Iterat
 
 
 def _auto(weights: str, device: str) -> Key:
-    """What the engine takes when it is left to choose."""
+    """What the node takes when it is left to choose."""
     from depthclip_ros.core.engine import DepthEngine
 
-    engine = DepthEngine.load(weights, device=device)
+    engine = DepthEngine.load(weights, runtime="auto", device=device)
     engine.warm_up(*MAIN_SIZE)  # a runtime may step aside when it sees its first size
     engine.close()
     return engine.runtime, engine.precision
@@ -179,11 +181,13 @@ def _measure_system(settings: Settings, system: System) -> list[Row]:
     quick_look_ms = interleaved({EAGER: eager.call(main_px, 1)}, budget_s=0, least=2)[EAGER]["total_ms"]
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(_engines(weights, settings, device, system.label))
+        ours = stack.enter_context(_engines(weights, settings, device, system.label, options_of(device)))
         others: dict[Key, DepthEngine] = {}
         if system.label != REFERENCE:
+            # Nothing is compared with what stepped aside, so nothing is made for that either.
+            proved = [key for key, engine in ours.items() if (engine.runtime, engine.precision) == key]
             reference = reference_weights(eager.model.config.input_pixels)
-            others = stack.enter_context(_engines(reference, settings, device, REFERENCE))
+            others = stack.enter_context(_engines(reference, settings, device, REFERENCE, proved))
         for size_px, batch in _cases(settings, quick_look_ms):
             main = (size_px, batch) == (main_px, 1)
             keys = [key for key in ours if main or settings.full or quick_look_ms < FAST_MS or key == auto]
