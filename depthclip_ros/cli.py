@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("predict", "depth, pictures and clouds of image files"),
     "compare": ("compare", "the same images through several systems, on one sheet and in one table"),
     "bag": ("bag", "a rosbag2 or MCAP file with depth topics added"),
+    "export": ("export_network", "the network as an ONNX file, or compiled for this machine ahead of time"),
     "inspect": ("inspect_weights", "what a weights file is"),
     "bench": ("bench", "how fast this machine is, each figure beside its baseline"),
     "score": ("score", "a running depth node against a depth camera, live"),

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, table_of, write_report
+from depthclip_ros.commands.image_size import parse_size
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.ros import processes, scores
 from depthclip_ros.ros.sources import SourceOptions, open_source
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when depth came and the three files are written, 130 on Ctrl-C."""
     console = Console()
-    width_px, height_px = _size(args.size)
+    width_px, height_px = parse_size(args.size)
     source = {
         "source": "room" if args.source == "room" else str(Path(args.source).expanduser().resolve()),
         "width": width_px,
@@ -82,13 +83,6 @@ def run(args: argparse.Namespace) -> int:
     console.print(table_of(report_rows(report), "depthclip demo"))
     console.print(f"report and pictures: {args.out}/report.json, frames.png, cloud.png", highlight=False)
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise DepthClipError(f"--size is {text!r}; write WIDTHxHEIGHT, e.g. 640x480")
-    return int(width), int(height)
 
 
 def _prepare(source: Mapping[str, Any], console: Console) -> None:

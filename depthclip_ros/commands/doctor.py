@@ -22,6 +22,12 @@ from depthclip_ros.commands.machine import cpu_flags, gpus, memory_bytes, usable
 from depthclip_ros.core.errors import DepthClipError
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+FOR = {  # what an optional library would be good for
+    "openvino": ": the fastest runtime on a CPU",
+    "nncf": ": int8 in openvino",
+    "onnxruntime": ": a runtime of its own",
+    "onnx": ": depthclip export onnx",
+}
 SHARED_MEMORY_BYTES = 256 * 2**20  # two processes with the shipped profile take 64 MB each, and more with more cameras
 
 
@@ -176,9 +182,10 @@ def _runtimes() -> Iterator[Finding]:
         ("safetensors", "safetensors", True),
         ("rosbags", "rosbags", True),
         ("matplotlib", "matplotlib", True),
-        ("onnxruntime", "onnxruntime", False),
         ("openvino", "openvino", False),
-        ("tensorrt", "tensorrt", False),
+        ("nncf", "nncf", False),
+        ("onnxruntime", "onnxruntime", False),
+        ("onnx", "onnx", False),
     ):
         version = _version(distribution)
         present = importlib.util.find_spec(module) is not None
@@ -187,7 +194,20 @@ def _runtimes() -> Iterator[Finding]:
         elif needed:
             yield Finding(module, "FAIL", "absent", f"pip install {distribution}")
         else:
-            yield Finding(module, "OK", "absent (optional)")
+            yield Finding(module, "OK", f"absent (optional{FOR[module]})")
+    yield from _fastest()
+
+
+def _fastest() -> Iterator[Finding]:
+    from depthclip_ros.core.engine.runtime import fastest_runtime, runtime_options
+
+    chosen = fastest_runtime("auto")
+    found = f"auto is {chosen}; present: {', '.join(' '.join(option) for option in runtime_options())}"
+    slow = chosen == "torch" and not gpus()
+    advice = (
+        "pip install 'depthclip-ros[openvino]': a CPU then gives depth in a half to a third of the time" if slow else ""
+    )
+    yield Finding("runtime", "WARN" if slow else "OK", found, advice)
 
 
 def _numpy() -> Iterator[Finding]:

@@ -117,7 +117,7 @@ class Teacher:
         ]
 
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels and confidence, float32 [B, h, w], of pixels [B, h, w, 3]; in halves where there is no room for all."""
+        """Labels and confidence, float32 [B, h, w], of pixels [B, h, w, 3], in halves where there is no room."""
         try:
             labels, confidence = (t.clone() for t in self._once(pixels))  # the next run overwrites the prediction
             if self.flip:

@@ -49,11 +49,7 @@ def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path
                 _build_in_place(folder, key, build)
             os.utime(folder)
             return folder
-    except PermissionError as error:
-        _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
-    except OSError as error:
-        if not _is_read_only_or_full(error):
-            raise
+    except OSError as error:  # read-only, full, not ours: of no matter to this run
         _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
     return _build_for_this_process(build)
 
@@ -105,12 +101,6 @@ def _flush(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _is_read_only_or_full(error: OSError) -> bool:
-    import errno
-
-    return error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def _build_for_this_process(build: Callable[[Path], None]) -> Path:

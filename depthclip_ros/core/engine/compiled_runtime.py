@@ -14,7 +14,7 @@ from torch import Tensor
 from depthclip_ros.core.engine.pixel_network import PixelNetwork, as_prediction
 from depthclip_ros.core.engine.proof import Proof, Reference, RefusedRuntimeError, prove
 from depthclip_ros.core.engine.torch_runtime import TorchRuntime
-from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.errors import DepthClipError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 
 Compiled = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]]
@@ -102,7 +102,7 @@ class CompiledRuntime(ABC):
             self.proofs[key] = prove(
                 lambda pixels: _call(compiled, pixels), self._reference(width, height), self.name, self.precision, batch
             )
-        except DeviceError:
+        except DepthClipError:
             raise
         except Exception as error:  # each library raises its own kinds, and a conversion any of Python's
             first_line = str(error).strip().partition("\n")[0]

@@ -82,7 +82,9 @@ class OpenVinoRuntime(CompiledRuntime):
     def _request(self, file: Path, batch: int, hint: str | None) -> Any:
         model = self._core.read_model(file)
         model.reshape({each: [batch, *list(each.partial_shape)[1:]] for each in model.inputs})
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        if self._device == DEVICES["cpu"]:
+            settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
         return self._core.compile_model(model, self._device, settings).create_infer_request()
 
     def _converted(self, network: PixelNetwork, height: int, width: int) -> Path:

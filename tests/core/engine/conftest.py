@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +41,15 @@ class ReadingModel(DepthModel):
         return {"adapters": [self.weight]}
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """These networks are too small for more, and on a busy machine torch's threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def reading_model() -> Callable[..., ReadingModel]:
     def make(coarseness: int = 1, memory: int | None = None, **config: object) -> ReadingModel:
@@ -70,3 +80,10 @@ def small_model() -> Callable[[], DepthModel]:
         return build_model(config)
 
     return make
+
+
+@pytest.fixture
+def compiled_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that runtimes keep compiled networks in, of this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "depthclip_ros" / "compiled"

@@ -1,0 +1,100 @@
+"""`depthclip export`: the network as an ONNX file, or compiled and proved ahead of a robot's first start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from depthclip_ros.commands.image_size import parse_size
+from depthclip_ros.core.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    onnx = formats.add_parser("onnx", help="an ONNX file for other programs: one size, any batch")
+    onnx.add_argument("out", type=Path, metavar="FILE", help="the file to write, e.g. depth.onnx")
+    compiled = formats.add_parser(
+        "cache", help="compile for this machine now what the node would compile at its first start, and prove it"
+    )
+    compiled.add_argument("--runtime", default="auto", help="auto, openvino, onnxruntime (default: %(default)s)")
+    compiled.add_argument("--device", default="auto", help="auto, cpu, cuda[:N], xpu[:N] (default: %(default)s)")
+    compiled.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, int8 (default: %(default)s)")
+    compiled.add_argument(
+        "--calibration", default="rooms", help="for int8: rooms, or a folder of pictures (default: %(default)s)"
+    )
+    compiled.add_argument("--cameras", type=int, default=1, help="largest batch to compile for (default: %(default)s)")
+    for one in (onnx, compiled):
+        one.add_argument("--weights", default="default", help="as for the node (default: %(default)s)")
+        one.add_argument("--size", default="640x480", help="of the camera's images (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, or fill the cache; 1 where a runtime refused itself."""
+    width_px, height_px = parse_size(args.size)
+    if args.format == "onnx":
+        return _write_onnx(args.weights, args.out, width_px, height_px)
+    return _fill_cache(args, width_px, height_px)
+
+
+def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
+    from rich.console import Console
+
+    from depthclip_ros.core.engine.onnx_export import export_onnx
+    from depthclip_ros.core.engine.pixel_network import PixelNetwork
+    from depthclip_ros.core.weights import load_weights
+
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out.parent} is no folder to write {out.name} into")
+    loaded = load_weights(weights)
+    width, height = loaded.model.network_size(width_px, height_px)
+    config = loaded.model.config
+    about = {
+        "weights_sha256": loaded.info.sha256,
+        "system": config.system,
+        "canonical_focal_px": json.dumps(config.canonical_focal_px),
+        "max_depth_m": str(config.max_depth_m),
+        "scene_labels": json.dumps(list(loaded.model.scene_labels)),
+    }
+    network = PixelNetwork(loaded.model.prepare_inference())
+    export_onnx(network, out, height, width, about)
+    console = Console()
+    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+    console.print(f"  in   pixels uint8 [batch, {height}, {width}, 3], RGB: the camera's image, resized", markup=False)
+    focal = config.canonical_focal_px
+    unit = "metres" if focal is None else f"times (focal length at this size in px / {focal:g}) is metres"
+    console.print(f"  out  depth float32, {unit}; confidence float32, 0..1", markup=False, highlight=False)
+    return 0
+
+
+def _fill_cache(args: argparse.Namespace, width_px: int, height_px: int) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from depthclip_ros.core.engine import DepthEngine
+
+    console = Console()
+    if args.cameras < 1:
+        raise ConfigError(f"--cameras is {args.cameras}; it must be at least 1")
+    with console.status("compiling (int8: a minute or more)"):
+        engine = DepthEngine.load(
+            args.weights,
+            runtime=args.runtime,
+            device=args.device,
+            precision=args.precision,
+            calibration=args.calibration,
+        )
+        for batch in range(1, args.cameras + 1):
+            engine.warm_up(width_px, height_px, batch)
+    title = f"{engine.runtime} on {engine.device} in {engine.precision}: off from torch in float32 by"
+    table = Table(title=title, title_justify="left")
+    for column in ("batch", "network input", "median", "99 of 100 pixels", "confidence"):
+        table.add_column(column, justify="right")
+    for (batch, height, width), proof in engine.proofs.items():
+        shares = (f"{proof.median:.2%}", f"{proof.p99:.2%}", f"{proof.confidence:.3f}")
+        table.add_row(str(batch), f"{width}x{height}", *shares)
+    console.print(table)
+    for notice in engine.notices:
+        console.print(notice, style="yellow", markup=False)
+    return 1 if engine.notices else 0

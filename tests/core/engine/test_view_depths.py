@@ -1,0 +1,99 @@
+"""Views of several sizes and limits through one engine, and what a device hands back in one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.engine.device_cloud import as_structured, device_cloud
+from depthclip_ros.core.engine.download import download, split
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import organised_cloud
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.types import CloudRequest, DepthLimits, Intrinsics, View
+
+Make = Callable[..., DepthModel]
+
+
+def _view(red: int, size: tuple[int, int] = (128, 96), **limits: float) -> View:
+    width, height = size
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0], image[..., 1] = red, 255
+    camera = Intrinsics(150.0 * width / 128, 150.0 * width / 128, 63.5, 47.5, width, height)  # 75 px at 64x48
+    return View(image, camera, DepthLimits(**limits))
+
+
+def test_each_view_has_its_own_size_scale_and_limits(reading_model: Make) -> None:
+    model = reading_model()
+    views = [
+        _view(51),
+        _view(102, scale_factor=2.0),
+        _view(204, max_depth_m=1.5),
+        _view(51, (256, 192)),
+        _view(51, (96, 128)),
+    ]
+    depths = DepthEngine(model, device="cpu", precision="fp32").infer_views(views)
+    assert [depth.depth_m.shape for depth in depths] == [view.rgb.shape[:2] for view in views]
+    metres = [float(depth.depth_m[0, 0]) for depth in depths]
+    upright = 10 * 51 / 255 * depths[4].scale
+    np.testing.assert_allclose(metres, [0.5, 2.0, np.inf, 0.5, upright], rtol=1e-5)
+    assert model.batches == [4, 1]  # one batch for each size of the network's input
+    assert [depth.batch_size for depth in depths] == [4, 4, 4, 4, 1]
+    assert set(depths[0].timings_ms) == {"preprocess", "network", "postprocess"}
+
+
+def test_one_bad_view_is_named_before_anything_is_done(reading_model: Make) -> None:
+    model = reading_model()
+    bad = View(np.zeros((8, 8, 3), np.uint8), Intrinsics.from_hfov(60, 8, 8))
+    with pytest.raises(InputError, match="8x8"):
+        DepthEngine(model, device="cpu", precision="fp32").infer_views([_view(51), bad])
+    assert model.batches == []
+
+
+@pytest.mark.parametrize("request_", [CloudRequest(), CloudRequest(2, 2.0), CloudRequest(3, 1.0, color=False)])
+def test_a_devices_cloud_is_the_cpus_to_the_byte(request_: CloudRequest) -> None:
+    generator = np.random.default_rng(0)
+    depth_m = generator.uniform(0.1, 4, (49, 65)).astype(np.float32)
+    depth_m[::5, ::7], depth_m[1::5, ::7], depth_m[2::5, ::7] = np.nan, np.inf, -np.inf
+    image = generator.integers(0, 256, (49, 65, 3), np.uint8)
+    camera = Intrinsics(60.0, 61.0, 31.0, 25.0, 65, 49)
+    ours = as_structured(
+        device_cloud(torch.from_numpy(depth_m), torch.from_numpy(image), camera, request_).numpy(), request_
+    )
+    expected = organised_cloud(
+        depth_m, image if request_.color else None, camera, stride=request_.stride, max_range_m=request_.max_range_m
+    )
+    assert ours.dtype == expected.dtype
+    assert ours.shape == expected.shape
+    for name in expected.dtype.names or ():
+        np.testing.assert_array_equal(ours[name], expected[name])
+
+
+def test_a_download_gives_each_its_shape_and_bits() -> None:
+    tensors = [torch.rand(3, 4), torch.rand(2), torch.rand(2, 3, 4)]
+    colours = torch.tensor([0x7FC00001, 0x00FF8040], dtype=torch.int32).view(torch.float32)  # the bits of a NaN
+    packed = torch.cat([*(tensor.reshape(-1) for tensor in tensors), colours]).numpy()
+    parts = split(packed, [(3, 4), (2,), (2, 3, 4), (2,)])
+    for part, tensor in zip(parts, tensors, strict=False):
+        np.testing.assert_array_equal(part, tensor.numpy())
+    np.testing.assert_array_equal(parts[3].view(np.int32), [0x7FC00001, 0x00FF8040])
+    assert np.shares_memory(download([tensors[0]])[0], tensors[0].numpy())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_gives_the_cloud_and_the_cpus_depth(small_model: Make) -> None:
+    view = _view(120)
+    asked = View(view.rgb, view.intrinsics, view.limits, CloudRequest())
+    on_gpu = DepthEngine(small_model(), device="cuda", precision="fp32").infer_views([asked, asked])
+    on_cpu = DepthEngine(small_model(), device="cpu", precision="fp32").infer_views([asked])[0]
+    assert on_cpu.cloud is None
+    for found in on_gpu:
+        np.testing.assert_allclose(found.depth_m, on_cpu.depth_m, rtol=0.01)
+        expected = organised_cloud(found.depth_m, view.rgb, view.intrinsics)
+        assert found.cloud is not None
+        np.testing.assert_array_equal(found.cloud["z"], expected["z"])
+        np.testing.assert_array_equal(found.cloud["rgb"], expected["rgb"])
