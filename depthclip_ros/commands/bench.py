@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--systems", default="", help=f"only these, comma-separated, of: {', '.join(SYSTEMS)}")
     parser.add_argument("--weights", default="default", help="measure this file first, and run the node with it")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
+    parser.add_argument("--precision", action="append", default=[], help="only this, e.g. fp32 (may be repeated)")
     parser.add_argument("--size", action="append", default=[], help="of images (default: 640x480 and 1280x720)")
     parser.add_argument("--minutes", type=float, default=5.0, help="of the soak (default: %(default)g)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures; written anew after each step")
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             weights=args.weights,
             systems=tuple(name.strip() for name in args.systems.split(",") if name.strip()),
+            precisions=tuple(args.precision),
             sizes_px=tuple(map(_size, args.size)) or (MAIN_SIZE, (1280, 720)),
             minutes=args.minutes,
             csv=args.csv,

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from depthclip_ros.core.model.contract import DepthModel
 
 EAGER = ("torch eager", "fp32")
+TORCH = ("torch", "fp32")
 BATCHES = (1, 2, 4)
 # By what torch eager takes for one image. A fast network is measured in every runtime at every size and batch; a slow
-# one with one image of the main size only; the others at further sizes and batches as `auto` runs them.
-FAST_MS, SLOW_MS = 30.0, 300.0
+# one with one image of the main size only, and Depth Anything beside `auto` and torch alone; the others at further
+# sizes and batches as `auto` runs them.
+FAST_MS, SLOW_MS = 60.0, 300.0
 BUDGET_S, SMALL_BUDGET_S, QUICK_BUDGET_S = 14.0, 4.0, 1.5  # of one group of calls that are taken in turn
 
 Key = tuple[str, str]
@@ -180,12 +182,15 @@ def _measure_system(settings: Settings, system: System) -> list[Row]:
     auto = _auto(weights, device)
     quick_look_ms = interleaved({EAGER: eager.call(main_px, 1)}, budget_s=0, least=2)[EAGER]["total_ms"]
     rows: list[Row] = []
+    wanted = [key for key in options_of(device) if not settings.precisions or key[1] in settings.precisions]
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(_engines(weights, settings, device, system.label, options_of(device)))
+        ours = stack.enter_context(_engines(weights, settings, device, system.label, wanted))
         others: dict[Key, DepthEngine] = {}
         if system.label != REFERENCE:
             # Nothing is compared with what stepped aside, so nothing is made for that either.
             proved = [key for key, engine in ours.items() if (engine.runtime, engine.precision) == key]
+            if quick_look_ms > SLOW_MS and not settings.full:  # proofs of slow networks take minutes
+                proved = [key for key in proved if key in (auto, TORCH)]
             reference = reference_weights(eager.model.config.input_pixels)
             others = stack.enter_context(_engines(reference, settings, device, REFERENCE, proved))
         for size_px, batch in _cases(settings, quick_look_ms):

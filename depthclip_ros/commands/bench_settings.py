@@ -32,6 +32,7 @@ class Settings:
         device: "auto", "cpu", "cuda[:N]".
         weights: what node, cameras, cold start and soak run with.
         systems: labels of `bench_systems.SYSTEMS`; empty: all, or with `quick` the first.
+        precisions: only these; empty: all that the machine has.
         sizes_px: (width, height) of the images; the first is the main one.
         minutes: of the soak.
         csv: file that takes the soak's samples; None: none.
@@ -44,6 +45,7 @@ class Settings:
     device: str = "auto"
     weights: str = "default"
     systems: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
     sizes_px: tuple[tuple[int, int], ...] = (MAIN_SIZE, (1280, 720))
     minutes: float = 5.0
     csv: Path | None = None
