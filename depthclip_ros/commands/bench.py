@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from depthclip_ros.commands import bench_compare
+from depthclip_ros.commands.bench_floor import Machine
 from depthclip_ros.commands.bench_settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench_systems import SYSTEMS
 from depthclip_ros.commands.bench_tables import COMPARISON, TABLES, markdown, rich_table
@@ -182,13 +183,22 @@ def _compare(old: dict[str, Any], figures: dict[str, Any], units: Sequence[Unit]
 
 
 def _note_floor(figures: dict[str, Any]) -> None:
-    """The machine's measured rates, once they are known."""
-    from depthclip_ros.commands.bench_engine import known_machine
+    """The machine's best rates, and every row's floor by them: a system measured later may have found better ones."""
+    from depthclip_ros.commands.bench_engine import known_machine, set_floor
 
     machine = known_machine()
-    if machine is not None:
-        copies = {str(size): rate for size, rate in machine.copies.items()}
-        figures["floor"] = {"rates": dict(machine.rates), "copies": copies}
+    if machine is None:
+        return
+    before = figures["floor"]
+    if before:
+        machine = machine.best_of(
+            Machine(before["rates"], {int(size): rate for size, rate in before["copies"].items()})
+        )
+    copies = {str(size): rate for size, rate in machine.copies.items()}
+    figures["floor"] = {"rates": dict(machine.rates), "copies": copies}
+    for row in figures["rows"]:
+        if row["part"] == "engine" and not row.get("failed"):
+            set_floor(row, machine)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -51,15 +51,23 @@ def units(settings: Settings) -> list[Unit]:
 
 
 def machine_of(device: str) -> bench_floor.Machine:
-    """The device's rates; measured once."""
-    if device not in _machines:
-        _machines[device] = bench_floor.measure_machine(device)
+    """The device's rates; measured before each system, and the best of the run so far."""
+    measured = bench_floor.measure_machine(device)
+    _machines[device] = _machines[device].best_of(measured) if device in _machines else measured
     return _machines[device]
 
 
 def known_machine() -> bench_floor.Machine | None:
-    """What was measured of the device, if it was."""
+    """The best that was measured of the device, if it was."""
     return next(iter(_machines.values()), None)
+
+
+def set_floor(row: Row, machine: bench_floor.Machine) -> None:
+    """A row's floor, from its operations and bytes and the rates that are known by now."""
+    operations, size_bytes = row["gigaoperations"] * 1e9, row["megabytes"] * 1e6
+    precision = (row["ran"] or row["precision"]).split()[-1]
+    row["floor_ms"] = machine.floor_ms(operations, size_bytes, precision)
+    row["network_over_floor"] = ratio(row["network_ms"], row["floor_ms"])
 
 
 _machines: dict[str, bench_floor.Machine] = {}
@@ -181,6 +189,7 @@ def _measure_system(settings: Settings, system: System) -> list[Row]:
     eager = Eager(load_weights(weights).model.prepare_inference().to(device), device)
     auto = _auto(weights, device)
     quick_look_ms = interleaved({EAGER: eager.call(main_px, 1)}, budget_s=0, least=2)[EAGER]["total_ms"]
+    machine = machine_of(device)
     rows: list[Row] = []
     wanted = [key for key in options_of(device) if not settings.precisions or key[1] in settings.precisions]
     with contextlib.ExitStack() as stack:
@@ -217,6 +226,8 @@ def _measure_system(settings: Settings, system: System) -> list[Row]:
                 rows.append(
                     shared | {"auto": key == auto} | _figures(key, engine, times[key], reference_ms, work, shared)
                 )
+    for row in rows:
+        set_floor(row, machine)
     return rows
 
 
@@ -248,7 +259,6 @@ def _figures(
     runtime, precision = (engine.runtime, engine.precision) if engine else key
     aside = (runtime, precision) != key  # for a runtime that could not prove itself: named, and compared with nothing
     reference_ms = None if aside else reference_ms
-    floor_ms = machine_of(shared["device"]).floor_ms(work, precision, shared["batch"])
     return {
         "runtime": key[0],
         "precision": key[1],
@@ -260,7 +270,5 @@ def _figures(
         "reference_ms": reference_ms,
         "times_reference": ratio(reference_ms, times["total_ms"]),
         "gigaoperations": work.operations * shared["batch"] / 1e9,
-        "megabytes": bench_floor.BYTES[precision] * (work.weights + work.activations * shared["batch"]) / 1e6,
-        "floor_ms": floor_ms,
-        "network_over_floor": ratio(times["network_ms"], floor_ms),
+        "megabytes": work.size_bytes(precision, shared["batch"]) / 1e6,
     }

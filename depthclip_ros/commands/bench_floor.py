@@ -32,14 +32,17 @@ class Machine:
     rates: Mapping[str, float]
     copies: Mapping[int, float]
 
-    def floor_ms(self, work: Work, precision: str, batch: int = 1) -> float | None:
+    def floor_ms(self, operations: float, size_bytes: float, precision: str) -> float | None:
         """The longer of operations over rate and bytes over bandwidth; None without a rate for the precision."""
         rate = self.rates.get(precision)
         if rate is None:
             return None
-        size = BYTES[precision] * (work.weights + work.activations * batch)
-        fitting = [moved for moved in self.copies if moved <= size] or [min(self.copies)]
-        return 1e3 * max(work.operations * batch / rate, size / self.copies[max(fitting)])
+        fitting = [moved for moved in self.copies if moved <= size_bytes] or [min(self.copies)]
+        return 1e3 * max(operations / rate, size_bytes / self.copies[max(fitting)])
+
+    def best_of(self, other: Machine) -> Machine:
+        """The better of both in everything: what a busy moment hid shows at another time."""
+        return Machine(_best(self.rates, other.rates), _best(self.copies, other.copies))
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,14 @@ class Work:
     operations: float
     weights: int
     activations: int
+
+    def size_bytes(self, precision: str, batch: int = 1) -> float:
+        """Bytes that are moved for a batch."""
+        return BYTES[precision] * (self.weights + self.activations * batch)
+
+
+def _best(a: Mapping[Any, float], b: Mapping[Any, float]) -> dict[Any, float]:
+    return {key: max(rates.get(key, 0.0) for rates in (a, b)) for key in {**a, **b}}
 
 
 def measure_machine(device: str, tries: int = 5) -> Machine:

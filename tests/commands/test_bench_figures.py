@@ -48,11 +48,15 @@ def test_attention_is_counted_too() -> None:
 
 def test_floor_is_the_longer_of_operations_and_bytes() -> None:
     machine = Machine({"fp32": 1e9, "int8": 4e9}, {1000: 1e9, 1_000_000: 1e6})
-    assert machine.floor_ms(Work(1e6, 10, 10), "fp32") == pytest.approx(1.0)
-    assert machine.floor_ms(Work(1e6, 10, 10), "int8", batch=4) == pytest.approx(1.0)
-    # 4 bytes × (200 000 + 100 000) numbers move at the rate of what is too large for a cache.
-    assert machine.floor_ms(Work(1e6, 200_000, 100_000), "fp32") == pytest.approx(1200.0)
-    assert machine.floor_ms(Work(1e6, 10, 10), "fp16") is None
+    assert machine.floor_ms(1e6, 100, "fp32") == pytest.approx(1.0)
+    assert machine.floor_ms(4e6, 100, "int8") == pytest.approx(1.0)
+    # 4 bytes × (200 000 + 2 × 50 000) numbers move at the rate of what is too large for a cache.
+    size_bytes = Work(1e6, 200_000, 50_000).size_bytes("fp32", batch=2)
+    assert machine.floor_ms(1e6, size_bytes, "fp32") == pytest.approx(1200.0)
+    assert machine.floor_ms(1e6, 100, "fp16") is None
+    better = machine.best_of(Machine({"fp32": 5e8, "fp16": 1.0}, {1000: 2e9}))
+    assert better.rates == {"fp32": 1e9, "int8": 4e9, "fp16": 1.0}
+    assert better.copies == {1000: 2e9, 1_000_000: 1e6}
 
 
 def test_this_machine_has_rates() -> None:
