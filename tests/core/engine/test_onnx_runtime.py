@@ -15,6 +15,7 @@ from depthclip_ros.core.engine.onnx_runtime import OnnxRuntime
 from depthclip_ros.core.engine.pixel_network import PixelNetwork
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.types import Intrinsics
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
@@ -48,6 +49,13 @@ def test_the_runtime_gives_torchs_depth(small_model: Make, compiled_cache: Path)
     expected = DepthEngine(small_model(), device="cpu", precision="fp32").infer(images, cameras)
     np.testing.assert_allclose(engine.infer(images, cameras).depth_m, expected.depth_m, rtol=1e-3)
     assert len([path for path in compiled_cache.iterdir() if path.is_dir()]) == 1
+
+
+def test_clips_towers_can_be_exported(compiled_cache: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model(preset("dense-vitb16", base_weights=None, input_pixels=96 * 64), load_base=False).eval()
+    engine = DepthEngine(model, runtime="onnxruntime", device="cpu")
+    assert (engine.runtime, engine.notices) == ("onnxruntime", [])
 
 
 def test_devices_and_precisions_that_are_not_there_name_those_that_are(small_model: Make) -> None:
