@@ -21,6 +21,7 @@ from depthclip_ros.commands.bench_systems import SYSTEMS
 from depthclip_ros.commands.bench_tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
+from depthclip_ros.core.memory import keep_freed_memory
 from depthclip_ros.core.tensor_file import write_whole
 
 # part: module with `units(settings)`; it may be imported without ROS, which is needed when it measures.
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write; 1 when something could not be measured or, with `--strict`, is worse."""
+    keep_freed_memory()  # as the node does
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)  # a log has no edge

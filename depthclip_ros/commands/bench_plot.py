@@ -135,7 +135,7 @@ def _node(figure: Figure, rows: list[Row]) -> None:
         axes.text(0.99, at, f"{said} ms", transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [f"{row['image']}, {row['way']}" for row in rows], fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(0, 1.6 * max(row["latency_p95_ms"] for row in rows))  # a straggler among the p99 may lie beyond
+    axes.set_xlim(0, 2.0 * max(row["latency_p95_ms"] for row in rows))  # a straggler among the p99 may lie beyond
     axes.set_xlabel("milliseconds from the image's stamp to receipt of its depth in another process")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)

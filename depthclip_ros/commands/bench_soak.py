@@ -18,7 +18,7 @@ from depthclip_ros.commands.bench_settings import Row, Settings, Unit, percentil
 FULL = 1.3  # images per second over what the engine could take: the node is never idle
 FASTEST_CAMERA_HZ = 60.0
 SAMPLES = 400  # of a soak, however long
-WARM_UP_SHARE, LONGEST_WARM_UP_S = 0.25, 180.0
+WARM_UP_SHARE = 0.5  # buffers and arenas still come in the fifth minute, and then no more
 QUICK_S = 20.0
 
 
@@ -63,7 +63,7 @@ def growth(samples: Sequence[ProcessSample]) -> Growth | None:
     if not samples:
         return None
     start_s, end_s = samples[0].time_s, samples[-1].time_s
-    warm_up_s = min(LONGEST_WARM_UP_S, WARM_UP_SHARE * (end_s - start_s))
+    warm_up_s = WARM_UP_SHARE * (end_s - start_s)
     settled = [one for one in samples if one.time_s - start_s >= warm_up_s]
     if len(settled) < 5:
         return None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from depthclip_ros.commands.bench_floor import Machine, Work, measure_machine, measure_work
-from depthclip_ros.commands.bench_settings import interleaved, percentiles
+from depthclip_ros.commands.bench_settings import TURN, interleaved, percentiles
 from depthclip_ros.commands.bench_soak import ProcessSample, growth, sample_process, write_csv
 from depthclip_ros.commands.bench_systems import SYSTEMS, chosen
 from depthclip_ros.commands.bench_tables import TABLES, markdown, rich_table
@@ -21,7 +21,8 @@ def test_calls_are_taken_in_turn() -> None:
     order = []
     calls = {name: (lambda name=name: order.append(name) or {"total_ms": 1.0}) for name in "ABC"}
     found = interleaved(calls, budget_s=0.0, least=2)
-    assert "".join(order) == "ABCABCABC", "one round that is not counted, and two that are"
+    turn = "".join(name * (1 + TURN) for name in "ABC")  # the first of each is not counted
+    assert "".join(order) == "ABC" + 2 * turn
     assert found["B"] == {"total_ms": 1.0, "rounds": 2, "spread": 0.0}
 
 
@@ -78,7 +79,7 @@ def samples(mb_per_hour: float, minutes: float = 30.0, step_mb: float = 0.0) -> 
 def test_growth_is_fitted_after_warm_up(leak: float) -> None:
     found = growth(samples(leak))
     assert found is not None
-    assert found.warm_up_s == 180.0
+    assert found.warm_up_s == pytest.approx(897.5)
     assert found.mb_per_hour == pytest.approx(leak, abs=1.0)
     assert found.error_mb_per_hour < 0.5
     assert growth(samples(0.0)[:6]) is None

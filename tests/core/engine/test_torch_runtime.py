@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.engine import torch_runtime
-from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors, find_device
+from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors, find_device, quiet_threads
 from depthclip_ros.core.engine.torch_runtime import TorchRuntime
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
@@ -72,6 +72,20 @@ def test_automatic_precision_refuses_what_ruins_the_depth(
     (notice,) = runtime.notices
     assert "torch in bf16 is not this network: its depth is off by 10." in notice
     assert notice.endswith("it runs in fp32")
+
+
+@pytest.mark.parametrize(("quiet", "inside"), [(True, 1), (False, 3)])
+def test_torchs_threads_are_quiet_beside_anothers(quiet: bool, inside: int) -> None:
+    torch.set_num_threads(3)  # `one_thread` puts back what was there
+
+    def fail() -> None:
+        with quiet_threads(quiet):
+            assert torch.get_num_threads() == inside
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert torch.get_num_threads() == 3
 
 
 def test_full_and_lost_devices_become_our_errors() -> None:

@@ -1,0 +1,41 @@
+"""What a frame frees is there for the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Page faults of the later rounds, each with the depth and the confidence of a 1280x720 frame.
+FRAMES = """
+import resource, sys
+import numpy as np
+from depthclip_ros.core.memory import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+
+def frame():
+    first, second = np.empty((720, 1280), np.float32), np.empty((720, 1280), np.float32)
+    first.fill(1.0), second.fill(2.0)
+
+for _ in range(5):
+    frame()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    frame()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", FRAMES, how], capture_output=True, text=True, check=True, timeout=120)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_memory_of_a_frame_is_not_fetched_again() -> None:
+    left_alone, kept = _faults("left alone"), _faults("kept")
+    assert kept < 100
+    assert left_alone > 10 * kept  # else the setting is no longer needed
