@@ -23,8 +23,8 @@ WARM_UP_S, SOAK_S = 32.0, 100.0
 CYCLE_S = 5.0
 SIZE_PX = (320, 240)
 RATE_HZ = 60.0
-# Allocators keep some of what the busiest moment took: half an hour's soak shows 18 MB in its first five minutes and none
-# after them, and 6.6 MB were seen here. A message or an array of one frame that is left is 0.9 MB: a thousandth of them shows.
+# Allocators keep some of what the busiest moment took: half an hour shows 18 MB in the first five minutes and
+# none after them, and 6.6 MB were seen here. One image left of every twenty frames would be 40 MB.
 ALLOWED_MB = 12.0
 NODE, STATUS = "/soak/depth_node", "soak/depth_node: depth"
 CHANGES: tuple[tuple[str, Any, Any], ...] = (
