@@ -19,6 +19,7 @@ from depthclip_ros.commands.bench_floor import Machine
 from depthclip_ros.commands.bench_settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench_systems import SYSTEMS
 from depthclip_ros.commands.bench_tables import COMPARISON, TABLES, markdown, rich_table
+from depthclip_ros.commands.image_size import parse_size
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.memory import keep_freed_memory
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             systems=tuple(name.strip() for name in args.systems.split(",") if name.strip()),
             precisions=tuple(args.precision),
-            sizes_px=tuple(map(_size, args.size)) or (MAIN_SIZE, (1280, 720)),
+            sizes_px=tuple(map(parse_size, args.size)) or (MAIN_SIZE, (1280, 720)),
             minutes=args.minutes,
             csv=args.csv,
             say=say,
@@ -201,13 +202,6 @@ def _note_floor(figures: dict[str, Any]) -> None:
     for row in figures["rows"]:
         if row["part"] == "engine" and not row.get("failed"):
             set_floor(row, machine)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise ConfigError(f"--size is {text!r}; write WIDTHxHEIGHT, e.g. 640x480")
-    return int(width), int(height)
 
 
 def _write_json(path: Path | None, figures: dict[str, Any]) -> None:

@@ -133,6 +133,8 @@ def measure_work(model: torch.nn.Module, inputs: Tensor) -> Work:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import FlopCounterMode
 
+    from depthclip_ros.core.engine.pixel_network import plain_attention
+
     counter = FlopCounterMode(display=False)
     counted = set(counter.flop_registry)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -154,7 +156,7 @@ def measure_work(model: torch.nn.Module, inputs: Tensor) -> Work:
                         moved += tensor.numel()
             return result
 
-    with _slow_path(), torch.no_grad(), counter, Traffic():
+    with plain_attention(), torch.no_grad(), counter, Traffic():
         model(inputs)
     return Work(float(counter.get_total_flops()), sum(read.values()), moved)
 
@@ -167,16 +169,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _tensors(one)
-
-
-@contextlib.contextmanager
-def _slow_path() -> Iterator[None]:
-    """Attention as the operations that it is made of, which can be counted."""
-    import torch
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from depthclip_ros.core.engine.pixel_network import INPUT, PixelNetwork
+from depthclip_ros.core.engine.pixel_network import INPUT, PixelNetwork, plain_attention
 from depthclip_ros.core.errors import ConfigError
 
 OPSET = 17  # the oldest with LayerNormalization; ONNX Runtime from 1.12 and TensorRT from 8.6 read it
@@ -21,17 +19,6 @@ INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnx and onnxruntime)"
 def is_installed() -> bool:
     """Whether the exporter can work."""
     return importlib.util.find_spec("onnx") is not None
-
-
-@contextmanager
-def _without_fused_attention() -> Iterator[None]:
-    """`nn.MultiheadAttention` takes an operation of torch's own where nothing is trained, which ONNX does not have."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, about: dict[str, str]) -> None:
@@ -56,7 +43,7 @@ def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, abou
     import onnx
 
     example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
-    with torch.no_grad(), _without_fused_attention(), warnings.catch_warnings():
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
         torch.onnx.export(
             network,

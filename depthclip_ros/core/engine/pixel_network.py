@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -64,3 +65,17 @@ class PixelNetwork(nn.Module):
 def as_prediction(outputs: Sequence[Tensor]) -> Prediction:
     """What a runtime's outputs say, in the order of `OUTPUTS`."""
     return Prediction(outputs[0], outputs[1], scene_weights=outputs[2] if len(outputs) > len(OUTPUTS) - 1 else None)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention as the operations that it is made of: they can be exported and counted.
+
+    `nn.MultiheadAttention` takes one operation of torch's own where nothing is trained.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
