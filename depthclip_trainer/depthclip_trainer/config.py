@@ -15,9 +15,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from depthclip_ros.core.errors import ConfigError
 from depthclip_trainer.config_keys import check_keys, lay_over, parse_overrides
 from depthclip_trainer.data.augment import AugmentConfig
-from depthclip_trainer.imitate_config import ImitateConfig
-from depthclip_trainer.optim import OptimConfig
-from depthclip_trainer.semi import SemiConfig
+from depthclip_trainer.fit.optim import OptimConfig
+from depthclip_trainer.losses.distillation import ImitateConfig
+from depthclip_trainer.losses.semi import SemiConfig
 
 SOURCE_KINDS = (
     "rgbd_folder",
@@ -44,9 +44,10 @@ class SourceConfig:
     """One source of frames.
 
     Attributes:
-        kind: of recorded frames `rgbd_folder`, `nyu_mat` and `nyu_folder` (`data/nyu.py`), `kitti`, `tum`, `bag`,
-            `shards` or `images` (without depth: for a teacher only), each with a module in `data`; `rooms` (rendered;
-            `data/rooms.py`); `pseudo` (pictures with a teacher's labels; `data/pseudo.py`).
+        kind: of recorded frames `rgbd_folder`, `nyu_mat` and `nyu_folder` (`nyu.py`), `kitti`, `tum`, `bag`, `shards`
+            or `images` (without depth: for a teacher only), each with a module in `data/readers` or `data/store`;
+            `rooms` (rendered; `data/store/rooms.py`); `pseudo` (pictures with a teacher's labels;
+            `data/store/pseudo.py`).
         path: the folder, relative to `data.root`; for rooms a cache made by `depthclip-train render-rooms`, relative
             to where the trainer is started, empty to render `count` frames at the start; for pseudo the folder that
             `depthclip-train pseudo-label` wrote, relative to where the trainer is started.
@@ -57,8 +58,8 @@ class SourceConfig:
             (`data/time_split.py`).
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
-        keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/disk_pool.py`,
-            `data/pseudo_disk.py`).
+        keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/store/disk_pool.py`,
+            `data/store/pseudo_disk.py`).
         max_depth_m: farther readings are none.
         count: frames to take, spread evenly over the part (of a split in time over the whole), or to render; 0 takes
             all there are.
@@ -206,7 +207,7 @@ class LoopConfig:
 class TrainConfig:
     """Everything that a training run is; a checkpoint carries it.
 
-    `loss` holds the weight of each term of `losses.TERMS`; `semi` is how sources of kind `pseudo` are learned from;
+    `loss` holds the weight of each term of `losses/terms.py`; `semi` is how sources of kind `pseudo` are learned from;
     `imitate` names a network whose stem the student's learns to replace.
     """
 

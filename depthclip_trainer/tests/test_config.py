@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from depthclip_trainer.config import as_mapping, config_from_mapping, read_config
 from depthclip_trainer.config_keys import parse_overrides
-from depthclip_trainer.losses import TERMS
+from depthclip_trainer.losses.terms import TERMS
 
 from depthclip_ros.core.errors import ConfigError
 

@@ -12,9 +12,9 @@ from depthclip_trainer.cli import eval_main, train_main
 from depthclip_trainer.config import read_config
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sources import open_source
-from depthclip_trainer.optim import build_optimizer
-from depthclip_trainer.start import start_model
-from depthclip_trainer.step import batch_loss
+from depthclip_trainer.fit.optim import build_optimizer
+from depthclip_trainer.fit.start import start_model
+from depthclip_trainer.losses.objective import batch_loss
 
 from depthclip_ros.core.model.registry import preset
 from depthclip_ros.core.weights import read_info

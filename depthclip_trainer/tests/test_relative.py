@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 from depthclip_trainer.cli import eval_main, train_main
+from depthclip_trainer.commands.fit_scale import Pixels, fit_disparity, fit_scale
 from depthclip_trainer.config import read_config
 from depthclip_trainer.data.sample import Sample
-from depthclip_trainer.evaluate import evaluate
-from depthclip_trainer.finish import finish, pool_frames, validation_sources
-from depthclip_trainer.fit_scale import Pixels, fit_disparity, fit_scale
-from depthclip_trainer.loop import train
-from depthclip_trainer.protocols import protocol_named
-from depthclip_trainer.step import batch_loss, predict_metres
+from depthclip_trainer.evaluation.evaluate import evaluate
+from depthclip_trainer.evaluation.protocols import protocol_named
+from depthclip_trainer.fit.export import finish, pool_frames, validation_sources
+from depthclip_trainer.fit.loop import train
+from depthclip_trainer.fit.validation import predict_metres
+from depthclip_trainer.losses.objective import batch_loss
 
 from depthclip_ros.core.alignment import SCALE_SHIFT
 from depthclip_ros.core.engine import DepthEngine

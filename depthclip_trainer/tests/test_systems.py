@@ -12,20 +12,20 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from depthclip_trainer.calibrate import fit_centres
 from depthclip_trainer.cli import train_main
+from depthclip_trainer.commands.calibrate import fit_centres
 from depthclip_trainer.config import ModelConfig, read_config
 from depthclip_trainer.data.augment import NO_AUGMENT
-from depthclip_trainer.finish import finish
-from depthclip_trainer.loop import train
-from depthclip_trainer.start import start_model
-from depthclip_trainer.step import left_out
+from depthclip_trainer.fit.export import finish
+from depthclip_trainer.fit.loop import train
+from depthclip_trainer.fit.start import start_model
+from depthclip_trainer.losses import terms as losses
+from depthclip_trainer.losses.objective import left_out
 from safetensors.torch import save_file
 
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.model.registry import preset
 from depthclip_ros.core.weights import load_weights, read_info
-from depthclip_trainer import losses
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 TOWERS = {

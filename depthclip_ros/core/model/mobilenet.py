@@ -1,7 +1,7 @@
 """MobileNetV2 as the convolutional stem of the hybrid tower: a pretrained start for teachers.
 
-The published 8-bit networks are de-quantised by the trainer (`depthclip_trainer/encoder.py`) into the safetensors file
-that `load_encoder` reads.
+The published 8-bit networks are de-quantised by the trainer (`depthclip-train convert-encoder`) into the safetensors
+file that `load_encoder` reads.
 """
 
 from __future__ import annotations

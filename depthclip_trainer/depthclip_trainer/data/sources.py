@@ -10,22 +10,22 @@ import torch
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.config import SourceConfig
-from depthclip_trainer.data.bag import BagOptions, is_bag, open_bag
-from depthclip_trainer.data.disk_pool import DiskPool
 from depthclip_trainer.data.frames import FrameSet, read_frames, trainable_range
 from depthclip_trainer.data.held_back import refuse_test_set
-from depthclip_trainer.data.image_folder import ImageFolder, is_image_folder
-from depthclip_trainer.data.kitti import KittiFrames, is_kitti
-from depthclip_trainer.data.nyu import NyuFolder, NyuMat, is_nyu_folder, is_nyu_mat
-from depthclip_trainer.data.pseudo import pseudo_pool, read_index
-from depthclip_trainer.data.pseudo_disk import PseudoDiskPool
-from depthclip_trainer.data.rgbd_folder import open_folder
-from depthclip_trainer.data.rooms import RoomCache, RoomStream, render_pool
+from depthclip_trainer.data.readers.bag import BagOptions, is_bag, open_bag
+from depthclip_trainer.data.readers.image_folder import ImageFolder, is_image_folder
+from depthclip_trainer.data.readers.kitti import KittiFrames, is_kitti
+from depthclip_trainer.data.readers.nyu import NyuFolder, NyuMat, is_nyu_folder, is_nyu_mat
+from depthclip_trainer.data.readers.rgbd_folder import open_folder
+from depthclip_trainer.data.readers.tum import TumSequence, is_tum
 from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
-from depthclip_trainer.data.shards import ShardSet, is_shards
 from depthclip_trainer.data.split import part_of
+from depthclip_trainer.data.store.disk_pool import DiskPool
+from depthclip_trainer.data.store.pseudo import pseudo_pool, read_index
+from depthclip_trainer.data.store.pseudo_disk import PseudoDiskPool
+from depthclip_trainer.data.store.rooms import RoomCache, RoomStream, render_pool
+from depthclip_trainer.data.store.shards import ShardSet, is_shards
 from depthclip_trainer.data.time_split import time_parts
-from depthclip_trainer.data.tum import TumSequence, is_tum
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,217 @@
+"""`depthclip-train calibrate`: fits the class depths of a DepthCLIP model to a few labelled frames."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.evaluation.metrics import depth_metrics
+
+Array = NDArray[np.float64]
+
+ROUNDS = 30
+SMALLEST_ERROR = 1e-3
+"""Log error below which a pixel's weight no longer rises, so that the reweighting stays finite."""
+PRIOR_SHARE = 1e-4
+"""Weight of the depths that the model had, scaled to the frames: it decides where the frames say nothing."""
+SHOWN = ("delta1", "abs_rel", "rmse")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Labelled pixels of one frame: probability of each class [n, K] as the engine reads it, and depth [n], metres."""
+
+    path: str
+    probability: Array
+    depth_m: Array
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What came out.
+
+    Attributes:
+        before_m, after_m: depth of each class.
+        table: by row (as it was, calibrated, best constant) and frames (fitted, held out): mean over frames.
+    """
+
+    before_m: list[float]
+    after_m: list[float]
+    table: dict[str, dict[str, dict[str, float]]]
+
+
+def calibrate(
+    weights: str, frames: Sequence[Sample], fitted: int, out: Path, *, pixels: int = 2000, adapter_only: bool = False
+) -> Calibration:
+    """Fits the class depths on `fitted` frames, spread evenly, scores all others, and writes the new weights.
+
+    Args:
+        weights: of a DepthCLIP model, as the engine takes them.
+        frames: labelled.
+        fitted: how many of them to fit on.
+        out: the weights file to write.
+        pixels: at most so many of each frame, drawn with a fixed seed.
+        adapter_only: leave CLIP out of the file.
+
+    Raises:
+        ConfigError: weights of another system.
+        InputError: no frame, or none with depth.
+    """
+    import torch
+
+    from depthclip_ros.core.model.depthclip import DepthClip
+    from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_trainer.data.sources import spread
+    from depthclip_trainer.fit.export import RIGHT_RATIO, most_likely_scale
+
+    loaded = load_weights(weights)
+    model = loaded.model
+    if not isinstance(model, DepthClip):
+        raise ConfigError(f"{weights} is {loaded.info.system}; only depthclip has class depths to calibrate")
+    drawn = [labelled_pixels(model, frame, pixels) for frame in frames]
+    drawn = [one for one in drawn if len(one.depth_m)]
+    if not drawn:
+        raise InputError("no frame has depth in the model's range; calibration needs at least one")
+    chosen = set(spread(len(drawn), max(1, fitted)))
+    parts = {
+        "fitted": [one for i, one in enumerate(drawn) if i in chosen],
+        "held out": [one for i, one in enumerate(drawn) if i not in chosen],
+    }
+    before = model.bin_centres.double().numpy()
+    fit = parts["fitted"]
+    after = fit_centres(
+        np.concatenate([one.probability for one in fit]),
+        np.concatenate([one.depth_m for one in fit]),
+        np.concatenate([np.full(len(one.depth_m), 1 / len(one.depth_m)) for one in fit]),
+        before,
+        (model.config.min_depth_m, model.config.max_depth_m),
+    )
+    constant = float(np.exp(np.median(np.concatenate([np.log(one.depth_m) for one in fit]))))
+    rows = {"as it was": before, "calibrated": after, f"constant {constant:.2f} m": np.full_like(after, constant)}
+    table = {
+        row: {part: _score(some, centres) for part, some in parts.items() if some} for row, centres in rows.items()
+    }
+    model.classes.set_centres(torch.from_numpy(after))
+    spread, right = [], []
+    for one in fit:
+        predicted = one.probability @ after
+        squared = (one.probability * (np.log(after) - np.log(predicted)[:, None]) ** 2).sum(1)
+        spread.append(np.sqrt(squared))
+        right.append(np.abs(np.log(predicted / one.depth_m)) < np.log(RIGHT_RATIO))
+    scale = most_likely_scale(*(torch.from_numpy(np.concatenate(values)).double() for values in (spread, right)))
+    model.classes.confidence_scale.fill_(scale)
+    training = {**loaded.info.training, "calibrated on": f"{len(fit)} frames: {', '.join(one.path for one in fit)}"}
+    save_weights(out, model, training=training, metrics={"calibration": table}, adapter_only=adapter_only)
+    return Calibration(before.tolist(), after.tolist(), table)
+
+
+def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
+    """What the classes say where a frame has depth in the model's range."""
+    import torch
+    import torch.nn.functional as F
+
+    from depthclip_ros.core.engine.pixel_network import PixelNetwork
+    from depthclip_ros.core.engine.preprocess import network_pixels, on_device
+
+    height_px, width_px = frame.depth_m.shape
+    size_px = model.network_size(width_px, height_px)
+    pixels = network_pixels(on_device(frame.image, torch.device("cpu")), size_px)
+    with torch.inference_mode():
+        probability = model(PixelNetwork(model).normalise(pixels)).bin_logits.softmax(1)
+        # Depth is linear in the probabilities, so resizing them is what the engine does when it resizes depth.
+        probability = F.interpolate(probability, (height_px, width_px), mode="bilinear", align_corners=False)[0]
+    in_range = (frame.depth_m >= model.config.min_depth_m) & (frame.depth_m <= model.config.max_depth_m)
+    places = np.flatnonzero(frame.valid & in_range)
+    if len(places) > count:
+        places = np.random.default_rng(0).choice(places, count, replace=False)
+    chosen = probability.flatten(1).numpy()[:, places].T
+    return Pixels(frame.path, chosen.astype(np.float64), frame.depth_m.reshape(-1)[places].astype(np.float64))
+
+
+def fit_centres(
+    probability: Array, depth_m: Array, weight: Array, start_m: Array, range_m: tuple[float, float]
+) -> Array:
+    """Ascending class depths c [K] in `range_m` that minimise sum w |ln(P c) - ln d|.
+
+    Nonnegative least squares on the steps between the depths, reweighted: with m the logarithmic mean of a and d,
+    ln a - ln d = (a - d) / m exactly, so weights w / (m^2 |ln a - ln d|) make the squares the absolute log errors. The
+    error is relative and symmetrical, and a few wrong readings do not pull it.
+
+    Args:
+        probability: [n, K].
+        depth_m: [n].
+        weight: [n].
+        start_m: [K], ascending: what the depths were; scaled to these frames, it is the prior.
+        range_m: lowest and highest depth.
+    """
+    from scipy.optimize import nnls
+
+    lowest_m, highest_m = range_m
+    classes = len(start_m)
+    floor = lowest_m * (1 + 1e-3 * np.arange(classes))  # depths stay apart
+    steps = np.tril(np.ones((classes, classes)))  # c = floor + steps @ delta
+    predicted = probability @ start_m
+    scale = float(np.exp(np.median(np.log(depth_m / predicted))))
+    prior = np.maximum(np.diff(start_m * scale - floor, prepend=0.0), 0.0)
+    design, wanted = probability @ steps, depth_m - probability @ floor
+    centres, predicted = start_m * scale, predicted * scale
+    for _ in range(ROUNDS):
+        error = np.log(predicted / depth_m)
+        close = np.abs(error) < 1e-9
+        mean = np.where(close, depth_m, (predicted - depth_m) / np.where(close, 1.0, error))  # logarithmic mean
+        w = weight / (mean**2 * np.maximum(np.abs(error), SMALLEST_ERROR))
+        root = np.sqrt(w)[:, None]
+        q, r = np.linalg.qr(root * design)  # K equations in place of n
+        ridge = np.sqrt(PRIOR_SHARE * w.sum() / classes) * np.eye(classes)
+        delta, _ = nnls(np.vstack([r, ridge]), np.concatenate([q.T @ (root[:, 0] * wanted), ridge @ prior]))
+        centres = floor + steps @ delta
+        predicted = probability @ centres
+    return np.minimum(centres, highest_m * (1 - 1e-3 * np.arange(classes)[::-1]))
+
+
+def _score(frames: Iterable[Pixels], centres_m: Array) -> dict[str, float]:
+    per_frame = [depth_metrics(one.depth_m, one.probability @ centres_m) for one in frames]
+    return {name: float(np.mean([metrics[name] for metrics in per_frame])) for name in SHOWN}
+
+
+def calibrate_command(arguments: list[str]) -> None:
+    """The command; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="depthclip-train calibrate",
+        description="Fit the class depths of a DepthCLIP model to a few labelled frames, and say what it gained.",
+    )
+    parser.add_argument("--weights", default="preset:depthclip-rn50", help="of a depthclip model: a preset, YAML, file")
+    parser.add_argument("--data", required=True, type=Path, help="labelled frames, as depthclip-eval takes them")
+    parser.add_argument("--protocol", default="frames", help="how the data is read, as in depthclip-eval")
+    parser.add_argument("--frames", type=int, default=8, help="frames to fit on; the others are scored")
+    parser.add_argument("--out", required=True, type=Path, help="the .safetensors to write")
+    parser.add_argument("--adapter-only", action="store_true", help="leave CLIP out of the file and name it")
+    options = parser.parse_args(arguments)
+    from depthclip_trainer.evaluation.protocols import frames_of, protocol_named
+
+    frames = [sample for _, sample in frames_of(protocol_named(options.protocol), options.data)]
+    done = calibrate(options.weights, frames, options.frames, options.out, adapter_only=options.adapter_only)
+    _print(done, options.out)
+
+
+def _print(done: Calibration, out: Path) -> None:
+    from rich.console import Console
+
+    from depthclip_trainer.evaluation.tables import print_parts
+
+    console = Console()
+    print_parts(done.table, console)
+    for name, centres_m in (("class depths were", done.before_m), ("class depths are", done.after_m)):
+        console.print(f"{name} {', '.join(f'{depth:.2f}' for depth in centres_m)} m", highlight=False)
+    part = list(done.table["calibrated"])[-1]
+    gained = done.table["as it was"][part]["abs_rel"] - done.table["calibrated"][part]["abs_rel"]
+    note = "" if part == "held out" else " (on the frames it was fitted to: none is left to score on)"
+    console.print(f"AbsRel {'fell' if gained >= 0 else 'rose'} by {abs(gained):.3f}{note}; {out}", highlight=False)

@@ -1,0 +1,1 @@
+"""Readers of recorded frames, one format a file."""

@@ -1,0 +1,269 @@
+"""Reader of rosbag2 recordings (sqlite3 or MCAP), without ROS: a colour camera with the depth measured beside it.
+
+Depth is an image aligned with the colour image (16UC1 millimetres, 32FC1 metres, or `compressedDepth`), or the points
+of a LiDAR projected through the recorded transforms. Distorted images are rectified, and their depth with them.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from depthclip_ros.core.calibration import camera_model, stamp_ns_of
+from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
+from depthclip_ros.core.encodings import decode, decode_compressed
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.rectify import CameraModel, rectifier_for
+from depthclip_ros.core.types import Intrinsics
+from depthclip_trainer.data.readers.bag_lidar import cloud_points, sparse_depth
+from depthclip_trainer.data.readers.bag_topics import TF, BagTopics, choose_topics
+from depthclip_trainer.data.readers.bag_transforms import Transforms
+from depthclip_trainer.data.sample import Sample
+
+log = logging.getLogger(__name__)
+
+BAG_SUFFIXES = (".mcap", ".db3")
+
+Place = tuple[int, int]
+"""Of a message: its header's stamp, and the time under which the bag has it, both in ns."""
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How a bag is read.
+
+    Attributes:
+        image_topic, depth_topic, camera_info_topic: empty: found (`bag_topics.py`).
+        tolerance_s: largest difference between the stamps of an image and its depth; 0 takes 0.02 s for depth images
+            and 0.06 s for clouds, where the transforms take out how the robot moved in between.
+    """
+
+    image_topic: str = ""
+    depth_topic: str = ""
+    camera_info_topic: str = ""
+    tolerance_s: float = 0.0
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a bag: a storage file, a rosbag2 folder, or a folder whose recorder was killed."""
+    if path.is_file():
+        return path.suffix in BAG_SUFFIXES
+    return (path / "metadata.yaml").is_file() or any(p.suffix in BAG_SUFFIXES for p in path.glob("*"))
+
+
+class BagFrames:
+    """Frames of one bag; a `FrameSet`. The bag stays open until `close`.
+
+    Attributes:
+        name: of the bag.
+        frame_names: six digits each, in the order of time.
+        times_s: stamps of the frames, of the same length.
+        topics: that are read.
+
+    Raises:
+        InputError: no bag or one that breaks off, no CameraInfo, no depth, no chain of transforms, no pair in time.
+    """
+
+    licence = "a recording of the user's"
+
+    def __init__(self, path: Path, options: BagOptions | None = None) -> None:
+        options = options or BagOptions()
+        self.path, self.name = path, path.stem if path.suffix in BAG_SUFFIXES else path.name
+        self._reader = _opened(path)
+        self._closing = weakref.finalize(self, self._reader.close)
+        self._transforms = Transforms()
+        self._info: Any = None
+        self._broken = 0
+        try:
+            self.topics: BagTopics = choose_topics(
+                self._reader, options.image_topic, options.depth_topic, options.camera_info_topic
+            )
+            self._pairs = self._paired(options)
+        except BaseException:
+            self.close()
+            raise
+        self.frame_names = tuple(self._pairs)
+        self.times_s = tuple(image[0] / 1e9 for image, _ in self._pairs.values())
+
+    def read(self, name: str) -> Sample:
+        """One frame, rectified.
+
+        Raises:
+            InputError: it cannot be decoded, image and depth differ in size, or a transform is not known at its time.
+        """
+        (image_ns, image_at), (depth_ns, depth_at) = self._pairs[name]
+        message = self._message(self.topics.image, image_at, image_ns)
+        depth = self._message(self.topics.depth, depth_at, depth_ns)
+        image = _colour(message)
+        height_px, width_px = image.shape[:2]
+        camera = camera_model(self._info, width_px, height_px)
+        if self.topics.is_rectified:
+            rotation, intrinsics, rectifier = np.eye(3), camera.pinhole, None
+        else:
+            rectifier = rectifier_for(camera)
+            intrinsics = rectifier.intrinsics
+            rotation = np.eye(3) if rectifier.is_identity else _rotation(camera)
+            image = rectifier.rectify(image)
+        if self.topics.is_cloud:
+            depth_m = self._projected(depth, depth_ns, message, image_ns, rotation, intrinsics)
+        else:
+            depth_m = np.nan_to_num(_depth(depth), nan=0.0)
+            if depth_m.shape != (height_px, width_px):
+                raise InputError(
+                    f"{self.topics.depth} is {depth_m.shape[1]}x{depth_m.shape[0]} but {self.topics.image} is "
+                    f"{width_px}x{height_px}; depth must be aligned with the image"
+                )
+            depth_m = depth_m if rectifier is None else rectifier.rectify(depth_m, nearest=True)
+        valid = np.isfinite(depth_m) & (depth_m > 0)
+        if rectifier is not None and rectifier.valid is not None:
+            valid &= rectifier.valid
+        return Sample(image, np.where(valid, depth_m, np.float32(0)), valid, intrinsics, f"{self.name}/{name}")
+
+    def close(self) -> None:
+        """Let go of the bag."""
+        self._closing()
+
+    def _paired(self, options: BagOptions) -> dict[str, tuple[Place, Place]]:
+        images, depths, frames = self._index()
+        if self._info is None:
+            raise InputError(f"{self.path} has no message on {self.topics.camera_info}; depth needs the lens")
+        if self.topics.is_cloud:
+            self._transforms.common_frames(*frames)
+        tolerance_s = options.tolerance_s or (0.06 if self.topics.is_cloud else 0.02)
+        pairs = pair_stamps([s for s, _ in images], [s for s, _ in depths], round(tolerance_s * 1e9))
+        if not pairs:
+            raise InputError(
+                f"{self.path} has {len(images)} images of {self.topics.image} and {len(depths)} depths of "
+                f"{self.topics.depth}, but none within {tolerance_s:g} s of each other"
+            )
+        return {f"{i:06d}": (images[a], depths[b]) for i, (a, b) in enumerate(pairs)}
+
+    def _index(self) -> tuple[list[Place], list[Place], tuple[str, str]]:
+        """Where all images and depths are, by stamp, and the frames of depth and image."""
+        found: dict[str, list[Place]] = {self.topics.image: [], self.topics.depth: []}
+        frame_ids = {self.topics.image: "", self.topics.depth: ""}
+        wanted = {*found, self.topics.camera_info}
+        for topic, time_ns, message in self._messages(wanted):
+            if hasattr(message, "transforms"):
+                self._transforms.add(message, is_static=topic.endswith("tf_static"))
+            elif topic == self.topics.camera_info:
+                self._info = self._info or message
+            else:
+                found[topic].append((stamp_ns_of(message.header.stamp), time_ns))
+                frame_ids[topic] = message.header.frame_id
+        if self._broken:
+            log.warning("%s: %d messages that cannot be read are left out", self.path, self._broken)
+        return (
+            sorted(found[self.topics.image]),
+            sorted(found[self.topics.depth]),
+            (frame_ids[self.topics.depth], frame_ids[self.topics.image]),
+        )
+
+    def _messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
+        has_transforms = self.topics.is_cloud
+        connections = [c for c in self._reader.connections if c.topic in topics or (has_transforms and c.msgtype == TF)]
+        count = 0
+        try:
+            for connection, time_ns, data in self._reader.messages(connections):
+                count += 1
+                try:
+                    message = self._reader.deserialize(data, connection.msgtype)
+                except Exception:  # a torn message raises whatever its bytes lead to
+                    self._broken += 1
+                    continue
+                yield connection.topic, time_ns, message
+        except Exception as error:  # of sqlite, zstd or the MCAP parser
+            raise _breaks_off(self.path, count, error) from error
+
+    def _message(self, topic: str, time_ns: int, stamp_ns: int) -> Any:
+        connections = [c for c in self._reader.connections if c.topic == topic]
+        for connection, _, data in self._reader.messages(connections, start=time_ns, stop=time_ns + 1):
+            message = self._reader.deserialize(data, connection.msgtype)
+            if stamp_ns_of(message.header.stamp) == stamp_ns:
+                return message
+        raise InputError(f"{self.path} has lost the message of {topic} at {time_ns / 1e9:.3f} s since it was opened")
+
+    def _projected(
+        self, cloud: Any, cloud_ns: int, image: Any, image_ns: int, rotation: NDArray[np.float64], camera: Intrinsics
+    ) -> NDArray[np.float32]:
+        frame = image.header.frame_id or self._info.header.frame_id
+        matrix = self._transforms.between(cloud.header.frame_id, cloud_ns, frame, image_ns)
+        points = cloud_points(cloud) @ (rotation @ matrix[:3, :3]).T + rotation @ matrix[:3, 3]
+        return sparse_depth(points, camera)
+
+
+def open_bag(path: str | Path, options: BagOptions | None = None) -> BagFrames:
+    """Opens a rosbag2 folder, a `.db3` or an `.mcap` as a set of frames.
+
+    Raises:
+        InputError: see `BagFrames`.
+    """
+    return BagFrames(Path(path), options)
+
+
+def pair_stamps(images_ns: list[int], depths_ns: list[int], tolerance_ns: int) -> list[tuple[int, int]]:
+    """Indices (image, depth) of the nearest in time, each used at most once; both lists ascending."""
+    if not images_ns:
+        return []
+    stamps = np.array(images_ns, np.int64)
+    best: dict[int, tuple[int, int]] = {}  # image → how far apart, depth
+    for j, depth_ns in enumerate(depths_ns):
+        after = int(np.searchsorted(stamps, depth_ns))
+        near = [i for i in (after - 1, after) if 0 <= i < len(stamps)]
+        i = min(near, key=lambda k: abs(int(stamps[k]) - depth_ns))
+        apart = abs(int(stamps[i]) - depth_ns)
+        if apart <= tolerance_ns and (i not in best or apart < best[i][0]):
+            best[i] = (apart, j)
+    return [(i, best[i][1]) for i in sorted(best)]
+
+
+def _opened(path: Path) -> AnyReader:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a rosbag2 folder, a .db3 or an .mcap")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        storages = sorted(p for p in path.iterdir() if p.suffix in BAG_SUFFIXES)
+        if len(storages) != 1:
+            raise InputError(f"{path} has no metadata.yaml and {len(storages)} storage files; give the one to read")
+        path = storages[0]
+    reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+    try:
+        reader.open()
+    except Exception as error:  # rosbags lets errors of sqlite, zstd and its parsers through
+        raise _breaks_off(path, 0, error) from error
+    return reader
+
+
+def _breaks_off(path: Path, count: int, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is no bag, or breaks off after {count} messages ({error}); "
+        "`ros2 bag reindex` or `mcap recover` may help"
+    )
+
+
+def _colour(message: Any) -> NDArray[np.uint8]:
+    if hasattr(message, "format"):
+        return decode_compressed(message.data, message.format)
+    m = message
+    return np.ascontiguousarray(decode(m.data, m.encoding, m.width, m.height, m.step, bool(m.is_bigendian)))
+
+
+def _depth(message: Any) -> NDArray[np.float32]:
+    if not hasattr(message, "format"):
+        m = message
+        return decode_depth(m.data, m.encoding, m.width, m.height, m.step, bool(m.is_bigendian))
+    # image_transport's plain `compressed` has no header before the PNG
+    header = b"" if "compressedDepth" in message.format else bytes(12)
+    return decode_compressed_depth(header + bytes(message.data), message.format)
+
+
+def _rotation(camera: CameraModel) -> NDArray[np.float64]:
+    return np.array(camera.r, np.float64).reshape(3, 3)

@@ -1,0 +1,1 @@
+"""Frames at rest: shards, caches, and the pools that batches are drawn from."""

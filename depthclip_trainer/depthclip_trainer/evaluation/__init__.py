@@ -1,0 +1,1 @@
+"""Scores through the engine that ships."""

@@ -1,0 +1,73 @@
+"""Evaluation reports for people: a table on the terminal, JSON and a picture sheet on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from depthclip_trainer.evaluation.evaluate import Report
+from depthclip_trainer.evaluation.pictures import write_sheet
+
+COLUMNS = (
+    ("δ1", "delta1"),
+    ("δ2", "delta2"),
+    ("δ3", "delta3"),
+    ("AbsRel", "abs_rel"),
+    ("SqRel", "sq_rel"),
+    ("RMSE", "rmse"),
+    ("RMSElog", "rmse_log"),
+    ("log10", "log10"),
+    ("SILog", "silog"),
+    ("δ1 scaled", "delta1_scaled"),
+    ("AbsRel scaled", "abs_rel_scaled"),
+    ("AUSE", "ause"),
+    ("AUSE random", "ause_random"),
+    ("corr.", "confidence_correlation"),
+)
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """The model by source and group, then what knows nothing of the picture, by group; options below."""
+    console = console or Console(width=170)
+    alignment = str(report.options["alignment"]).partition(" (")[0]
+    table = Table(title=f"Protocol {report.options['protocol']}, alignment: {alignment}", title_justify="left")
+    table.add_column("")
+    table.add_column("frames", justify="right")
+    for title, _ in COLUMNS:
+        table.add_column(title, justify="right")
+    model = report.rows["model"]
+    sources = {frame.source for frame in report.frames}
+    for name in sorted(model, key=lambda row: row not in sources):
+        _add(table, name, model[name], "bold" if name not in sources else "")
+    table.add_section()
+    for method, rows in report.rows.items():
+        if method != "model":
+            for name in [row for row in rows if row not in sources]:
+                _add(table, f"{name}: {method}", rows[name], "dim")
+    console.print(table)
+    console.print(" · ".join(f"{key}: {value}" for key, value in report.options.items()), style="dim", highlight=False)
+
+
+def print_parts(table: Mapping[str, Mapping[str, Mapping[str, float]]], console: Console) -> None:
+    """Rows by name, of each a value by part of the frames and metric; all rows have the same parts and metrics."""
+    first = next(iter(table.values()))
+    printed = Table("", *(f"{part} {name}" for part, values in first.items() for name in values))
+    for row, parts in table.items():
+        printed.add_row(row, *(f"{value:.3f}" for values in parts.values() for value in values.values()))
+    console.print(printed)
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """`report.json` and `pictures.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report.as_mapping(), indent=1))
+    write_sheet(folder / "pictures.png", report.pictures)
+
+
+def _add(table: Table, name: str, row: dict[str, float], style: str) -> None:
+    values = [f"{row[key]:.3f}" if key in row else "" for _, key in COLUMNS]
+    table.add_row(name, f"{row['frames']:.0f}", *values, style=style)

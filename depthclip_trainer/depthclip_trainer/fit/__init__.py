@@ -1,0 +1,1 @@
+"""The training itself: start, loop, checkpoints, export."""

@@ -1,0 +1,230 @@
+"""From a training checkpoint to a weights file: calibrate, write, prove that both say the same, score it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.registry import build_model, config_from_dict
+from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.weights import load_weights, read_info, save_weights
+from depthclip_trainer.config import TrainConfig, config_from_mapping
+from depthclip_trainer.data.mixture import plain_batches
+from depthclip_trainer.data.sample import Batch, FramePool, Sample
+from depthclip_trainer.data.sources import OpenedSource, open_source
+from depthclip_trainer.fit.checkpoint import load_checkpoint
+from depthclip_trainer.fit.validation import predict_metres, quick_validation
+
+WEIGHTS_NAME = "weights.safetensors"
+
+PARITY_LOG_ERROR = 0.02
+"""Largest mean |ln a - ln b| between the checkpoint in float32 and the file in float16, on a fixed image."""
+
+RIGHT_RATIO = 1.25
+"""Confidence is calibrated to be the share of pixels within this ratio of the truth."""
+
+
+def finish(config: TrainConfig) -> Path:
+    """Exports `best.ckpt` of a finished training and prints how it does on the validation sources."""
+    from depthclip_ros.core.engine import DepthEngine
+    from depthclip_trainer.evaluation.evaluate import evaluate
+    from depthclip_trainer.evaluation.protocols import protocol_named
+    from depthclip_trainer.evaluation.tables import print_report, write_report
+
+    out = Path(config.loop.out)
+    path = export_checkpoint(out / "best.ckpt", out / WEIGHTS_NAME)
+    engine = DepthEngine.load(path)
+    try:
+        frames = [pair for source in validation_sources(config) for pair in pool_frames(source.pool)]
+        high_m = max(source.max_depth_m for source in config.data.validation.values())
+        protocol = dataclasses.replace(protocol_named("frames"), high_m=high_m, note=f"no crop, cap {high_m:g} m")
+        report = evaluate(engine, frames, protocol)
+    finally:
+        engine.close()
+    report.options["data"] = "the validation sources, at the size they are kept in memory"
+    print_report(report)
+    write_report(report, out / "evaluation")
+    return path
+
+
+def export_checkpoint(
+    checkpoint: Path, out: Path, *, data_root: str = "", adapter_only: bool = False, dtype: str = "float16"
+) -> Path:
+    """Calibrates confidence on the checkpoint's validation data and writes its weights file.
+
+    Raises:
+        WeightsError: no checkpoint, or a file that does not say what the model says.
+    """
+    model, config, progress = model_of_checkpoint(checkpoint)
+    if adapter_only and config.model.init:
+        base = load_weights(config.model.init).model
+        model.base_name, model.sources = base.base_name, base.sources
+    if data_root:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))
+    size_px = (config.data.width_px, config.data.height_px)
+    sets = {s.name: plain_batches(s.pool, config.loop.batch, *size_px) for s in validation_sources(config)}
+    scale = calibrate_confidence(model, sets)
+    table, _ = quick_validation(model, model, sets, pictures=0)
+    training: dict[str, Any] = {
+        "data": progress["data"],
+        "preset": config.model.preset,
+        "seed": config.loop.seed,
+        "steps": progress["step"],
+        "batch": config.loop.batch * config.loop.accumulate,
+        "hours": round(progress["elapsed_s"] / 3600, 3),
+        "size": f"{size_px[0]}x{size_px[1]}",
+        "loss": config.loss,
+    }
+    if config.model.init:
+        training["continues"] = earlier_training(config.model.init)
+    taken = [*config.model.take_over, *([config.imitate.teacher] if config.imitate else [])]
+    if taken:
+        training["learned from"] = {Path(weights).name: earlier_training(weights) for weights in taken}
+    metrics = {"validation at network resolution": table, "confidence scale": scale}
+    difference = export(model, out, training, metrics, adapter_only=adapter_only, dtype=dtype)
+    size_mb = out.stat().st_size / 1e6
+    print(f"{out}: {size_mb:.1f} MB, {dtype}, differs by {difference:.5f} in log depth from its checkpoint")
+    return out
+
+
+def earlier_training(weights: str) -> dict[str, Any]:
+    """What the weights that a training began with had seen; their name alone where the file is gone."""
+    try:
+        return dict(read_info(weights).training)
+    except WeightsError:
+        return {"weights": weights}
+
+
+def validation_sources(config: TrainConfig) -> list[OpenedSource]:
+    """The validation sources on the CPU."""
+    size_px = (config.data.width_px, config.data.height_px)
+    device = torch.device("cpu")
+    return [open_source(n, s, config.data.root, size_px, device) for n, s in config.data.validation.items()]
+
+
+def pool_frames(pool: FramePool) -> Iterator[tuple[str, Sample]]:
+    """Frames of a pool as readers give them, for the engine."""
+    for i in range(len(pool)):
+        raw = pool.gather(torch.tensor([i]))
+        width_px, height_px = (int(n) for n in raw.sizes[0].tolist())
+        image = raw.images[0, :, :height_px, :width_px].permute(1, 2, 0).contiguous().numpy()
+        depth_m = raw.depth_m[0, :height_px, :width_px].float().numpy()
+        fx, fy, cx, cy = raw.intrinsics[0].tolist()
+        camera = Intrinsics(fx, fy, cx, cy, width_px, height_px)
+        yield pool.name, Sample(image, depth_m, depth_m > 0, camera, raw.paths[0])
+
+
+def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
+    """The averaged weights of a checkpoint in a model in evaluation mode, its config, and its progress.
+
+    Raises:
+        WeightsError: the file is no checkpoint.
+    """
+    state = load_checkpoint(path)
+    config = config_from_mapping(state["config"])
+    model = build_model(config_from_dict(state["model_config"]), load_base=False)
+    model.load_state_dict({**state["model"], **state["ema"]["average"]})
+    if config.model.train:
+        model.select_trained(config.model.train)
+    return model.eval(), config, dict(state["progress"])
+
+
+def calibrate_confidence(model: DepthModel, sets: Mapping[str, Sequence[Batch]]) -> float | None:
+    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none.
+
+    Confidence is 1 / (1 + (spread / scale)^2). The scale is that under which confidence is most likely as the
+    probability that a pixel lies within a factor of 1.25 of the truth; order, and so AUSE, does not depend on it.
+    """
+    buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
+    if len(buffers) != 1:
+        return None
+    before = float(buffers[0])
+    spreads, rights = [], []
+    for batches in sets.values():
+        for batch in batches:
+            depth_m, confidence = predict_metres(model, model, batch)
+            valid = batch.valid
+            ratio = (depth_m[valid] / batch.depth_m[valid]).log().abs().exp()
+            spreads.append((1 / confidence[valid].double().clamp(1e-6, 1) - 1).clamp_min(0).sqrt() * before)
+            rights.append(ratio < RIGHT_RATIO)
+    if not spreads:
+        return None
+    best = most_likely_scale(torch.cat(spreads), torch.cat(rights).double())
+    buffers[0].fill_(best)
+    return best
+
+
+def most_likely_scale(spread: Tensor, right: Tensor) -> float:
+    """The s0 under which 1 / (1 + (spread / s0)^2) is most likely as the probability that `right` [n] is 1."""
+    best, best_loss = 0.25, float("inf")
+    for candidate in np.geomspace(0.02, 3.0, 120):
+        probability = (1 / (1 + (spread / candidate) ** 2)).clamp(1e-4, 1 - 1e-4)
+        loss = float(-(right * probability.log() + (1 - right) * (1 - probability).log()).mean())
+        if loss < best_loss:
+            best, best_loss = float(candidate), loss
+    return best
+
+
+def export(
+    model: DepthModel,
+    path: Path,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    *,
+    adapter_only: bool = False,
+    dtype: str = "float16",
+) -> float:
+    """Writes a weights file, reads it back, and compares the two on a fixed image; returns the mean log difference.
+
+    The file appears under its name only after the proof.
+
+    Raises:
+        WeightsError: the file that was read back does not say what the model says.
+    """
+    proof = path.with_name(f".{path.stem}.proof.safetensors")
+    try:
+        save_weights(
+            proof, model, training=dict(training), metrics=dict(metrics), adapter_only=adapter_only, dtype=dtype
+        )
+        again = load_weights(proof).model
+        difference = parity(model, again)
+        if not difference <= PARITY_LOG_ERROR:
+            raise WeightsError(
+                f"{path} would differ from its checkpoint by {difference:.4f} in log depth; "
+                f"at most {PARITY_LOG_ERROR} is allowed"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        proof.replace(path)
+    finally:
+        proof.unlink(missing_ok=True)
+    return difference
+
+
+@torch.no_grad()
+def parity(one: DepthModel, other: DepthModel) -> float:
+    """Mean |ln a - ln b| of the depth of two models on a fixed image, on the CPU in float32."""
+    width_px, height_px = one.network_size(640, 480)
+    image = fixed_image(width_px, height_px)
+    depths = []
+    for model in (one, other):
+        was_training = model.training
+        depths.append(model.eval()(image.to(next(model.parameters()).device)).depth.cpu().clamp_min(1e-6).log())
+        model.train(was_training)
+    return float((depths[0] - depths[1]).abs().mean())
+
+
+def fixed_image(width_px: int, height_px: int) -> Tensor:
+    """A normalised test image [1, 3, h, w] that never changes: shapes, gradients and grain."""
+    v, u = torch.meshgrid(torch.linspace(0, 1, height_px), torch.linspace(0, 1, width_px), indexing="ij")
+    grain = torch.rand(height_px, width_px, generator=torch.Generator().manual_seed(7))
+    box = ((u - 0.3).abs() < 0.12) & ((v - 0.6).abs() < 0.25)
+    planes = torch.stack([u + 0.2 * grain, v + 0.1 * grain, (u * 9).sin() * (v * 7).cos()])
+    return torch.where(box, 1 - planes, planes)[None] * 2 - 0.5

@@ -1,0 +1,43 @@
+"""Going on where a checkpoint stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.model.registry import config_from_dict
+from depthclip_trainer.config import as_mapping, config_from_mapping
+from depthclip_trainer.fit.checkpoint import load_checkpoint, restore_random_state
+from depthclip_trainer.fit.training import Training, training_state
+
+
+def resume(path: Path, training: Training) -> None:
+    """Continues where a checkpoint stopped; without one there is nothing to do.
+
+    Raises:
+        ConfigError: the checkpoint belongs to another configuration of model, data, loss or optimiser, or not every
+            process sees it.
+        WeightsError: the checkpoint is broken.
+    """
+    fabric, there = training.fabric, path.is_file()
+    if there != fabric.broadcast(there):
+        raise ConfigError(f"{path} is not the same on every machine; loop.out must be a folder that all of them share")
+    if not there:
+        return
+    state = load_checkpoint(path)
+    if missing := [part for part in training_state(training) if part not in state]:
+        raise WeightsError(f"{path} is of another version (without {', '.join(missing)}); use another loop.out")
+    if (made := config_from_dict(state["model_config"])) != training.model.config:
+        raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
+    now = as_mapping(training.config)
+    was = as_mapping(config_from_mapping(state["config"]))  # with the defaults of keys that came later
+    for section in ("model", "data", "augment", "loss", "semi", "imitate", "optim"):
+        if was[section] != now[section]:
+            raise ConfigError(f"{path} was made with another {section!r}; use another loop.out, or loop.resume false")
+    training.model.load_state_dict(state["model"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.ema.load_state_dict(state["ema"])
+    for name, value in state["progress"].items():
+        setattr(training.progress, name, value)
+    restore_random_state(state["random"])
+    fabric.barrier()

@@ -1,0 +1,1 @@
+"""A teacher's labels for plain pictures."""

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from depthclip_trainer.cli import train_main
+from depthclip_trainer.config import SourceConfig
+from depthclip_trainer.data.augment import AugmentConfig
+from depthclip_trainer.data.frames import read_frames
+from depthclip_trainer.data.mixture import Mixture
+from depthclip_trainer.data.readers.image_folder import ImageFolder
+from depthclip_trainer.data.readers.rgbd_folder import open_folder
+from depthclip_trainer.data.sources import frame_set, kind_of, open_source, part_names
+from depthclip_trainer.data.store.shards import ShardSet, write_shards
+
+from depthclip_ros.core.errors import ConfigError, InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def shards(make_folder, tmp_path):
+    """Six frames of a folder in three shards of two, images as PNG."""
+    folder = open_folder(make_folder())
+    out = tmp_path / "shards"
+    count = write_shards(
+        read_frames(folder), out, source=folder.name, licence=folder.licence, per_shard=2, lossless=True
+    )
+    assert count == 6
+    return out
+
+
+def test_frames_come_back_as_they_were_in_any_order(shards, make_folder, tmp_path):
+    folder = open_folder(tmp_path / "walk")
+    frames = ShardSet(shards)
+    assert kind_of(shards) == "shards"
+    assert (frames.name, frames.licence) == ("walk", "made by the tests")
+    assert len(frames.frame_names) == 6
+    assert len(list(shards.glob("*.tar"))) == 3
+    for name, original in reversed(list(zip(frames.frame_names, folder.frame_names, strict=True))):
+        one, other = frames.read(name), folder.read(original)
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.depth_m, other.depth_m)
+        assert np.array_equal(one.valid, other.valid)
+        assert (one.intrinsics, one.path) == (other.intrinsics, other.path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its tars open
+def test_webdataset_itself_reads_them(shards):
+    urls = [str(path) for path in sorted(shards.glob("*.tar"))]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert len(samples) == 6
+    assert json.loads(samples[3]["json"])["intrinsics"] == [50.0, 50.0, 31.5, 23.5]
+    assert {"png", "depth.png", "json"} <= set(samples[0])
+
+
+def test_depth_beyond_65_m_takes_coarser_steps(make_folder, tmp_path):
+    sample = next(read_frames(open_folder(make_folder(units=256.0))))
+    far = type(sample)(sample.image, sample.depth_m * 30, sample.valid, sample.intrinsics, sample.path)
+    write_shards([far], tmp_path / "far", source="far", licence="none")
+    frames = ShardSet(tmp_path / "far")
+    back = frames.read(frames.frame_names[0])
+    assert far.depth_m.max() > 65.535
+    assert np.abs(back.depth_m - far.depth_m).max() <= 1 / 256
+
+
+def test_a_step_holds_the_same_frames_for_one_process_and_for_two_and_after_a_restart(shards):
+    def mixture():
+        source = SourceConfig(kind="shards", path=str(shards), keep="disk", longest_px=64)
+        return Mixture([open_source("s", source, "/", (32, 24), CPU).pool], [1.0], 8, 32, 24, AugmentConfig(), 5)
+
+    running, restarted = mixture(), mixture()
+    running.batch(0)
+    whole, later = running.batch(1), restarted.batch(1)
+    assert whole.paths == later.paths
+    assert len(set(whole.paths)) > 1
+    assert torch.equal(whole.images, later.images)
+    parts = [restarted.batch(1, first, 4) for first in (0, 4)]
+    assert parts[0].paths + parts[1].paths == whole.paths
+    assert torch.equal(torch.cat([part.depth_m for part in parts]), whole.depth_m)
+
+
+def test_validation_takes_whole_shards(shards):
+    names = part_names(ShardSet(shards), SourceConfig(kind="shards", part="validation"))
+    assert [name.partition("/")[0] for name in names] == ["frames-000001"] * 2
+
+
+def test_truncated_compressed_incomplete_and_missing_shards_are_named(shards, tmp_path):
+    first, second, third = sorted(shards.glob("*.tar"))
+    first.write_bytes(first.read_bytes()[:1500])
+    with pytest.raises(InputError, match=r"frames-000000\.tar does not read"):
+        ShardSet(shards)
+    first.unlink()
+    with tarfile.open(second, "r:") as tar:
+        member = tar.getmembers()[0]
+        data = tar.extractfile(member).read()
+    with tarfile.open(second, "w") as tar:
+        (tmp_path / "alone").write_bytes(data)
+        tar.add(tmp_path / "alone", member.name)
+    with pytest.raises(InputError, match=r"frames-000001\.tar has 00000002 with"):
+        ShardSet(shards)
+    second.unlink()
+    content = third.read_bytes()
+    third.write_bytes(content.replace(b'"units_per_metre"', b'"units_of_a_metr"'))
+    frames = ShardSet(third)
+    with pytest.raises(InputError, match="lacks what a frame needs: KeyError"):
+        frames.read(frames.frame_names[0])
+    third.unlink()
+    with pytest.raises(InputError, match="write-shards"):
+        ShardSet(shards)
+
+
+def test_the_command_writes_what_may_be_trained_on_and_nothing_else(make_folder, tmp_path, capsys):
+    folder = make_folder("walk")
+    out = tmp_path / "out"
+    assert train_main(["write-shards", "--data", str(folder), "--out", str(out)]) == 0
+    assert "6 frames of walk" in capsys.readouterr().out
+    assert train_main(["write-shards", "--data", str(folder), "--out", str(out)]) == 1
+    assert "holds shards already" in capsys.readouterr().err
+    copied = make_folder("copy", source="open3d_tum")
+    assert train_main(["write-shards", "--data", str(copied), "--out", str(tmp_path / "no")]) == 1
+    assert "test set" in capsys.readouterr().err
+
+
+def test_the_test_set_is_refused_whatever_reads_it(shards, tmp_path):
+    (tmp_path / "data").mkdir()
+    moved = shards.rename(tmp_path / "data" / "rgbd")
+    with pytest.raises(ConfigError, match="test set"):
+        frame_set(SourceConfig(kind="shards", path=str(moved)), "/")
+
+
+def test_plain_images_have_no_depth_and_an_assumed_lens(make_folder):
+    folder = make_folder("rooms")
+    (folder / "meta.json").unlink()
+    assert kind_of(folder) == "images"
+    frames = ImageFolder(folder, 90.0)
+    assert frames.frame_names[0] == "rgb/0000.png"  # below, but not of a depth folder
+    sample = frames.read("rgb/0000.png")
+    assert not sample.valid.any()
+    assert sample.intrinsics.hfov_deg == pytest.approx(90.0)
+    assert sample.assumed_intrinsics
+    (folder / "rgb" / "0001.png").write_bytes((folder / "rgb" / "0001.png").read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"0001\.png has no end"):
+        frames.read("rgb/0001.png")
+    with pytest.raises(InputError, match="between 0 and 180"):
+        ImageFolder(folder, 180.0)
+    with pytest.raises(ConfigError, match="pseudo-label"):
+        open_source("x", SourceConfig(kind="images", path=str(folder)), "/", (32, 24), CPU)

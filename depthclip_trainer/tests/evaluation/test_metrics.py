@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from depthclip_trainer.evaluation.metrics import ause, confidence_metrics, depth_metrics
+
+
+def test_depth_metrics_equal_their_definitions():
+    rng = np.random.default_rng(1)
+    g = rng.uniform(0.5, 8.0, 500)
+    p = g * np.exp(rng.normal(0.05, 0.3, 500))
+    found = depth_metrics(g.astype(np.float64), p)
+    n = len(g)
+    ratios = [max(a / b, b / a) for a, b in zip(g, p, strict=True)]
+    e = [math.log(b) - math.log(a) for a, b in zip(g, p, strict=True)]
+    expected = {
+        "delta1": sum(r < 1.25 for r in ratios) / n,
+        "delta2": sum(r < 1.5625 for r in ratios) / n,
+        "delta3": sum(r < 1.953125 for r in ratios) / n,
+        "abs_rel": sum(abs(a - b) / a for a, b in zip(g, p, strict=True)) / n,
+        "sq_rel": sum((a - b) ** 2 / a for a, b in zip(g, p, strict=True)) / n,
+        "rmse": math.sqrt(sum((a - b) ** 2 for a, b in zip(g, p, strict=True)) / n),
+        "rmse_log": math.sqrt(sum(x * x for x in e) / n),
+        "log10": sum(abs(math.log10(a) - math.log10(b)) for a, b in zip(g, p, strict=True)) / n,
+        "silog": 100 * math.sqrt(sum(x * x for x in e) / n - (sum(e) / n) ** 2),
+    }
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_delta_is_strict_at_its_threshold():
+    assert depth_metrics(np.array([1.0]), np.array([1.25]))["delta1"] == 0.0
+    assert depth_metrics(np.array([1.0]), np.array([1.249]))["delta1"] == 1.0
+
+
+def test_float32_input_is_summed_in_double_precision():
+    g = np.full(300_000, 3.0, np.float32)
+    assert depth_metrics(g, g * np.float32(1.1))["abs_rel"] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_ause_equals_a_direct_computation():
+    rng = np.random.default_rng(2)
+    errors, confidence = rng.random(1000), rng.random(1000)
+
+    def remaining(order: np.ndarray) -> list[float]:
+        return [float(np.mean(errors[order[k * 10 :]])) for k in range(100)]
+
+    by_confidence, oracle = remaining(np.argsort(confidence)), remaining(np.argsort(-errors))
+    assert ause(errors, confidence) == pytest.approx(float(np.mean(np.subtract(by_confidence, oracle))), abs=1e-6)
+
+
+def test_confidence_that_orders_errors_has_no_ause_and_one_that_reverses_them_has_more_than_chance():
+    rng = np.random.default_rng(3)
+    g = np.full(2000, 2.0)
+    p = g + rng.uniform(0, 1, 2000)
+    good = confidence_metrics(g, p, 1 - (p - g))
+    bad = confidence_metrics(g, p, p - g)
+    assert good["ause"] == pytest.approx(0.0, abs=1e-12)
+    assert good["confidence_correlation"] == pytest.approx(-1.0)
+    assert bad["ause"] > bad["ause_random"] > 0.05
+
+
+def test_constant_confidence_has_no_correlation():
+    g = np.array([1.0, 2.0, 3.0])
+    assert confidence_metrics(g, g * 1.1, np.ones(3))["confidence_correlation"] == 0.0

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from depthclip_trainer.config import as_mapping
+from depthclip_trainer.fit.checkpoint import load_checkpoint
+from depthclip_trainer.fit.curve import read_log
+from depthclip_trainer.fit.loop import train
+
+DYING = """
+import sys
+from lightning.fabric.utilities import rank_zero_only
+from depthclip_trainer.cli import train_main
+from depthclip_trainer.data.mixture import Mixture
+
+real = Mixture.batch
+
+def dies(self, step, *arguments):
+    if rank_zero_only.rank == 1 and step == 2:
+        raise RuntimeError("out of luck")
+    return real(self, step, *arguments)
+
+Mixture.batch = dies
+sys.exit(train_main())
+"""
+
+
+@pytest.fixture
+def torchrun() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Two processes on the CPU, as a user starts them."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+
+    return run
+
+
+def written(config, path: Path) -> Sequence[str]:
+    path.write_text(yaml.safe_dump(as_mapping(config), sort_keys=False))
+    return ["--config", str(path)]
+
+
+def test_two_processes_learn_what_one_does_with_the_doubled_batch(make_config, tmp_path, torchrun):
+    shared = {"loop__steps": 6, "loop__accumulate": 2, "loop__log_every": 1, "loop__final_table": False}
+    # A step as small as this keeps apart what differs in arithmetic from what differs in rounding.
+    shared["optim__rates"] = dict.fromkeys(("adapters", "last_blocks", "tower"), 1e-3)
+    alone = train(make_config(**shared, loop__batch=4, loop__out=str(tmp_path / "one")))
+    config = make_config(**shared, loop__batch=2, loop__out=str(tmp_path / "two"))
+    done = torchrun("-m", "depthclip_trainer", *written(config, tmp_path / "two.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "2 processes, cpu" in done.stdout
+    assert done.stdout.count("held_out: delta1") == 2  # the first process alone evaluates
+    one, two = read_log(alone / "log.csv"), read_log(tmp_path / "two" / "log.csv")
+    assert [step for step, _ in two["loss"]] == [1, 2, 3, 4, 5, 6]
+    for name in ("loss", "held_out/abs_rel"):
+        assert torch.tensor(two[name]).allclose(torch.tensor(one[name]), rtol=2e-4), name
+    states = [load_checkpoint(folder / "last.ckpt") for folder in (alone, tmp_path / "two")]
+    for name, value in states[0]["model"].items():
+        assert torch.allclose(value, states[1]["model"][name], rtol=2e-3, atol=2e-4), name
+    assert any(name.endswith("running_mean") and value.abs().max() > 0.01 for name, value in states[0]["model"].items())
+
+
+def test_a_process_that_fails_ends_the_others(make_config, tmp_path, torchrun):
+    config = make_config(loop__steps=6, loop__checkpoint_every=1, loop__out=str(tmp_path / "run"))
+    (tmp_path / "dying.py").write_text(DYING)
+    done = torchrun(str(tmp_path / "dying.py"), *written(config, tmp_path / "run.yaml"))
+    assert done.returncode != 0
+    assert "out of luck" in done.stderr
+    assert load_checkpoint(tmp_path / "run" / "last.ckpt")["progress"]["step"] == 2

@@ -1,0 +1,63 @@
+"""Real processes, really killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from depthclip_trainer.config import as_mapping
+from depthclip_trainer.fit.checkpoint import load_checkpoint
+from depthclip_trainer.fit.curve import read_log
+from depthclip_trainer.fit.loop import train
+
+STEPS = 10
+
+
+def kill_when(config_path: Path, happened: Callable[[], bool]) -> None:
+    """Starts a training and ends it with SIGKILL at the moment that something is seen."""
+    command = [sys.executable, "-m", "depthclip_trainer", "--config", str(config_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        while not happened():
+            assert process.poll() is None, process.stderr.read()  # it ended by itself
+            time.sleep(0.0005)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -9
+
+
+def test_a_training_killed_twice_ends_with_the_weights_of_one_that_was_not(make_config, tmp_path):
+    settings = {"loop__steps": STEPS, "loop__checkpoint_every": 1, "loop__evaluate_every": 5, "loop__log_every": 1}
+    settings["loop__final_table"] = False
+    config = make_config(**settings, loop__out=str(tmp_path / "killed"))
+    (tmp_path / "killed.yaml").write_text(yaml.safe_dump(as_mapping(config), sort_keys=False))
+    folder = tmp_path / "killed"
+
+    def writing() -> bool:
+        return (folder / "last.ckpt").is_file() and any(folder.glob(".last.ckpt.*.tmp"))
+
+    kill_when(tmp_path / "killed.yaml", writing)
+    first = load_checkpoint(folder / "last.ckpt")["progress"]["step"]  # whole, whatever was being written
+    assert 1 <= first < STEPS
+    written_s = (folder / "last.ckpt").stat().st_mtime_ns
+    kill_when(tmp_path / "killed.yaml", lambda: (folder / "last.ckpt").stat().st_mtime_ns != written_s)
+    second = load_checkpoint(folder / "last.ckpt")["progress"]["step"]
+    assert first < second < STEPS
+    train(config)
+    train(make_config(**settings, loop__out=str(tmp_path / "whole")))
+    one, other = (load_checkpoint(tmp_path / name / "last.ckpt") for name in ("killed", "whole"))
+    assert one["progress"]["step"] == other["progress"]["step"] == STEPS
+    for part in ("model", "ema"):
+        one_part, other_part = (state[part].get("average", state[part]) for state in (one, other))
+        assert all(torch.equal(value, other_part[name]) for name, value in one_part.items())
+    assert one["progress"]["best"] == other["progress"]["best"]
+    losses, expected = (read_log(tmp_path / name / "log.csv")["loss"] for name in ("killed", "whole"))
+    assert losses == expected  # each step once, though some were taken twice
+    assert not list(folder.glob(".*.tmp"))
+    assert (folder / "curve.png").is_file()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from depthclip_trainer.losses import terms as losses
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.model.contract import Prediction
+
+ALL = torch.ones(1, 2, 2, dtype=torch.bool)
+
+
+def test_silog_with_a_constant_factor_keeps_only_the_part_that_lambda_leaves():
+    target = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    expected = 10 * math.sqrt((1 - 0.85) * math.log(1.5) ** 2)
+    assert float(losses.silog(target * 1.5, target, ALL)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_losses_ignore_invalid_pixels_whatever_they_hold():
+    target = torch.tensor([[[1.0, 2.0], [3.0, 0.0]]])
+    valid = target > 0
+    depth = torch.tensor([[[1.1, 2.2], [2.7, 55.0]]], requires_grad=True)
+    for name, loss in losses.DEPTH_TERMS.items():
+        value = loss(depth, target, valid).sum()
+        (gradient,) = torch.autograd.grad(value, depth)
+        assert math.isfinite(float(value.detach())), name
+        assert float(gradient[0, 1, 1]) == 0.0, name
+        other = depth.detach().clone()
+        other[0, 1, 1] = 0.3
+        assert float(loss(other, target, valid)) == pytest.approx(float(value.detach()), abs=1e-6), name
+
+
+def test_l1_and_log_l1_by_hand():
+    target, depth = torch.tensor([[[1.0, 2.0], [4.0, 1.0]]]), torch.tensor([[[2.0, 2.0], [2.0, 1.0]]])
+    assert float(losses.l1(depth, target, ALL)) == pytest.approx(0.75)
+    assert float(losses.log_l1(depth, target, ALL)) == pytest.approx(2 * math.log(2) / 4)
+
+
+def test_an_image_without_valid_pixels_adds_nothing():
+    depth, target = torch.rand(2, 4, 4) + 1, torch.rand(2, 4, 4) + 1
+    valid = torch.zeros(2, 4, 4, dtype=torch.bool)
+    valid[0] = True
+    alone = losses.l1(depth[:1], target[:1], valid[:1])
+    assert losses.l1(depth, target, valid).tolist() == pytest.approx([float(alone), 0.0])
+
+
+def test_gradient_matching_is_blind_to_scale_and_sees_a_missing_edge():
+    target = torch.ones(1, 8, 8)
+    target[:, :, 4:] = 2.0
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
+    assert float(losses.gradient_matching(target * 3, target, valid)) == pytest.approx(0.0, abs=1e-5)
+    # At full resolution one of seven steps across is missed, on every row.
+    assert float(losses.gradient_matching(torch.ones(1, 8, 8), target, valid, scales=1)) == pytest.approx(
+        math.log(2) / 7, rel=1e-4
+    )
+
+
+def test_gradient_matching_takes_no_difference_across_the_edge_of_a_hole():
+    depth, target = torch.full((1, 4, 8), 2.0), torch.ones(1, 4, 8)
+    target[:, :, 3] = 0  # the error is ln 2 everywhere but in the hole
+    assert float(losses.gradient_matching(depth, target, target > 0, scales=1)) == 0.0
+    assert float(losses.gradient_matching(depth, target, (target > 0).float(), scales=1)) == 0.0
+
+
+def test_affine_invariant_is_blind_to_scale_and_shift_of_disparity():
+    target = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0)) + 0.5
+    valid = torch.ones(2, 6, 6, dtype=torch.bool)
+    same = 1 / (0.5 / target + 0.2)
+    assert losses.affine_invariant(same, target, valid).tolist() == pytest.approx([0.0, 0.0], abs=1e-4)
+    assert losses.affine_invariant(target.flip(2), target, valid).min() > 0.3
+    assert losses.affine_gradient_matching(same, target, valid).tolist() == pytest.approx([0.0, 0.0], abs=1e-3)
+    assert losses.affine_gradient_matching(target.flip(2), target, valid).min() > 0.3
+
+
+def test_a_weight_counts_as_so_many_pixels():
+    target, depth = torch.ones(1, 2, 2), torch.tensor([[[2.0, 1.0], [5.0, 9.0]]])
+    weight = torch.tensor([[[0.5, 1.0], [0.5, 0.0]]])
+    assert float(losses.l1(depth, target, weight)) == pytest.approx((0.5 * 1 + 0.5 * 4) / 2)
+    assert float(losses.log_l1(depth, target, weight)) == pytest.approx((math.log(2) + math.log(5)) / 2 / 2)
+
+
+def test_bin_cross_entropy_splits_the_label_between_neighbours_in_log_depth():
+    centres = torch.tensor([1.0, 2.0, 4.0])
+    probability = torch.tensor([0.2, 0.5, 0.3])
+    logits = probability.log()[None, :, None, None]
+    one = torch.ones(1, 1, 1, dtype=torch.bool)
+
+    def loss(depth: float) -> float:
+        return float(losses.bin_cross_entropy(logits, torch.full((1, 1, 1), depth), one, centres))
+
+    assert loss(2.0) == pytest.approx(-math.log(0.5), abs=1e-5)
+    assert loss(math.sqrt(2.0)) == pytest.approx(-0.5 * math.log(0.2) - 0.5 * math.log(0.5), abs=1e-5)
+    assert loss(0.1) == pytest.approx(-math.log(0.2), abs=1e-5)
+    assert loss(9.0) == pytest.approx(-math.log(0.3), abs=1e-5)
+
+
+def test_composite_weighs_named_terms_and_brings_the_target_to_each_grid():
+    target = torch.full((1, 8, 8), 2.0)
+    target[:, :, :4] = 0
+    prediction = Prediction(depth=torch.full((1, 4, 4), 3.0), confidence=torch.ones(1, 4, 4))
+    weights = {"l1": 2.0, "log_l1": 0.5, "bin_cross_entropy": 1.0, "silog": 0.0}
+    total, terms = losses.composite(prediction, target, target > 0, None, weights)
+    assert set(terms) == {"l1", "log_l1"}
+    assert float(total) == pytest.approx(2.0 * 1.0 + 0.5 * math.log(1.5), rel=1e-5)
+
+
+def test_composite_refuses_unknown_terms_and_no_terms():
+    prediction = Prediction(depth=torch.ones(1, 2, 2), confidence=torch.ones(1, 2, 2))
+    with pytest.raises(ConfigError, match="sillog"):
+        losses.composite(prediction, torch.ones(1, 2, 2), ALL, None, {"sillog": 1.0})
+    with pytest.raises(ConfigError, match="none of the loss terms"):
+        losses.composite(prediction, torch.ones(1, 2, 2), ALL, None, {"bin_cross_entropy": 1.0})
