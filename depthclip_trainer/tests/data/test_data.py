@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from depthclip_trainer.config import SourceConfig
-from depthclip_trainer.data import rooms
 from depthclip_trainer.data.frames import cropped, read_frames
 from depthclip_trainer.data.held_back import TEST_SOURCES, refuse_test_set
 from depthclip_trainer.data.readers.rgbd_folder import open_folder
 from depthclip_trainer.data.sources import open_source
 from depthclip_trainer.data.split import index_runs, part_of
+from depthclip_trainer.data.store import rooms
 
 from depthclip_ros.core.errors import ConfigError, InputError
 

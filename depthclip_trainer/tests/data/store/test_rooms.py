@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from depthclip_trainer.data import rooms
+from depthclip_trainer.data.store import rooms
 from depthclip_trainer.data.store.rooms import STREAM_BLOCK, RoomStream, render_frames
 
 from depthclip_ros.core.errors import ConfigError
