@@ -18,7 +18,7 @@ COMMANDS = {
     "bag": ("bag", "a rosbag2 or MCAP file with depth topics added"),
     "export": ("export_network", "the network as an ONNX file, or compiled for this machine ahead of time"),
     "inspect": ("inspect_weights", "what a weights file is"),
-    "bench": ("bench", "how fast this machine is, each figure beside its baseline"),
+    "bench": ("bench.command", "how fast this machine is, each figure beside its baseline"),
     "score": ("score", "a running depth node against a depth camera, live"),
     "doctor": ("doctor", "what this machine has, and what to do about what is missing"),
     "demo": ("demo", "camera, depth node and recorder on real ROS 2, scored"),

@@ -18,7 +18,7 @@ link_tree() {
     done
 }
 
-for part in core ros commands data; do
+for part in core scene ros commands data; do
     link_tree "$root/depthclip_ros/$part" "$site/depthclip_ros/$part"
 done
 if [ -e "$root/depthclip_ros/cli.py" ]; then ln -sfn "$root/depthclip_ros/cli.py" "$site/depthclip_ros/cli.py"; fi

@@ -87,7 +87,7 @@ def test_package_xml_names_what_the_nodes_import():
     depends = {element.text for element in ET.parse(REPOSITORY / "package.xml").getroot() if "depend" in element.tag}
     statement = re.compile(r"^\s*(?:from|import) (rclpy|\w+_msgs|\w+_interfaces)\b", re.MULTILINE)
     imported = set()
-    for path in (REPOSITORY / "depthclip_ros" / "ros").glob("*.py"):
+    for path in (REPOSITORY / "depthclip_ros" / "ros").rglob("*.py"):
         imported |= set(statement.findall(path.read_text()))
     assert imported
     assert imported <= depends

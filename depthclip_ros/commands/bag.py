@@ -15,7 +15,7 @@ from depthclip_ros.core.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from depthclip_ros.ros.bag_depth import TOPICS
+    from depthclip_ros.ros.bag.depth_writer import TOPICS
 
     parser.add_argument("input", type=Path, help="rosbag2 folder, .db3 or .mcap; it is only read")
     parser.add_argument(
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the new bag and print what it holds."""
     from depthclip_ros.core.engine import DepthEngine
-    from depthclip_ros.ros.bag import add_depth_to_bag
-    from depthclip_ros.ros.parameters import settings_from
-    from depthclip_ros.ros.pipeline import FramePipeline
+    from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
+    from depthclip_ros.ros.depth_node.parameters import settings_from
+    from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
     console = Console()
     settings = settings_from(dict(_parameter(text) for text in args.param))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from depthclip_ros.core.engine import DepthEngine
-    from depthclip_ros.ros.scores import Score
+    from depthclip_ros.ros.measure.scores import Score
 
 EXIT_SOME_FAILED = 1
 NOT_ALIGNED, ALIGNED = "", "scale and shift"
@@ -182,7 +182,7 @@ def _judged(
     import numpy as np
 
     from depthclip_ros.core.alignment import SCALE_SHIFT, align
-    from depthclip_ros.ros.scores import score
+    from depthclip_ros.ros.measure.scores import score
 
     if truth is None:
         return depth_m, None
@@ -196,7 +196,7 @@ def _judged(
 
 def as_mapping(jobs: Sequence[Job], columns: Sequence[Column], baseline: Score | None) -> dict[str, Any]:
     """For JSON: every figure of the table, and each image's scores; `baseline` is the row of the medians."""
-    from depthclip_ros.ros.scores import PROTOCOL
+    from depthclip_ros.ros.measure.scores import PROTOCOL
 
     def figures(column: Column) -> dict[str, Any]:
         left_out = ("depth_m", "scores")
@@ -216,7 +216,7 @@ def as_mapping(jobs: Sequence[Job], columns: Sequence[Column], baseline: Score |
 
 def mean_of(column: Column) -> Score | None:
     """Mean of the scores over the images that have measured depth."""
-    from depthclip_ros.ros.scores import mean
+    from depthclip_ros.ros.measure.scores import mean
 
     return mean([one for one in column.scores if one is not None])
 
@@ -225,7 +225,7 @@ def medians_of(truths: Sequence[NDArray[np.float32] | None]) -> Score | None:
     """The row that knows nothing but each image's true median: what is worse has not seen the picture."""
     import numpy as np
 
-    from depthclip_ros.ros.scores import mean, score
+    from depthclip_ros.ros.measure.scores import mean, score
 
     known = [truth for truth in truths if truth is not None and (truth > 0).any()]
     flat = [np.full_like(truth, np.median(truth[truth > 0])) for truth in known]

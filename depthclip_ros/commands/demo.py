@@ -15,11 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, table_of, write_report
 from depthclip_ros.commands.image_size import parse_size
 from depthclip_ros.core.errors import DepthClipError
-from depthclip_ros.ros import processes, scores
-from depthclip_ros.ros.sources import SourceOptions, open_source
+from depthclip_ros.ros import processes
+from depthclip_ros.ros.camera_node.source import SourceOptions
+from depthclip_ros.ros.camera_node.sources import open_source
+from depthclip_ros.ros.measure import scores
 
 if TYPE_CHECKING:
-    from depthclip_ros.ros.recorder import Record, Recorder
+    from depthclip_ros.ros.measure.recorder import Record, Recorder
 
 SAMPLES = 8
 
@@ -108,7 +110,7 @@ def _run_processes(args: argparse.Namespace, source: Mapping[str, Any], console:
     domain_id = processes.free_domain() if args.domain_id is None else args.domain_id
     environment = processes.private_environment(domain_id)
     with processes.environment_of(environment):
-        from depthclip_ros.ros.recorder import recording
+        from depthclip_ros.ros.measure.recorder import recording
 
         with recording(domain_id, sample_every_s=args.duration / SAMPLES) as recorder:
             nodes: list[processes.NodeProcess] = []

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import DepthClipError
-from depthclip_ros.ros import scores
+from depthclip_ros.ros.measure import scores
 
 if TYPE_CHECKING:
-    from depthclip_ros.ros.recorder import Record
+    from depthclip_ros.ros.measure.recorder import Record
 
 
 def milliseconds(value: float | None) -> str:
@@ -129,7 +129,7 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
     """Write `report.json`, `frames.png` and, where the node published a cloud, `cloud.png`."""
     from depthclip_ros.commands.pictures import draw_cloud, draw_frames
-    from depthclip_ros.ros.recorder import cloud_points
+    from depthclip_ros.ros.measure.recorder import cloud_points
 
     with console.status("drawing the pictures") if console.is_terminal else contextlib.nullcontext():
         name = f"{report['model']['system']} {report['model']['sha256']}"

@@ -199,7 +199,7 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _fastest() -> Iterator[Finding]:
-    from depthclip_ros.core.engine.runtime import fastest_runtime, runtime_options
+    from depthclip_ros.core.runtimes.runtime import fastest_runtime, runtime_options
 
     chosen = fastest_runtime("auto")
     found = f"auto is {chosen}; present: {', '.join(' '.join(option) for option in runtime_options())}"

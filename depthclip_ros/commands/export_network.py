@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
 def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
     from rich.console import Console
 
-    from depthclip_ros.core.engine.onnx_export import export_onnx
-    from depthclip_ros.core.engine.pixel_network import PixelNetwork
+    from depthclip_ros.core.runtimes.onnx_export import export_onnx
+    from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
     from depthclip_ros.core.weights import load_weights
 
     if not out.parent.is_dir():

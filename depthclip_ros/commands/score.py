@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthclip_ros.core.errors import DepthClipError
-from depthclip_ros.ros import scores
+from depthclip_ros.ros.measure import scores
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from depthclip_ros.ros.live_score import LiveRecord, LiveScorer
+    from depthclip_ros.ros.measure.live_score import LiveRecord, LiveScorer
 
 REFRESH_S = 0.25
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.depth == args.prediction:
         raise DepthClipError(f"--depth and --prediction are both {args.depth}; one is the camera's, one the node's")
     try:
-        from depthclip_ros.ros.live_score import live_scoring
+        from depthclip_ros.ros.measure.live_score import live_scoring
     except ImportError as error:
         raise DepthClipError(f"live scoring needs ROS ({error}); `depthclip doctor` says what is missing") from error
     console = Console()

@@ -10,6 +10,7 @@ from pathlib import Path
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.depth_anything_config import config_of_folder
 from depthclip_ros.core.model.registry import build_model
+from depthclip_ros.core.weights_file import save_weights
 
 _CONVERSION = 1  # raise it when the same folder gives another file
 
@@ -25,8 +26,6 @@ def converted(folder: Path, name: str, cache: Path) -> Path:
     Raises:
         WeightsError: a folder of another layout or network, a pickle, damaged tensors, no transformers, no room.
     """
-    from depthclip_ros.core.weights import save_weights
-
     try:
         config = config_of_folder(folder, name)
         path = cache / f"{config.system}-{_digest(folder, name)}.safetensors"

@@ -18,6 +18,7 @@ from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
 from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
+from depthclip_ros.core.weights_file import FORMAT_VERSION, save_weights
 
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
 HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
@@ -86,8 +87,6 @@ def _built_from_yaml(path: Path) -> Path:
 
 def _built(name: str, changed: dict[str, Any]) -> Path:
     """The weights file of a preset that needs no training, made on first use."""
-    from depthclip_ros.core.weights import FORMAT_VERSION, save_weights
-
     try:
         config = preset(name, **changed)
         if not config.ready_made:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.depth_encodings import decode_depth
 from depthclip_ros.core.encodings import decode, decode_compressed
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
@@ -36,6 +37,17 @@ def read_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
             message.data, message.encoding, message.width, message.height, message.step, bool(message.is_bigendian)
         )
     return decode_compressed(message.data, message.format)
+
+
+def read_depth(message: Image) -> NDArray[np.float32]:
+    """32FC1 metres or 16UC1 millimetres (0 = none) → float32 [H, W] metres, NaN where there is none.
+
+    Raises:
+        InputError: another encoding, or too little data.
+    """
+    return decode_depth(
+        message.data, message.encoding, message.width, message.height, message.step, bool(message.is_bigendian)
+    )
 
 
 def _image(pixels: NDArray[Any], encoding: str) -> Values:

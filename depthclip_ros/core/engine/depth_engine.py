@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from depthclip_ros.core.engine.calibration_images import ROOMS, CalibrationSet
-from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
 from depthclip_ros.core.engine.postprocess import check_limits
 from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
-from depthclip_ros.core.engine.proof import Proof, RefusedRuntimeError
-from depthclip_ros.core.engine.runtime import Runtime, make_runtime
 from depthclip_ros.core.engine.view_depths import joined, view_depths
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.calibration_images import ROOMS, CalibrationSet
+from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
+from depthclip_ros.core.runtimes.proof import Proof, RefusedRuntimeError
+from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
 from depthclip_ros.core.tensor_file import hash_tensors
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.engine.devices import has_bf16_units
 from depthclip_ros.core.errors import DepthClipError, InputError
+from depthclip_ros.core.runtimes.devices import has_bf16_units
 from depthclip_trainer.config import TrainConfig, config_from_mapping
 from depthclip_trainer.config_keys import lay_over, parse_overrides
 from depthclip_trainer.data.frames import read_frames

@@ -118,8 +118,8 @@ def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
     import torch
     import torch.nn.functional as F
 
-    from depthclip_ros.core.engine.pixel_network import PixelNetwork
     from depthclip_ros.core.engine.preprocess import network_pixels, on_device
+    from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
 
     height_px, width_px = frame.depth_m.shape
     size_px = model.network_size(width_px, height_px)

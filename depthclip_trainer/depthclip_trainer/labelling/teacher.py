@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthclip_ros.core.engine.devices import OutOfDeviceMemoryError
 from depthclip_ros.core.engine.preprocess import network_pixels, on_device
-from depthclip_ros.core.engine.runtime import Runtime, make_runtime
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError
+from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
 from depthclip_ros.core.weights import WeightsInfo, load_weights
 from depthclip_trainer.data.sample import AFFINE, CANONICAL
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_ros.core.scene import SceneRanges, render_batch
+from depthclip_ros.scene import SceneRanges, render_batch
 from depthclip_trainer.data.sample import METRIC, MemoryPool, RawBatch, intrinsics_row
 
 SHARD = 128

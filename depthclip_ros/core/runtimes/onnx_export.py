@@ -1,0 +1,62 @@
+"""The network as an ONNX file: for ONNX Runtime here, for TensorRT and others elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import warnings
+from pathlib import Path
+
+import torch
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.runtimes.pixel_network import INPUT, PixelNetwork, plain_attention
+
+OPSET = 17  # the oldest with LayerNormalization; ONNX Runtime from 1.12 and TensorRT from 8.6 read it
+INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnx and onnxruntime)"
+
+
+def is_installed() -> bool:
+    """Whether the exporter can work."""
+    return importlib.util.find_spec("onnx") is not None
+
+
+def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, about: dict[str, str]) -> None:
+    """Write a network for one input size and any batch.
+
+    Input `pixels`: uint8 [batch, height, width, 3] RGB, the resized picture. Outputs `depth` (canonical units: multiply
+    by focal length at this size / canonical focal length), `confidence` and, where the system has scene labels,
+    `scene_weights`.
+
+    Args:
+        network: on the CPU.
+        path: of the file.
+        height: of the input.
+        width: of the input.
+        about: goes into the file's metadata.
+
+    Raises:
+        ConfigError: onnx is not installed.
+    """
+    if not is_installed():
+        raise ConfigError(f"the ONNX exporter needs onnx; {INSTALL}")
+    import onnx
+
+    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
+        torch.onnx.export(
+            network,
+            (example,),
+            str(path),
+            input_names=[INPUT],
+            output_names=list(network.output_names),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *network.output_names)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load(str(path))
+    for key, value in about.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
+    onnx.save(model, str(path))

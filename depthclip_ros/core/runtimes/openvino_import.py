@@ -1,0 +1,26 @@
+"""How openvino and nncf are imported: without telemetry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+INSTALL = "pip install 'depthclip-ros[openvino]' (or: openvino, and nncf for int8)"
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import openvino and nncf as if their telemetry were not installed: it sends to the network unless told not to.
+
+    Both take a stand-in that does nothing when the module is missing.
+    """
+    name = "openvino_telemetry"
+    before: Mapping[str, Any] = {key: module for key, module in sys.modules.items() if key.partition(".")[0] == name}
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        sys.modules.update(before)

@@ -1,0 +1,202 @@
+"""Add the node's depth topics to a recorded bag, without ROS: the same frame pipeline, read and written by rosbags."""
+
+from __future__ import annotations
+
+import bisect
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
+from depthclip_ros.ros.bag.reader import find_image_topic, opened_bag, sibling_camera_info
+from depthclip_ros.ros.camera_info import stamp_ns_of
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
+
+if TYPE_CHECKING:
+    from rosbags.highlevel import AnyReader
+    from rosbags.interfaces import Connection
+
+STORAGES = {".db3": StoragePlugin.SQLITE3, ".mcap": StoragePlugin.MCAP}
+
+
+@dataclass
+class BagSummary:
+    """What was done: topic names, counts, and a line for each image that has no depth (the first twenty)."""
+
+    image_topic: str
+    camera_info_topic: str
+    copied: int = 0
+    frames: int = 0
+    refused: int = 0
+    reasons: list[str] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)
+    depth_s: float = 0.0
+
+
+def add_depth_to_bag(
+    source: Path,
+    target: Path,
+    pipeline: FramePipeline,
+    *,
+    image_topic: str = "",
+    camera_info_topic: str = "",
+    topics: Collection[str] = tuple(TOPICS),
+    namespace: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BagSummary:
+    """Write the messages of `source`, byte for byte, and depth for each image of one topic to a new bag.
+
+    Args:
+        source: rosbag2 folder, `.db3` or `.mcap`; it is only read.
+        target: `NAME.mcap` or `NAME.db3` becomes a file, anything else a rosbag2 folder with the storage of `source`.
+        pipeline: engine and settings.
+        image_topic: "" takes the likeliest.
+        camera_info_topic: "" takes the image topic's sibling where the bag has it.
+        topics: keys of `TOPICS`.
+        namespace: put before the depth topics.
+        progress: called with messages done and messages in all.
+
+    Raises:
+        ConfigError: `target` exists, an unknown topic key, or a depth topic that the bag has already.
+        InputError: `source` is no bag, or lacks the topics named.
+    """
+    if target.exists():
+        raise ConfigError(f"{target} exists; it is never overwritten: give another name or remove it")
+    if unknown := sorted(set(topics) - set(TOPICS)):
+        raise ConfigError(f"unknown topic {unknown[0]!r}; allowed are {', '.join(TOPICS)}")
+    with opened_bag(source) as reader:
+        result = _resolve(reader, image_topic, camera_info_topic)
+        names = {key: _resolved(namespace, TOPICS[key][0]) for key in topics}
+        if taken := sorted(set(names.values()) & set(reader.topics)):
+            raise ConfigError(f"the bag has a topic {taken[0]} already; put the new ones elsewhere with --namespace")
+        pipeline.already_rectified = _is_rectified(result.image_topic)
+        with _new_bag(target, _storage_of(source, target)) as writer:
+            copies = _copy_connections(reader, writer)
+            output = DepthWriter(writer, names, pipeline)
+            infos = _CameraInfos(reader, result.camera_info_topic)
+            total = reader.message_count
+            for connection, time_ns, data in reader.messages():
+                writer.write(copies[connection.id], time_ns, data)
+                result.copied += 1
+                if connection.topic == result.image_topic:
+                    image = reader.deserialize(data, connection.msgtype)
+                    _one_frame(image, infos.of(image, time_ns), time_ns, output, result)
+                progress(result.copied, total)
+        result.written = {names[key]: count for key, count in output.counts.items()}
+    return result
+
+
+def _one_frame(image: Any, info: Any | None, time_ns: int, output: DepthWriter, result: BagSummary) -> None:
+    started_s = time.perf_counter()
+    result.frames += 1
+    try:
+        output.write(image, info, time_ns, frames_in=result.frames, frames_refused=result.refused)
+    except InputError as error:
+        result.refused += 1
+        if len(result.reasons) < 20:
+            result.reasons.append(f"image at {stamp_ns_of(image.header.stamp) / 1e9:.3f} s: {error}")
+    result.depth_s += time.perf_counter() - started_s
+
+
+def _resolve(reader: AnyReader, image_topic: str, camera_info_topic: str) -> BagSummary:
+    found = find_image_topic(reader.connections, image_topic)
+    if camera_info_topic and camera_info_topic not in reader.topics:
+        raise InputError(f"the bag has no topic {camera_info_topic!r}; it has {', '.join(sorted(reader.topics))}")
+    sibling = sibling_camera_info(found)
+    return BagSummary(found, camera_info_topic or (sibling if sibling in reader.topics else ""))
+
+
+def _resolved(namespace: str, name: str) -> str:
+    return "/" + "/".join(part for part in (namespace.strip("/"), name) if part)
+
+
+def _is_rectified(topic: str) -> bool:
+    """Whether the topic's name says that its images are rectified, as image_proc names them."""
+    return "rect" in topic.removesuffix("/compressed").rpartition("/")[2].split("_")
+
+
+def _storage_of(source: Path, target: Path) -> StoragePlugin:
+    if target.suffix in STORAGES:
+        return STORAGES[target.suffix]
+    inside = [source] if source.is_file() else sorted(source.iterdir())
+    # A compressed storage is called NAME.db3.zstd.
+    suffixes = {suffix for path in inside for suffix in path.suffixes}
+    return STORAGES[".mcap" if ".mcap" in suffixes else ".db3"]
+
+
+@contextmanager
+def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
+    """A writer whose bag appears at `target` only when it is whole; nothing is left of one that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    single = target.suffix in STORAGES
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        partial = Path(folder) / (target.stem if single else target.name)
+        with Writer(partial, version=8, storage_plugin=storage) as writer:
+            yield writer
+        whole = partial / f"{partial.name}{target.suffix}" if single else partial
+        if target.exists():
+            raise ConfigError(f"{target} was made by another program meanwhile; it is not overwritten")
+        shutil.move(whole, target)
+
+
+def _copy_connections(reader: AnyReader, writer: Writer) -> dict[int, Connection]:
+    """The same topics in the new bag, by the id of the connection that they copy."""
+    known = get_typestore(Stores.ROS2_JAZZY)
+    copies: dict[int, Connection] = {}
+    for old in reader.connections:
+        definition: dict[str, Any] = {}
+        has_text = old.msgdef.format == MessageDefinitionFormat.MSG or old.msgdef.data.startswith("=" * 80 + "\nIDL: ")
+        if old.msgdef.format != MessageDefinitionFormat.NONE and has_text:
+            digest = old.digest or reader.typestore.hash_rihs01(old.msgtype)
+            definition = {"msgdef": old.msgdef.data, "rihs01": digest}
+        elif old.msgtype in reader.typestore.fielddefs:
+            definition = {"typestore": reader.typestore}
+        elif old.msgtype in known.fielddefs:
+            definition = {"typestore": known}
+        elif writer.storage_plugin == StoragePlugin.SQLITE3:
+            # A custom type in a bag that carries no definitions (before Iron): copied as bytes, again without one.
+            writer.added_types.add(old.msgtype)
+            definition = {"msgdef": "", "rihs01": old.digest or "unknown"}
+        else:
+            raise InputError(
+                f"the bag does not say what {old.msgtype} of {old.topic} is, and .mcap needs that; write a .db3 instead"
+            )
+        copies[old.id] = writer.add_connection(
+            old.topic,
+            old.msgtype,
+            serialization_format=old.ext.serialization_format,
+            offered_qos_profiles=old.ext.offered_qos_profiles,
+            **definition,
+        )
+    return copies
+
+
+class _CameraInfos:
+    """The CameraInfo of an image: that of its stamp, else the newest before it, else the first of the bag."""
+
+    def __init__(self, reader: AnyReader, topic: str) -> None:
+        self._by_stamp: dict[int, Any] = {}
+        self._times_ns: list[int] = []
+        self._messages: list[Any] = []
+        connections = [c for c in reader.connections if topic and c.topic == topic]
+        for connection, time_ns, data in reader.messages(connections) if connections else ():
+            message = reader.deserialize(data, connection.msgtype)
+            self._by_stamp[stamp_ns_of(message.header.stamp)] = message
+            self._times_ns.append(time_ns)
+            self._messages.append(message)
+
+    def of(self, image: Any, time_ns: int) -> Any | None:
+        if not self._messages:
+            return None
+        newest = self._messages[max(0, bisect.bisect_right(self._times_ns, time_ns) - 1)]
+        return self._by_stamp.get(stamp_ns_of(image.header.stamp), newest)

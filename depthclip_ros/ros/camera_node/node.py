@@ -1,0 +1,216 @@
+"""camera_node: plays the rendered room, a folder of pictures, a video or a bag as if it were a camera.
+
+Topics (relative): `image_raw`, `image_raw/compressed` (JPEG), `camera_info` with the same stamp, and
+`ground_truth/depth/image` (32FC1 metres) where the source knows depth. Stamps are the time of publication: to its
+subscribers it is a live camera. What nobody listens to is not made.
+"""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
+from depthclip_ros.ros.camera_fields import copy_camera
+from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
+from depthclip_ros.ros.camera_node.sources import open_source
+from depthclip_ros.ros.conversions import assign, color_image, depth_image
+from depthclip_ros.ros.processes import interruptible
+
+LONGEST_WAIT_S = 0.2  # Python handles a signal when the wait for the next tick is over
+RATE_WINDOW_S = 5.0
+SLOW = 0.9  # share of the rate below which the camera says that it cannot keep it
+RELIABILITIES = {
+    "reliable": QoSReliabilityPolicy.RELIABLE,
+    "best_effort": QoSReliabilityPolicy.BEST_EFFORT,
+}
+
+# name: default, description, smallest and largest value of a number
+PARAMETERS: dict[str, tuple[Any, str, tuple[float, float] | None]] = {
+    "source": (
+        "room",
+        "`room`, or the path of a folder of pictures, a video, a rosbag2 folder, a .db3 or an .mcap",
+        None,
+    ),
+    "rate_hz": (30.0, "frames per second; 0 takes the recording's own rate, or 30 where it has none", (0.0, 1000.0)),
+    "loop": (True, "start again at the end; otherwise the node ends with its source", None),
+    "reliability": ("reliable", "QoS reliability of the topics: reliable or best_effort", None),
+    "frame_id": ("camera_optical_frame", "frame_id of every header", None),
+    "jpeg_quality": (90, "of image_raw/compressed", (1, 100)),
+    "width": (SourceOptions.width_px, "width of the rendered room's pictures in pixels", (16, 4096)),
+    "height": (SourceOptions.height_px, "height of the rendered room's pictures in pixels", (16, 4096)),
+    "seed": (SourceOptions.seed, "which room is rendered", (0, 2**31 - 1)),
+    "frames": (SourceOptions.frames, "frames of the rendered room's closed loop", (2, 100_000)),
+    "image_topic": ("", "image topic of a bag; empty finds it", None),
+    "camera_info_topic": ("", "camera_info topic of a bag; empty takes the image topic's sibling", None),
+    "depth_topic": ("", "topic of a bag with depth aligned to the image, published as ground truth", None),
+}
+
+
+class RateWatch:
+    """Says when frames come slower than they should, looking at windows of RATE_WINDOW_S."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._began_s: float | None = None
+        self._count = 0
+
+    def tick(self, now_s: float) -> float | None:
+        """Count a frame; the rate in Hz of a window that just ended too slow, else None."""
+        if self._began_s is None:
+            self._began_s = now_s
+            return None
+        self._count += 1
+        # A slow rate needs a longer window, so that one frame more or less does not decide.
+        if now_s - self._began_s < max(RATE_WINDOW_S, 20 / self._rate_hz):
+            return None
+        rate_hz = self._count / (now_s - self._began_s)
+        self._began_s, self._count = now_s, 0
+        return rate_hz if rate_hz < SLOW * self._rate_hz else None
+
+
+class CameraNode(Node):
+    """Publishes one frame of its source per timer tick.
+
+    Raises:
+        InputError: the source cannot be used.
+        ConfigError: a parameter has a value that is not allowed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("camera_node")
+        values = {name: self._declared(name) for name in PARAMETERS}
+        if values["reliability"] not in RELIABILITIES:
+            raise ConfigError(f"reliability is {values['reliability']!r}; allowed are {', '.join(RELIABILITIES)}")
+        self.finished = False
+        self._frame_id: str = values["frame_id"]
+        self._loop: bool = values["loop"]
+        self._source = open_source(
+            values["source"],
+            SourceOptions(
+                width_px=values["width"],
+                height_px=values["height"],
+                seed=values["seed"],
+                frames=values["frames"],
+                image_topic=values["image_topic"],
+                camera_info_topic=values["camera_info_topic"],
+                depth_topic=values["depth_topic"],
+                progress=self._progress,
+            ),
+        )
+        self._frames: Iterator[Frame] = iter(self._source)
+        self._reported: set[str] = set()
+        self._next = self._take()
+        if self._next is None:
+            raise InputError(f"no frame of {values['source']} can be read: {'; '.join(self._source.skipped[:3])}")
+        # A few frames deep, so that a subscriber's hiccup costs latency before it costs frames.
+        qos = QoSProfile(depth=5, reliability=RELIABILITIES[values["reliability"]])
+        self._image_publisher = self.create_publisher(Image, "image_raw", qos)
+        self._jpeg_publisher = self.create_publisher(CompressedImage, "image_raw/compressed", qos)
+        self._jpeg_quality: int = values["jpeg_quality"]
+        self._next_jpeg: array.array[int] | None = None
+        self._info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._depth_publisher = self.create_publisher(Image, "ground_truth/depth/image", qos)
+        rate_hz = values["rate_hz"] or self._source.rate_hz or 30.0
+        self._watch = RateWatch(rate_hz)
+        self._rate_hz = rate_hz
+        # An rcl timer counts its deadlines from its start, so that a late tick does not shift the later ones.
+        self._timer = self.create_timer(1.0 / rate_hz, self._tick)
+        self.get_logger().info(f"playing {values['source']} ({self._source.kind}) at {rate_hz:.6g} Hz")
+
+    def _declared(self, name: str) -> Any:
+        default, description, limits = PARAMETERS[name]
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if limits and isinstance(default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
+        elif limits:
+            descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)]
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _progress(self, done: int, total: int) -> None:
+        if done == total or done % 30 == 0:
+            self.get_logger().info(f"rendering the room: {done} of {total} frames")
+
+    def _take(self) -> Frame | None:
+        """The next frame, at the end the first again when looping, else None. Names each skipped frame once."""
+        frame = next(self._frames, None)
+        if frame is None and self._loop:
+            self._frames = iter(self._source)
+            frame = next(self._frames, None)
+        for skipped in self._source.skipped:
+            if skipped not in self._reported:
+                self._reported.add(skipped)
+                self.get_logger().warning(f"skipped ({len(self._reported)} so far): {skipped}")
+        return frame
+
+    def _tick(self) -> None:
+        frame = self._next
+        if frame is None:
+            self.finished = True
+            return
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
+        if self._image_publisher.get_subscription_count():
+            self._image_publisher.publish(assign(Image(), header, color_image(frame.rgb)))
+        if self._next_jpeg is not None:
+            self._jpeg_publisher.publish(CompressedImage(header=header, format="jpeg", data=self._next_jpeg))
+        if frame.camera is not None:
+            info = CameraInfo(header=header)
+            copy_camera(frame.camera, info)
+            self._info_publisher.publish(info)
+        if frame.depth_m is not None and self._depth_publisher.get_subscription_count():
+            self._depth_publisher.publish(assign(Image(), header, depth_image(frame.depth_m)))
+        # Read and pack ahead after publishing: neither may delay the next frame's own stamp.
+        self._next = self._take()
+        self._next_jpeg = self._packed(self._next)
+        if (rate_hz := self._watch.tick(time.monotonic())) is not None:
+            self.get_logger().warning(
+                f"publishes {rate_hz:.1f} frames per second instead of {self._rate_hz:.6g}: this machine is too slow "
+                "or too busy for the rate, the size of the pictures or their decoding"
+            )
+
+    def _packed(self, frame: Frame | None) -> array.array[int] | None:
+        """The frame as JPEG, if somebody listens to it."""
+        if frame is None or not self._jpeg_publisher.get_subscription_count():
+            return None
+        bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+        good, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality])
+        # rclpy takes array.array as it is; any other type it checks element by element.
+        return array.array("B", data.tobytes()) if good else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is stopped or, without `loop`, its source has ended."""
+    # A signal raises here, in the thread that runs the callbacks: none of them meets a context that was shut down
+    # under it, and a room that is being rendered is left at once.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    node: CameraNode | None = None
+    try:
+        with interruptible():
+            node = CameraNode()
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            while not node.finished:
+                executor.spin_once(timeout_sec=LONGEST_WAIT_S)
+    except KeyboardInterrupt:
+        pass
+    except (DepthClipError, ParameterException) as error:
+        rclpy.logging.get_logger("camera_node").error(str(error))
+        return 1
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,161 @@
+"""How the node and each of its cameras are doing: what /diagnostics says once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
+
+OK, WARN, ERROR = 0, 1, 2
+SILENT_S = 3.0  # without an image for so long, the camera counts as silent
+SUMMED = ("frames in", "frames out", "frames dropped", "frames refused", "frames failed", "outputs dropped")
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a report is made of."""
+
+    state: str  # lifecycle state: unconfigured, inactive, active, ...
+    configure_error: str = ""
+    counters: Counters = field(default_factory=Counters)
+    overtaken: int = 0
+    outputs_overtaken: int = 0
+    prefix: str = ""  # of the camera's topics
+    image_topic: str = ""
+    image_publishers: int = 0
+    image_qos: str = ""
+    camera_info_topic: str = ""
+    camera_info_age_s: float | None = None
+    system: str = ""
+    weights: str = ""
+    weights_sha256: str = ""
+    runtime: str = ""
+    device: str = ""
+    precision: str = ""
+    notices: tuple[str, ...] = ()  # what the engine did otherwise than asked
+
+
+def judge(health: Health) -> tuple[int, str]:
+    """Level and one sentence; the first fault in the order of weight decides."""
+    counters = health.counters
+    if health.configure_error:
+        return ERROR, health.configure_error
+    if health.state != "active":
+        return OK, f"{health.state}: configure and activate the node for depth"
+    if counters.device_error:
+        return ERROR, f"{counters.device_error} (deactivate, cleanup, configure and activate to start anew)"
+    silent_s = counters.window_in.age_s
+    if silent_s > SILENT_S:
+        level = ERROR if counters.received else WARN
+        start = "no image" if not counters.received else "no more images"
+        advice = (
+            f"start the camera, or remap `{health.prefix}image` to its topic"
+            if health.image_publishers == 0
+            else "check that the camera sends images and the network carries them (docs: Fast DDS profile)"
+        )
+        return level, (
+            f"{start} on {health.image_topic} for {silent_s:.0f} s: {health.image_publishers} publishers; {advice}"
+        )
+    bad, good = counters.window_bad.count, counters.window_out.count
+    if bad:
+        level = WARN if good else ERROR
+        return level, f"{bad} images of the last {WINDOW_S:.0f} s could not be used: {counters.last_error}"
+    if counters.focal_assumed:
+        return WARN, (
+            f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "
+            f"cloud; publish camera_info, or remap `{health.prefix}camera_info` to it"
+        )
+    if health.notices:
+        return WARN, health.notices[-1]
+    if not good:
+        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
+    return OK, (
+        f"{counters.window_out.rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
+    )
+
+
+def values(health: Health) -> dict[str, str]:
+    """Key and value of every figure in the report."""
+    counters = health.counters
+    age_s = health.camera_info_age_s
+    return {
+        "state": health.state,
+        "image topic": health.image_topic,
+        "image publishers": str(health.image_publishers),
+        "image QoS": health.image_qos,
+        "camera_info topic": health.camera_info_topic,
+        "camera_info age (s)": "never received" if age_s is None else f"{age_s:.2f}",
+        "focal length assumed": str(counters.focal_assumed).lower(),
+        "rate in (Hz)": f"{counters.window_in.rate_hz:.2f}",
+        "rate out (Hz)": f"{counters.window_out.rate_hz:.2f}",
+        "frames in": str(counters.received),
+        "frames out": str(counters.published),
+        "frames dropped": str(health.overtaken),
+        "frames refused": str(counters.refused),
+        "frames failed": str(counters.failed),
+        "frames without subscriber": str(counters.unwatched),
+        "outputs dropped": str(health.outputs_overtaken),
+        "batch size": f"{counters.batch_size:.2f}",
+        "latency p50 (ms)": f"{counters.latency_percentile_ms(50):.1f}",
+        "latency p95 (ms)": f"{counters.latency_percentile_ms(95):.1f}",
+        **{f"{name} (ms)": f"{value:.2f}" for name, value in counters.timings_ms.items()},
+        **_model(health),
+        "last error": counters.last_error,
+    }
+
+
+def statuses(make: Any, key_value: Any, cameras: Mapping[str, Health], node: str) -> list[Any]:
+    """The report: one status of the node, named `NODE: depth`, and with several cameras one of each, named after it.
+
+    Args:
+        make: makes a diagnostic_msgs/DiagnosticStatus.
+        key_value: makes a KeyValue.
+        cameras: how each is doing, by name; an only camera has none.
+        node: name of the node.
+    """
+    if "" in cameras:
+        health = cameras[""]
+        return [_status(make(), key_value, f"{node}: depth", judge(health), health, values(health))]
+    verdicts = {name: judge(health) for name, health in cameras.items()}
+    worst = max(level for level, _ in verdicts.values())
+    said = "; ".join(f"{name}: {message}" for name, (level, message) in verdicts.items() if level == worst)
+    figures = {name: values(health) for name, health in cameras.items()}
+    first = next(iter(cameras.values()))
+    whole = {
+        "state": first.state,
+        "cameras": ", ".join(cameras),
+        **{key: str(sum(int(of_one[key]) for of_one in figures.values())) for key in SUMMED},
+        **_model(first),
+    }
+    return [
+        _status(make(), key_value, f"{node}: depth", (worst, said), first, whole),
+        *(
+            _status(make(), key_value, f"{node}: {name}", verdicts[name], health, figures[name])
+            for name, health in cameras.items()
+        ),
+    ]
+
+
+def _model(health: Health) -> dict[str, str]:
+    return {
+        "model": health.system,
+        "weights": health.weights,
+        "weights sha256": health.weights_sha256,
+        "runtime": health.runtime,
+        "device": health.device,
+        "precision": health.precision,
+    }
+
+
+def _status(
+    status: Any, key_value: Any, name: str, verdict: tuple[int, str], health: Health, figures: Mapping[str, str]
+) -> Any:
+    level, message = verdict
+    status.level = bytes([level])
+    status.name = name
+    status.message = message
+    status.hardware_id = health.device or "none"
+    status.values = [key_value(key=key, value=value) for key, value in figures.items()]
+    return status

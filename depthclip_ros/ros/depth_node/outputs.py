@@ -1,0 +1,141 @@
+"""The publishers of one camera's depth: who listens, and what a frame's depth is to them."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depthclip_ros.core.geometry import CLOUD_XYZ, CLOUD_XYZRGB, organised_cloud
+from depthclip_ros.core.picture import SteadyRange, colorize
+from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.msg import DepthStats
+from depthclip_ros.ros import conversions
+from depthclip_ros.ros.depth_node.pipeline import FrameDepth, summary
+from depthclip_ros.ros.qos import output_overrides, output_qos
+from depthclip_ros.ros.wire import WireMessage
+
+# What is waited for, and what a thread of its own makes afterwards.
+DEPTH, INFO = "depth/image", "depth/camera_info"
+FIRST: dict[str, Any] = {DEPTH: Image, INFO: CameraInfo}
+LATE: dict[str, Any] = {
+    "depth/points": PointCloud2,
+    "depth/confidence": Image,
+    "depth/image_color": Image,
+    "depth/stats": DepthStats,
+}
+
+
+@dataclass(frozen=True)
+class LateFrame:
+    """A frame whose depth image is out, for `Outputs.publish_late`.
+
+    Attributes:
+        wanted: topics that somebody subscribes to.
+        header: the input image's.
+        result: the frame's depth.
+        stats: fields of DepthStats that are known when the depth image is out.
+        publish_ms: time that publishing took so far.
+    """
+
+    wanted: frozenset[str]
+    header: Any
+    result: FrameDepth
+    stats: dict[str, Any]
+    publish_ms: float
+
+
+class Outputs:
+    """One publisher for each topic. Messages are kept and filled again: fresh memory costs more than filling it.
+
+    Two threads may publish at the same time, one what is in `FIRST`, the other what is in `LATE`; each message has one
+    thread that fills it.
+    """
+
+    def __init__(self, node: Node, prefix: str = "") -> None:
+        """Make the publishers.
+
+        Args:
+            node: theirs.
+            prefix: before every topic's name, e.g. "front/".
+        """
+        self._node = node
+        topics = {**FIRST, **LATE}
+        self._publishers = {
+            topic: node.create_publisher(
+                message, f"{prefix}{topic}", output_qos(), qos_overriding_options=output_overrides()
+            )
+            for topic, message in topics.items()
+        }
+        self._colour_range = SteadyRange()
+        self._large = {topic: WireMessage(kind) for topic, kind in topics.items() if kind in (Image, PointCloud2)}
+        self._small = {topic: kind() for topic, kind in topics.items() if topic not in self._large}
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody subscribes to."""
+        return frozenset(
+            topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count() > 0
+        )
+
+    def destroy(self) -> None:
+        """Unmake the publishers."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    def publish_depth(self, header: Any, result: FrameDepth) -> None:
+        """The depth image."""
+        self._send(DEPTH, header, conversions.depth_image(result.depth_m, result.frame.settings.output_encoding))
+
+    def publish_camera_info(self, header: Any, intrinsics: Intrinsics) -> None:
+        """The camera of a rectified image."""
+        self._send(INFO, header, conversions.camera_info(intrinsics))
+
+    def publish_late(self, late: LateFrame) -> None:
+        """All else that is wanted of one frame."""
+        start_s = time.perf_counter()
+        header, result, frame = late.header, late.result, late.result.frame
+        if "depth/points" in late.wanted and not frame.focal_assumed:
+            self._send_cloud(header, result)
+        if "depth/confidence" in late.wanted:
+            self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
+        if "depth/image_color" in late.wanted:
+            picture = colorize(result.depth_m, *self._colour_range.update(result.depth_m))
+            self._send("depth/image_color", header, conversions.color_image(picture))
+        if "depth/stats" in late.wanted:
+            publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
+            self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
+
+    def _send_cloud(self, header: Any, result: FrameDepth) -> None:
+        settings, cloud = result.frame.settings, result.cloud
+        message = self._large["depth/points"]
+        if cloud is not None:
+            message.fill(
+                header, {**conversions.cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
+            )
+        else:
+            stride = settings.cloud_stride
+            shape = tuple(-(-side // stride) for side in result.depth_m.shape)
+            dtype = CLOUD_XYZRGB if settings.cloud_color else CLOUD_XYZ
+            layout = conversions.cloud_layout(shape, dtype)
+            organised_cloud(
+                result.depth_m,
+                result.frame.rgb if settings.cloud_color else None,
+                result.frame.intrinsics,
+                stride=stride,
+                max_range_m=settings.cloud_max_range_m,
+                out=message.room(header, layout, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape),
+            )
+        message.publish(self._publishers["depth/points"])
+
+    def _send(self, topic: str, header: Any, values: dict[str, Any]) -> None:
+        if topic in self._large:
+            self._large[topic].fill(header, values)
+            self._large[topic].publish(self._publishers[topic])
+        else:
+            self._publishers[topic].publish(conversions.assign(self._small[topic], header, values))

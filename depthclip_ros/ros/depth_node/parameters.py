@@ -1,0 +1,117 @@
+"""The values of depth_node's parameters: checked against the table and against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.types import DepthLimits
+from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, NEXT_CONFIGURE, NEXT_START, TABLE
+
+__all__ = ["BY_NAME", "DEFAULTS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; a field is the parameter's name with `_` for `.`."""
+
+    autostart: bool
+    cameras: list[str]
+    model_weights: str
+    model_runtime: str
+    model_device: str
+    model_precision: str
+    model_calibration: str
+    input_transport: str
+    input_reliability: str
+    input_rectify: str
+    input_assumed_hfov: float
+    output_encoding: str
+    output_min_depth: float
+    output_max_depth: float
+    output_confidence_threshold: float
+    cloud_stride: int
+    cloud_max_range: float
+    cloud_color: bool
+    filter_edge_threshold: float
+    scale_factor: float
+    scale_factors: list[float]
+
+    @property
+    def limits(self) -> DepthLimits:
+        """What the engine does to depth."""
+        return self.limits_of("")
+
+    def limits_of(self, camera: str) -> DepthLimits:
+        """What the engine does to depth of one of `cameras`; "": of the only one."""
+        factor = self.scale_factors[self.cameras.index(camera)] if camera and self.scale_factors else 1.0
+        return DepthLimits(
+            min_depth_m=self.output_min_depth,
+            max_depth_m=self.output_max_depth,
+            confidence_threshold=self.output_confidence_threshold,
+            edge_threshold=self.filter_edge_threshold,
+            scale_factor=self.scale_factor * factor,
+        )
+
+    @property
+    def cloud_max_range_m(self) -> float:
+        """Farthest point of the cloud in metres; infinity where the parameter sets no limit."""
+        return self.cloud_max_range or math.inf
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Settings of the given parameter values over the defaults.
+
+    Raises:
+        ConfigError: an unknown name (it names the nearest), a value that is not allowed, or two that contradict.
+    """
+    checked = {name: BY_NAME[name].check(value) for name, value in DEFAULTS.items()}
+    for name, value in values.items():
+        if name not in BY_NAME:
+            near = difflib.get_close_matches(name, BY_NAME, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(BY_NAME)}"
+            raise ConfigError(f"there is no parameter {name}{hint}")
+        checked[name] = BY_NAME[name].check(value)
+    if checked["output.min_depth"] >= checked["output.max_depth"]:
+        raise ConfigError(
+            f"output.min_depth is {checked['output.min_depth']} and output.max_depth {checked['output.max_depth']}; "
+            "the first must be below the second"
+        )
+    cameras, factors = checked["cameras"], checked["scale.factors"]
+    if factors and len(factors) != len(cameras):  # type: ignore[arg-type]
+        raise ConfigError(
+            f"scale.factors is {factors} and cameras {cameras}; there must be one factor for each camera, or none"
+        )
+    return Settings(**{name.replace(".", "_"): value for name, value in checked.items()})  # type: ignore[arg-type]
+
+
+def live_settings(running: Settings, asked: Settings) -> Settings:
+    """What a running node takes up of `asked` at once; factors of other cameras than it has wait with these."""
+    names = [row.name.replace(".", "_") for row in TABLE if row.live]
+    if asked.cameras != running.cameras:
+        names.remove("scale_factors")
+    return dataclasses.replace(running, **{name: getattr(asked, name) for name in names})
+
+
+def effect_of(names: Iterable[str], configured: bool) -> str:
+    """One sentence on the named parameters that do not take effect by themselves; empty if there are none.
+
+    Args:
+        names: parameters that were changed.
+        configured: whether the node is; if not, the next configure comes anyway and needs no mention.
+    """
+    known = [BY_NAME[name] for name in names if name in BY_NAME]
+    waiting = [parameter.name for parameter in known if parameter.effect == NEXT_CONFIGURE]
+    sentences = []
+    if waiting and configured:
+        verb = "takes" if len(waiting) == 1 else "take"
+        sentences.append(
+            f"{', '.join(waiting)} {verb} effect {NEXT_CONFIGURE}: deactivate, cleanup, configure and activate the node"
+        )
+    sentences += [f"{p.name} takes effect {NEXT_START}" for p in known if p.effect == NEXT_START]
+    return "; ".join(sentences)

@@ -1,0 +1,153 @@
+"""All cameras of the node around one engine: what configure makes of them, what activate starts, how they are doing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+
+from depthclip_ros.ros.depth_node.camera import Camera
+from depthclip_ros.ros.depth_node.health import Health
+from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
+from depthclip_ros.ros.depth_node.outputs import Outputs
+from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
+from depthclip_ros.ros.depth_node.worker import DepthWorker
+from depthclip_ros.ros.qos import name_of
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.engine import DepthEngine
+
+
+class Rig:
+    """Publishers from its making to `destroy`; subscriptions and threads from `start` to `stop`.
+
+    Attributes:
+        engine: shared by all cameras.
+        names: of the cameras; one empty name where the parameter `cameras` is empty.
+
+    Raises:
+        ConfigError: an engine of relative depth.
+    """
+
+    def __init__(self, node: Node, engine: DepthEngine, settings: Settings) -> None:
+        self.engine = engine
+        self.names = list(settings.cameras) or [""]
+        self._node = node
+        self._settings = settings
+        self._pipelines = {
+            name: FramePipeline(engine, settings, camera=name, already_rectified=comes_rectified(node, _prefix(name)))
+            for name in self.names
+        }
+        self._outputs = {name: Outputs(node, _prefix(name)) for name in self.names}
+        self._inputs: dict[str, ImageInput] = {}
+        self._worker: DepthWorker | None = None
+
+    def start(self) -> None:
+        """Subscribe and start the threads."""
+        node, logger = self._node, self._node.get_logger()
+        worker = self._worker = DepthWorker(self.engine, logger)
+        for name in self.names:
+            camera = Camera(
+                name,
+                self._pipelines[name],
+                self._outputs[name],
+                worker.mailboxes,
+                logger,
+                lambda: node.get_clock().now().nanoseconds,
+            )
+            worker.cameras.append(camera)
+            source = self._inputs[name] = ImageInput(
+                node,
+                self._settings.input_transport,
+                self._settings.input_reliability,
+                camera.on_image,
+                camera.on_camera_info,
+                _prefix(name),
+            )
+            info = source.camera_info
+            camera.camera_info_topic, camera.count_camera_infos = info.topic, lambda info=info: info.publishers
+            label = f"{name}: " if name else ""
+            logger.info(f"{label}depth of {source.image.topic} with {info.topic}")
+        worker.start()
+
+    def stop(self) -> bool:
+        """Unsubscribe and wait for the threads; False if one hangs, which then keeps what it works with."""
+        for source in self._inputs.values():
+            source.destroy()
+        self._inputs = {}
+        if self._worker is not None and not self._worker.stop():
+            return False
+        self._worker = None
+        return True
+
+    def destroy(self) -> None:
+        """Unmake the publishers and free the model, after `stop`."""
+        for outputs in self._outputs.values():
+            outputs.destroy()
+        self._outputs = {}
+        try:
+            self.engine.close()
+        except Exception as error:  # a device that is gone cannot be freed; a new configure may find it again
+            self._node.get_logger().warning(f"could not free the model: {error}")
+
+    def apply(self, settings: Settings) -> None:
+        """Take up what may change between frames."""
+        for pipeline in self._pipelines.values():
+            pipeline.settings = live_settings(pipeline.settings, settings)
+
+    def follow(self) -> None:
+        """Follow the publishers' QoS."""
+        for source in self._inputs.values():
+            source.follow()
+
+    def forget_stamps(self) -> None:
+        """The clock jumped: the next stamp of each camera is in order whatever it is."""
+        for camera in self._worker.cameras if self._worker is not None else ():
+            camera.order.reset()
+
+    def health(self, node: Health) -> dict[str, Health]:
+        """How each camera is doing, by its name.
+
+        Args:
+            node: state of the node.
+        """
+        engine = self.engine
+        base = dataclasses.replace(
+            node,
+            system=engine.info.system,
+            weights=str(engine.info.path),
+            weights_sha256=engine.info.sha256,
+            runtime=engine.runtime,
+            device=engine.device,
+            precision=engine.precision,
+            notices=tuple(engine.notices),
+        )
+        cameras = {camera.name: camera for camera in (self._worker.cameras if self._worker is not None else ())}
+        return {name: self._health_of(name, base, cameras.get(name)) for name in self.names}
+
+    def _health_of(self, name: str, health: Health, camera: Camera | None) -> Health:
+        if camera is not None:
+            health = dataclasses.replace(
+                health,
+                prefix=_prefix(name),
+                counters=camera.counters,
+                overtaken=camera.box.overtaken,
+                outputs_overtaken=camera.late.overtaken,
+                camera_info_age_s=camera.infos.age_s,
+            )
+        source = self._inputs.get(name)
+        if source is not None:
+            health = dataclasses.replace(
+                health,
+                image_topic=source.image.topic,
+                image_publishers=source.image.publishers,
+                image_qos=name_of(source.image.qos),
+                camera_info_topic=source.camera_info.topic,
+            )
+        return health
+
+
+def _prefix(name: str) -> str:
+    return f"{name}/" if name else ""

@@ -1,0 +1,208 @@
+"""A running depth node against a depth camera's topic: frames paired by stamp, scored as they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from depthclip_ros.core.calibration import stamp_ns_of
+from depthclip_ros.core.depth_encodings import decode_compressed_depth
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.ros.conversions import read_depth
+from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
+from depthclip_ros.ros.qos import input_qos, same_request
+
+# Either side waits for the other: depth of a slow network comes seconds after the camera's.
+WAITING_FRAMES = 90
+WATCH_S = 0.5
+
+
+@dataclass
+class LiveRecord:
+    """What was heard and scored.
+
+    Attributes:
+        depths, references: messages of the node and of the camera.
+        scores, scaled: per pair, as published and with the median of the depth set to that of the reference.
+        truth: enough to score constants.
+        ratios: median of the reference over that of the depth, per pair.
+        frames_of: frame_id of the depth and of the reference, newest.
+        refused: newest reason for a pair that cannot be scored, and how many there were.
+        nearest_s: smallest difference of stamps seen between an unpaired depth and a reference.
+    """
+
+    depths: int = 0
+    references: int = 0
+    scores: list[Score] = field(default_factory=list)
+    scaled: list[Score] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    truth: TruthStatistics = field(default_factory=TruthStatistics)
+    frames_of: tuple[str, str] = ("", "")
+    refused: tuple[str, int] = ("", 0)
+    nearest_s: float | None = None
+
+
+def score_pair(depth_m: NDArray[np.float32], truth_m: NDArray[np.float32], record: LiveRecord) -> None:
+    """Scores depth [H, W] against a reference [h, w] of the same view, both in metres, at the reference's size.
+
+    Raises:
+        InputError: shapes of another aspect: the two do not show the same.
+    """
+    depth_m = resized_depth(depth_m, truth_m.shape)
+    valid = (truth_m > 0) & np.isfinite(truth_m) & np.isfinite(depth_m) & (depth_m > 0)
+    if (one := score(depth_m, truth_m)) is None:
+        return
+    ratio = float(np.median(truth_m[valid]) / np.median(depth_m[valid])) if valid.any() else 1.0
+    record.scores.append(one)
+    record.scaled.append(score(depth_m * np.float32(ratio), truth_m) or one)
+    record.ratios.append(ratio)
+    record.times_s.append(time.monotonic())
+    record.truth.add(truth_m)
+
+
+def resized_depth(depth_m: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Depth at another size of the same aspect, bilinear with the corner pixels' centres aligned.
+
+    Raises:
+        InputError: another aspect.
+    """
+    if depth_m.shape == shape:
+        return depth_m
+    (height, width), (to_height, to_width) = depth_m.shape, shape
+    if abs(width * to_height / (height * to_width) - 1) > 0.02:
+        raise InputError(
+            f"depth is {width}x{height} and the reference {to_width}x{to_height}: they do not show the same; "
+            "take the camera's depth aligned to colour"
+        )
+    columns = np.linspace(0, width - 1, to_width, dtype=np.float32)
+    rows = np.linspace(0, height - 1, to_height, dtype=np.float32)
+    map_x, map_y = np.meshgrid(columns, rows)
+    return np.asarray(cv2.remap(depth_m, map_x, map_y, cv2.INTER_LINEAR), np.float32)
+
+
+class LiveScorer:
+    """Listens to both topics, whatever their publishers offer, in a thread of its own.
+
+    Args:
+        context: an initialised rclpy context.
+        depth_topic: of the depth node.
+        reference_topic: of the camera: 32FC1, 16UC1, or `.../compressedDepth`.
+        tolerance_s: largest difference of stamps of a pair.
+    """
+
+    def __init__(self, context: Context, depth_topic: str, reference_topic: str, tolerance_s: float) -> None:
+        self.record = LiveRecord()
+        self.lock = threading.Lock()
+        self._tolerance_ns = round(tolerance_s * 1e9)
+        self._kept: dict[str, OrderedDict[int, NDArray[np.float32]]] = {}
+        self._subscriptions: dict[str, tuple[Any, Any]] = {}  # QoS asked for, subscription
+        self._node = Node("depth_score", context=context)
+        self.topics = tuple(self._node.resolve_topic_name(topic) for topic in (depth_topic, reference_topic))
+        self._kept = {topic: OrderedDict() for topic in self.topics}
+        self._watch()
+        self._node.create_timer(WATCH_S, self._watch)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def publishers(self) -> tuple[int, int]:
+        """How many publish the depth and the reference now."""
+        depth, reference = (self._node.count_publishers(topic) for topic in self.topics)
+        return depth, reference
+
+    def close(self) -> None:
+        """End the thread and the subscriptions."""
+        self._executor.shutdown()
+        self._thread.join(timeout=5)
+        self._node.destroy_node()
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _watch(self) -> None:
+        """Subscribes with what the publishers offer, again where a new one offers less."""
+        for topic in self.topics:
+            offers = [one.qos_profile for one in self._node.get_publishers_info_by_topic(topic)]
+            wanted = input_qos("auto", offers)
+            wanted.depth = 5
+            present = self._subscriptions.get(topic)
+            if present is not None and same_request(present[0], wanted):
+                continue
+            if present is not None:
+                self._node.destroy_subscription(present[1])
+            kind = CompressedImage if topic.endswith("/compressedDepth") else Image
+
+            def receive(message: Any, topic: str = topic) -> None:
+                self._receive(topic, message)
+
+            self._subscriptions[topic] = wanted, self._node.create_subscription(kind, topic, receive, wanted)
+
+    def _receive(self, topic: str, message: Any) -> None:
+        is_depth = topic == self.topics[0]
+        record, stamp_ns = self.record, stamp_ns_of(message.header.stamp)
+        with self.lock:
+            record.depths += is_depth
+            record.references += not is_depth
+            depth_frame, reference_frame = record.frames_of
+            frame = message.header.frame_id
+            record.frames_of = (frame, reference_frame) if is_depth else (depth_frame, frame)
+            try:
+                self._kept[topic][stamp_ns] = _metres(message)
+                while len(self._kept[topic]) > WAITING_FRAMES:
+                    self._kept[topic].popitem(last=False)
+                self._pair(topic, stamp_ns)
+            except InputError as error:
+                record.refused = (str(error), record.refused[1] + 1)
+
+    def _pair(self, topic: str, stamp_ns: int) -> None:
+        kept, other = self._kept, self.topics[topic == self.topics[0]]
+        if not kept[other]:
+            return
+        nearest_ns = min(kept[other], key=lambda stamp: abs(stamp - stamp_ns))
+        apart_ns = abs(nearest_ns - stamp_ns)
+        if apart_ns > self._tolerance_ns:
+            known = self.record.nearest_s
+            self.record.nearest_s = apart_ns / 1e9 if known is None else min(known, apart_ns / 1e9)
+            return
+        pair = {topic: kept[topic].pop(stamp_ns), other: kept[other].pop(nearest_ns)}
+        score_pair(pair[self.topics[0]], pair[self.topics[1]], self.record)
+
+
+def _metres(message: Any) -> NDArray[np.float32]:
+    """Depth as float32 [H, W] metres; 32FC1 keeps its -Inf and +Inf, which the score clips to its limits."""
+    if hasattr(message, "format"):
+        return decode_compressed_depth(message.data, message.format)
+    if message.encoding == "32FC1" and not message.is_bigendian and message.step == 4 * message.width:
+        size = message.height * message.width
+        return np.frombuffer(message.data, "<f4", count=size).reshape(message.height, message.width).copy()
+    return read_depth(message)
+
+
+@contextmanager
+def live_scoring(domain_id: int | None, depth: str, reference: str, tolerance_s: float) -> Iterator[LiveScorer]:
+    """A running scorer in a context of its own; None takes the domain of the environment."""
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id, signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    scorer = LiveScorer(context, depth, reference, tolerance_s)
+    try:
+        yield scorer
+    finally:
+        scorer.close()
+        context.try_shutdown()

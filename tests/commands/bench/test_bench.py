@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from depthclip_ros.cli import main
+from depthclip_ros.commands.bench import engine
+from depthclip_ros.commands.bench.settings import Unit
+
+OPTIONS = [("torch", "fp32")]
+
+
+@pytest.fixture(autouse=True)
+def _one_runtime_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engine, "options_of", lambda device: OPTIONS)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def figures_of(path: Path) -> dict:
+    return json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_engine_and_cloud_stand_beside_their_baselines(tmp_path: Path, small_weights: Path) -> None:
+    out, page, picture = tmp_path / "out" / "bench.json", tmp_path / "bench.md", tmp_path / "bench.png"
+    arguments = ["bench", "--quick", "--parts", "engine,cloud", "--device", "cpu", "--size", "160x120"]
+    files = ["--json", str(out), "--markdown", str(page), "--plot", str(picture)]
+    assert main([*arguments, "--weights", str(small_weights), *files]) == 0
+    figures = figures_of(out)
+    assert figures["schema"] == 1
+    assert figures["machine"]["cores"] >= 1
+    assert "torch" in figures["versions"]
+    eager, engine = (row for row in figures["rows"] if row["part"] == "engine")
+    assert (eager["runtime"], eager["times_eager"]) == ("torch eager", 1.0)
+    assert (engine["runtime"], engine["precision"], engine["image"], engine["batch"]) == ("torch", "fp32", "160x120", 1)
+    assert engine["times_eager"] == pytest.approx(eager["total_ms"] / engine["total_ms"])
+    assert engine["times_reference"] == pytest.approx(engine["reference_ms"] / engine["total_ms"])
+    assert engine["network_over_floor"] == pytest.approx(engine["network_ms"] / engine["floor_ms"])
+    stages = sum(engine[f"{name}_ms"] for name in ("preprocess", "network", "postprocess"))
+    assert 0 < stages <= engine["total_ms"] * 1.5
+    assert figures["floor"]["rates"]["fp32"] > 1e9
+    (cloud,) = (row for row in figures["rows"] if row["part"] == "cloud")
+    assert cloud["times_per_field"] == pytest.approx(cloud["per_field_ms"] / cloud["total_ms"])
+    text = page.read_text()
+    assert "## Engine" in text
+    assert "torch eager fp32 (baseline)" in text
+    assert picture.stat().st_size > 10_000
+
+
+def test_a_run_goes_on_where_it_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
+    out = tmp_path / "bench.json"
+    arguments = ["bench", "--quick", "--device", "cpu", "--size", "160x120", "--json", str(out)]
+    assert main([*arguments, "--parts", "cloud"]) == 0
+    first = figures_of(out)["rows"]
+
+    measured = []
+
+    def units(settings):
+        def fail():
+            measured.append("engine")
+            raise RuntimeError("a cable was pulled")
+
+        return [Unit("engine", "one", fail)]
+
+    monkeypatch.setattr(engine, "units", units)
+    assert main([*arguments, "--parts", "cloud,engine", "--resume"]) == 1, "what failed is no success"
+    rows = figures_of(out)["rows"]
+    assert rows[:1] == first, "not measured again"
+    assert "a cable was pulled" in rows[1]["failed"]
+    assert main([*arguments, "--parts", "cloud,engine", "--resume"]) == 1
+    assert measured == ["engine", "engine"], "what failed is tried again"
+    assert len(figures_of(out)["rows"]) == 2
+
+
+def test_a_worse_ratio_is_measured_again_and_fails_only_when_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old.json"
+    assert main(["bench", "--quick", "--parts", "cloud", "--size", "160x120", "--json", str(old)]) == 0
+    values = iter((0.1, 0.1, 0.1, 5.0))
+    row = {"image": "160x120", "total_ms": 1.0, "per_field_ms": 1.0}
+    monkeypatch.setattr(
+        "depthclip_ros.commands.bench.cloud._measure", lambda settings: [{**row, "times_per_field": next(values)}]
+    )
+    arguments = ["bench", "--quick", "--parts", "cloud", "--compare", str(old)]
+    assert main([*arguments, "--strict"]) == 1
+    said = capsys.readouterr().out
+    assert "measured again" in said
+    assert "WORSE" in said
+    assert main([*arguments, "--strict"]) == 0, "the second measurement clears it"
+
+
+@pytest.mark.timeout(600)
+def test_node_cameras_and_soak_over_dds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("depthclip_ros.commands.bench.soak.QUICK_S", 6.0)
+    out, samples = tmp_path / "bench.json", tmp_path / "soak.csv"
+    arguments = ["bench", "--quick", "--parts", "node,cameras,soak", "--device", "cpu", "--size", "160x120"]
+    files = [
+        "--json",
+        str(out),
+        "--csv",
+        str(samples),
+        "--markdown",
+        str(tmp_path / "x.md"),
+        "--plot",
+        str(tmp_path / "x.png"),
+    ]
+    assert main([*arguments, "--weights", str(small_weights), *files]) == 0
+    rows = figures_of(out)["rows"]
+    parts = {part: [row for row in rows if row["part"] == part] for part in ("node", "overload", "cameras", "soak")}
+    assert [row["way"] for row in parts["node"]] == ["raw", "compressed", "raw, default DDS settings"]
+    raw = parts["node"][0]
+    assert raw["frames"] >= 1
+    assert raw["latency_p99_ms"] >= raw["latency_p50_ms"] > raw["engine_ms"] > 0
+    (overload,) = parts["overload"]
+    assert 0 <= overload["dropped_share"] <= 1
+    assert {(row["cameras"], row["way"]) for row in parts["cameras"]} == {
+        (count, way) for count in (1, 2) for way in ("one node", "a node each")
+    }
+    (soak,) = parts["soak"]
+    assert soak["frames"] > 0
+    assert soak["threads"][0] >= 2
+    assert samples.read_text().startswith("time_s,resident_mb,private_mb,threads,handles,frames\n")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"x_node.png", "x_cameras.png", "x_soak.png"}
+
+
+@pytest.mark.timeout(600)
+def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    monkeypatch.setattr("depthclip_ros.commands.bench.start.options_of", lambda device: OPTIONS)
+    monkeypatch.setattr("depthclip_ros.commands.bench.start.AUTO", ("torch", "auto"))
+    out = tmp_path / "bench.json"
+    arguments = ["bench", "--quick", "--parts", "start", "--device", "cpu", "--size", "160x120", "--json", str(out)]
+    assert main([*arguments, "--weights", str(small_weights)]) == 0
+    rows = figures_of(out)["rows"]
+    assert {(row["what"], row["asked"], row["cache"]) for row in rows} == {
+        (what, asked, cache)
+        for what in ("engine", "node over DDS")
+        for asked in ("torch auto", "torch fp32")
+        for cache in ("empty", "warm")
+    }
+    for row in rows:
+        assert row["start_s"] > 0.1
+        assert row["resident_mb"] > 50
+        if row["asked"] == "torch fp32":
+            assert row["of_torch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--parts", "engine,coffee"], "coffee"),
+        (["--systems", "abacus"], "abacus"),
+        (["--size", "big"], "WIDTHxHEIGHT"),
+        (["--resume"], "--json"),
+        (["--compare", "/nowhere.json"], "/nowhere.json"),
+    ],
+)
+def test_bad_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *arguments]) == 2
+    assert said in capsys.readouterr().err

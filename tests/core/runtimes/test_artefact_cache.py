@@ -1,0 +1,146 @@
+"""Compiled networks on the disk: built once, whole or absent, and anew when stale."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from depthclip_ros.core.runtimes import artefact_cache
+from depthclip_ros.core.runtimes.artefact_cache import MANIFEST, artefact
+
+# Builds slowly, in two files, and says when it is in between; `log` gets a line per build.
+BUILDER = """
+import sys, time
+from pathlib import Path
+from depthclip_ros.core.runtimes.artefact_cache import artefact
+
+log, between_s = Path(sys.argv[1]), float(sys.argv[2])
+
+def build(folder):
+    with log.open("a") as lines:
+        lines.write("built\\n")
+    (folder / "first").write_bytes(b"1" * 100_000)
+    print("between", flush=True)
+    time.sleep(between_s)
+    (folder / "second").write_bytes(b"2" * 100_000)
+
+print(artefact("test", {"weights": "abc"}, build), flush=True)
+"""
+
+
+def _process(log: Path, between_s: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BUILDER, str(log), str(between_s)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def _write(folder: Path) -> None:
+    (folder / "network").write_bytes(os.urandom(1000))
+
+
+def test_it_is_built_once_for_the_same_key(compiled_cache: Path) -> None:
+    first = artefact("test", {"weights": "abc", "height": 64}, _write)
+    assert first.parent == compiled_cache
+    content = (first / "network").read_bytes()
+    assert artefact("test", {"height": 64, "weights": "abc"}, _write) == first
+    assert (first / "network").read_bytes() == content
+
+
+@pytest.mark.parametrize("changed", [{"weights": "abd"}, {"openvino": "2"}, {"device": "other"}, {"height": 32}])
+def test_a_stale_key_gives_another_one(compiled_cache: Path, changed: dict[str, str | int]) -> None:
+    key: dict[str, str | int] = {"weights": "abc", "openvino": "1", "device": "cpu", "height": 64}
+    assert artefact("test", {**key, **changed}, _write) != artefact("test", key, _write)
+
+
+def test_another_source_of_the_networks_makes_it_stale(
+    compiled_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = artefact("test", {"weights": "abc"}, _write)
+    (tmp_path / "heads.py").write_text("# changed")
+    monkeypatch.setattr(artefact_cache.model_package, "__path__", [str(tmp_path)])
+    artefact_cache._source_of_networks.cache_clear()
+    try:
+        assert artefact("test", {"weights": "abc"}, _write) != before
+    finally:
+        artefact_cache._source_of_networks.cache_clear()
+
+
+@pytest.mark.parametrize("damage", ["short", "other bytes", "gone", "no manifest", "manifest cut short"])
+def test_what_was_damaged_is_built_anew(compiled_cache: Path, damage: str) -> None:
+    folder = artefact("test", {"weights": "abc"}, lambda path: (path / "network").write_bytes(b"right" * 100) and None)
+    if damage == "short":
+        (folder / "network").write_bytes(b"right")
+    elif damage == "other bytes":
+        (folder / "network").write_bytes(b"wrong" * 100)
+    elif damage == "gone":
+        (folder / "network").unlink()
+    elif damage == "no manifest":
+        (folder / MANIFEST).unlink()
+    else:
+        (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:20])
+    again = artefact("test", {"weights": "abc"}, lambda path: (path / "network").write_bytes(b"right" * 100) and None)
+    assert again == folder
+    assert (folder / "network").read_bytes() == b"right" * 100
+
+
+def test_two_processes_at_once_build_it_once(compiled_cache: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    processes = [_process(log, 1.0) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert log.read_text() == "built\n"
+    assert outputs[0][-1] == outputs[1][-1]
+    assert (Path(outputs[0][-1]) / "second").read_bytes() == b"2" * 100_000
+
+
+def test_a_kill_while_writing_leaves_nothing_that_counts(compiled_cache: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    killed = _process(log, 60.0)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "between\n"
+    waiting = _process(log, 0.0)  # the lock of the dead must not hold up the living
+    time.sleep(0.5)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate(timeout=10)
+    output, _ = waiting.communicate(timeout=120)
+    folder = Path(output.split()[-1])
+    assert log.read_text() == "built\nbuilt\n"
+    assert {path.name for path in folder.iterdir()} == {"first", "second", MANIFEST}
+    assert [path.name for path in compiled_cache.iterdir() if path.is_dir()] == [folder.name]  # no leftover beside it
+
+
+def test_a_build_that_fails_leaves_nothing(compiled_cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "network").write_bytes(b"half")
+        raise ValueError("no such operation")
+
+    with pytest.raises(ValueError, match="no such operation"):
+        artefact("test", {"weights": "abc"}, fail)
+    assert [path for path in compiled_cache.iterdir() if path.is_dir()] == []
+
+
+def test_without_a_place_to_keep_it_the_process_has_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        folder = artefact("test", {"weights": "abc"}, _write)
+    assert (folder / "network").stat().st_size == 1000
+    assert "set XDG_CACHE_HOME" in caplog.text
+
+
+def test_what_nobody_has_used_for_long_is_deleted(compiled_cache: Path) -> None:
+    old, used = (artefact("test", {"weights": name}, _write) for name in ("old", "used"))
+    long_ago_s = time.time() - artefact_cache.UNUSED_S - 60
+    for folder in (old, used):
+        os.utime(folder, (long_ago_s, long_ago_s))
+    artefact("test", {"weights": "used"}, _write)
+    artefact("test", {"weights": "new"}, _write)
+    assert (old.exists(), used.exists()) == (False, True)

@@ -1,0 +1,106 @@
+"""Devices and precisions by name, and the errors that torch's own become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from depthclip_ros.core.errors import ConfigError, DeviceError
+from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.runtimes import torch_runtime
+from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, find_device, quiet_threads
+from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
+
+CPU = torch.device("cpu")
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert find_device("cpu") == CPU
+    assert find_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "cuda0"])
+def test_an_unknown_device_names_the_allowed(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"device '{name}' is not known; allowed are auto, cpu, cuda, cuda:N"):
+        find_device(name)
+
+
+def test_an_absent_device_names_those_present() -> None:
+    with pytest.raises(DeviceError, match="device 'cuda:99' is not on this machine; present: cpu"):
+        find_device("cuda:99")
+
+
+PIXELS = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], precision: str) -> None:
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
+    runtime = TorchRuntime(small_model(), "cpu", precision)
+    half = runtime.run(PIXELS)
+    assert half.depth.dtype == torch.float32
+    assert (half.depth / full.depth - 1).abs().max() < 0.05
+    assert torch.isfinite(half.confidence).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> None:
+    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
+    runtime = TorchRuntime(small_model(), "cuda")
+    on_gpu = runtime.run(PIXELS.to(runtime.device))
+    assert runtime.precision == "fp16"
+    assert (on_gpu.depth.cpu() / full.depth - 1).abs().max() < 0.05
+
+
+def test_automatic_precision_refuses_what_ruins_the_depth(
+    reading_model: Callable[..., DepthModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Brittle(type(reading_model())):  # type: ignore[misc]
+        def read(self, *seen: torch.Tensor) -> Prediction:
+            prediction: Prediction = super().read(*seen)
+            if seen[0].dtype != torch.float32:
+                prediction.depth = prediction.depth * 1.1
+            return prediction
+
+    monkeypatch.setattr(torch_runtime, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(torch_runtime, "MIN_SPEED_UP", 0.0)
+    assert TorchRuntime(reading_model(), "cpu").precision == "bf16"
+    runtime = TorchRuntime(Brittle(reading_model().config), "cpu")
+    assert runtime.precision == "fp32"
+    (notice,) = runtime.notices
+    assert "torch in bf16 is not this network: its depth is off by 10." in notice
+    assert notice.endswith("it runs in fp32")
+
+
+@pytest.mark.parametrize(("quiet", "inside"), [(True, 1), (False, 3)])
+def test_torchs_threads_are_quiet_beside_anothers(quiet: bool, inside: int) -> None:
+    torch.set_num_threads(3)  # `one_thread` puts back what was there
+
+    def fail() -> None:
+        with quiet_threads(quiet):
+            assert torch.get_num_threads() == inside
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert torch.get_num_threads() == 3
+
+
+def test_full_and_lost_devices_become_our_errors() -> None:
+    with pytest.raises(OutOfDeviceMemoryError, match="cpu is out of memory"), device_errors(CPU):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    with pytest.raises(OutOfDeviceMemoryError), device_errors(CPU):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    with pytest.raises(DeviceError, match=r"cpu does not answer .CUDA error: device lost"), device_errors(CPU):
+        raise RuntimeError("CUDA error: device lost\nCompile with TORCH_USE_CUDA_DSA")
+    with pytest.raises(RuntimeError, match="shapes differ"), device_errors(CPU):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_closed_runtime_says_so(small_model: Callable[[], DepthModel]) -> None:
+    runtime = TorchRuntime(small_model(), "cpu", "fp32")
+    runtime.close()
+    with pytest.raises(DeviceError, match="taken off cpu"):
+        runtime.run(PIXELS)

@@ -1,0 +1,208 @@
+"""`add_depth_to_bag`: bags in both storages, with a real network of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.weights import save_weights
+from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
+from depthclip_ros.ros.bag.depth_writer import TOPICS
+from depthclip_ros.ros.camera_info import stamp_ns_of
+from depthclip_ros.ros.depth_node.parameters import settings_from
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
+
+DEPTH_TOPICS = {f"/{topic}" for topic, _ in TOPICS.values()}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DepthEngine]:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    save_weights(path, build_model(preset("nano")), training={}, metrics={})
+    one = DepthEngine.load(path, device="cpu")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def pipeline(engine: DepthEngine) -> FramePipeline:
+    return FramePipeline(engine, settings_from({}))
+
+
+def raw_messages(path: Path) -> list[tuple[str, str, int, bytes]]:
+    with Reader(path) as reader:
+        return [(c.topic, c.msgtype, time_ns, bytes(data)) for c, time_ns, data in reader.messages()]
+
+
+def profiles(path: Path) -> dict[str, Any]:
+    with Reader(path) as reader:
+        return {c.topic: (c.ext.offered_qos_profiles, c.digest, c.msgdef) for c in reader.connections}
+
+
+def messages_of(path: Path, topic: str) -> list[tuple[int, Any]]:
+    with AnyReader([path]) as reader:
+        connections = [c for c in reader.connections if c.topic == topic]
+        found = reader.messages(connections) if connections else ()
+        return [(time_ns, reader.deserialize(data, c.msgtype)) for c, time_ns, data in found]
+
+
+@pytest.mark.parametrize(
+    ("storage", "target"),
+    [("sqlite3", "out"), ("mcap", "out"), ("sqlite3", "out.mcap"), ("mcap", "out.db3")],
+)
+def test_every_original_message_is_there_and_depth_beside_it(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline, storage: str, target: str
+) -> None:
+    source, out = write_bag("bag", storage=storage), tmp_path / target
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    result = add_depth_to_bag(source, out, pipeline)
+
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before, "the input is only read"
+    assert out.is_file() == bool(out.suffix)
+    suffix = out.suffix or {"sqlite3": ".db3", "mcap": ".mcap"}[storage]
+    assert out.is_file() or (out / f"out{suffix}").is_file()
+    new, old = raw_messages(out), raw_messages(source)
+    assert [one for one in new if one[0] not in DEPTH_TOPICS] == old
+    assert [one[2] for one in new] == sorted(one[2] for one in new)
+    for topic, profile in profiles(source).items():
+        qos, digest, definition = profiles(out)[topic]
+        assert (qos, definition) == (profile[0], profile[2])
+        assert digest in {profile[1], ""}  # an .mcap without metadata.yaml has no place for it
+    assert result.written == dict.fromkeys(sorted(DEPTH_TOPICS), 4) == dict(sorted(result.written.items()))
+    assert (result.copied, result.frames, result.refused) == (len(old), 4, 0)
+
+    images = messages_of(out, "/cam/image_raw")
+    for topic in DEPTH_TOPICS:
+        found = messages_of(out, topic)
+        assert [time_ns for time_ns, _ in found] == [time_ns for time_ns, _ in images]
+        for (_, message), (_, image) in zip(found, images, strict=True):
+            assert stamp_ns_of(message.header.stamp) == stamp_ns_of(image.header.stamp)
+            assert message.header.frame_id == "cam_optical"
+    for (_, depth), (_, cloud) in zip(messages_of(out, "/depth/image"), messages_of(out, "/depth/points"), strict=True):
+        assert (depth.width, depth.height, depth.encoding) == (64, 48, "32FC1")
+        z = np.frombuffer(cloud.data, np.float32).reshape(48, 64, cloud.point_step // 4)[..., 2]
+        depth_m = np.frombuffer(depth.data, np.float32).reshape(48, 64)
+        finite = np.isfinite(depth_m)
+        assert finite.any()
+        assert np.array_equal(z[finite], depth_m[finite])
+        assert [one.name for one in cloud.fields] == ["x", "y", "z", "rgb"]
+    _, stats = messages_of(out, "/depth/stats")[-1]
+    assert (stats.frames_in, stats.frames_out, stats.frames_refused) == (4, 4, 0)
+    assert stats.weights == pipeline.engine.info.sha256[:12]
+    assert stats.network_ms > 0
+    _, info = messages_of(out, "/depth/camera_info")[0]
+    assert info.k[0] == 50.0
+
+
+def test_depth_is_what_the_engine_gives(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    source = write_bag("bag", compressed=True)
+    add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["depth"])
+    (_, image), *_ = messages_of(source, "/cam/image_raw/compressed")
+    (_, info), *_ = messages_of(source, "/cam/camera_info")
+    (_, depth), *_ = messages_of(tmp_path / "out", "/depth/image")
+    expected = pipeline.infer(pipeline.prepare(image, info)).depth_m
+    assert np.array_equal(np.frombuffer(depth.data, np.float32).reshape(48, 64), expected, equal_nan=True)
+
+
+def test_bad_images_are_refused_and_the_rest_has_depth(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    source = write_bag("bag", compressed=True, broken=(1,))
+    result = add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["depth"])
+    assert (result.frames, result.refused) == (4, 1)
+    assert "100.100 s" in result.reasons[0]
+    assert len(messages_of(tmp_path / "out", "/depth/image")) == 3
+    assert len(messages_of(tmp_path / "out", "/cam/image_raw/compressed")) == 4
+
+
+def test_without_camera_info_there_is_depth_but_no_cloud(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    result = add_depth_to_bag(write_bag("bag", camera_info=False), tmp_path / "out", pipeline)
+    assert result.camera_info_topic == ""
+    assert result.written["/depth/image"] == 4
+    assert result.written["/depth/points"] == 0
+    assert messages_of(tmp_path / "out", "/depth/stats")[0][1].focal_assumed
+
+
+def test_namespace_and_settings(write_bag: Callable[..., Path], tmp_path: Path, engine: DepthEngine) -> None:
+    settings = settings_from({"output.encoding": "16UC1", "cloud.stride": 4})
+    source, out = write_bag("bag"), tmp_path / "out"
+    add_depth_to_bag(source, out, FramePipeline(engine, settings), topics=["depth", "points"], namespace="/front/")
+    assert messages_of(out, "/front/depth/image")[0][1].encoding == "16UC1"
+    assert messages_of(out, "/front/depth/points")[0][1].width == 16
+    with pytest.raises(ConfigError, match="/front/depth/image already"):
+        add_depth_to_bag(out, tmp_path / "again", FramePipeline(engine, settings), namespace="front")
+
+
+def test_custom_type_without_definition_is_copied(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    """Bags of Humble and older carry no definitions: what the type is stays unknown, its bytes stay the same."""
+    import sqlite3
+
+    source = write_bag("bag")
+    with sqlite3.connect(source / "bag.db3") as database:
+        database.execute("UPDATE topics SET type = 'robot_msgs/msg/Secret' WHERE name = '/chatter'")
+        database.execute("DELETE FROM message_definitions")
+    database.close()
+    path = source / "bag.db3"
+    result = add_depth_to_bag(path, tmp_path / "out", pipeline, topics=["depth"])
+    assert result.written == {"/depth/image": 4}
+    old = [one for one in raw_messages(path) if one[0] == "/chatter"]
+    new = [one for one in raw_messages(tmp_path / "out") if one[0] == "/chatter"]
+    assert new == old
+    assert len(new) == 5
+    with AnyReader([tmp_path / "out"], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        assert reader.message_count > 5
+    with pytest.raises(InputError, match=r"Secret.*write a \.db3"):
+        add_depth_to_bag(path, tmp_path / "out.mcap", pipeline, topics=["depth"])
+    assert not (tmp_path / "out.mcap").exists()
+
+
+def test_existing_output_is_refused_and_kept(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    source, out = write_bag("bag"), tmp_path / "out.mcap"
+    out.write_text("precious")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        add_depth_to_bag(source, out, pipeline)
+    assert out.read_text() == "precious"
+
+
+def test_failure_leaves_nothing_behind(write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline) -> None:
+    source = write_bag("bag")
+    folder = tmp_path / "results"
+
+    def full(done: int, total: int) -> None:
+        if done == 5:
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        add_depth_to_bag(source, folder / "out", pipeline, progress=full)
+    assert list(folder.iterdir()) == []
+
+
+def test_bad_arguments(write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline) -> None:
+    source = write_bag("bag")
+    with pytest.raises(ConfigError, match=r"'clouds'.*points"):
+        add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["clouds"])
+    with pytest.raises(InputError, match="/cam/camera_info"):
+        add_depth_to_bag(source, tmp_path / "out", pipeline, camera_info_topic="/nowhere")
+    with pytest.raises(InputError, match="cannot read the bag"):
+        add_depth_to_bag(tmp_path / "absent.mcap", tmp_path / "out", pipeline)
+    assert not (tmp_path / "out").exists()

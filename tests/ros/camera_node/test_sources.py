@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.ros.camera_node.source import SourceOptions
+from depthclip_ros.ros.camera_node.sources import open_source
+
+CALIBRATION = """
+image_width: 64
+image_height: 48
+camera_name: test
+camera_matrix: {rows: 3, cols: 3, data: [70.0, 0.0, 31.0, 0.0, 71.0, 23.0, 0.0, 0.0, 1.0]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0.0, 0.0, 0.0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}
+projection_matrix: {rows: 3, cols: 4, data: [69.0, 0.0, 31.0, 0.0, 0.0, 69.0, 23.0, 0.0, 0.0, 0.0, 1.0, 0.0]}
+"""
+
+
+def write_picture(path: Path, value: int, size: tuple[int, int] = (64, 48)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bgr = np.zeros((size[1], size[0], 3), np.uint8)
+    bgr[..., 2] = value  # red
+    assert cv2.imwrite(str(path), bgr)
+
+
+def test_folder_is_read_in_natural_order_as_rgb(tmp_path: Path) -> None:
+    for number in (10, 9, 1):
+        write_picture(tmp_path / f"frame{number}.png", number)
+    frames = list(open_source(str(tmp_path)))
+    assert [frame.name for frame in frames] == ["frame1.png", "frame9.png", "frame10.png"]
+    assert [int(frame.rgb[0, 0, 0]) for frame in frames] == [1, 9, 10]
+    assert frames[0].rgb.shape == (48, 64, 3)
+    assert frames[0].camera is None
+    assert frames[0].depth_m is None
+
+
+def test_rgbd_folder_gives_intrinsics_and_depth_in_metres(tmp_path: Path) -> None:
+    write_picture(tmp_path / "rgb" / "a.png", 1)
+    write_picture(tmp_path / "rgb" / "b.png", 2)
+    depth = np.full((48, 64), 5000, np.uint16)
+    depth[0, 0] = 0
+    (tmp_path / "depth").mkdir()
+    assert cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
+    meta = {
+        "intrinsics": {"fx": 50.0, "fy": 51.0, "cx": 31.5, "cy": 23.5},
+        "per_frame": {"b": {"fx": 60.0, "fy": 61.0, "cx": 31.5, "cy": 23.5}},
+        "depth_units_per_metre": 5000,
+        "invalid_value": 0,
+    }
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    first, second = open_source(str(tmp_path))
+    assert list(first.camera.k) == [50.0, 0.0, 31.5, 0.0, 51.0, 23.5, 0.0, 0.0, 1.0]
+    assert second.camera.k[0] == 60.0
+    assert first.depth_m is not None
+    assert np.isnan(first.depth_m[0, 0])
+    assert np.all(first.depth_m[1:] == 1.0)
+    assert second.depth_m is None
+
+
+def test_real_rgbd_folder(shared_data: Path) -> None:
+    frames = list(open_source(str(shared_data / "rgbd" / "felix_realsense")))
+    assert len(frames) == 10
+    assert all(frame.camera.k[0] == 617.25 and frame.camera.width == 640 for frame in frames)
+    assert all(0.3 < np.nanmedian(frame.depth_m) < 8 for frame in frames if frame.depth_m is not None)
+
+
+def test_calibration_file_beside_the_pictures_keeps_its_distortion(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 1)
+    (tmp_path / "camera_info.yaml").write_text(CALIBRATION)
+    (frame,) = open_source(str(tmp_path))
+    assert list(frame.camera.d) == [0.1, -0.2, 0.0, 0.0, 0.0]
+    assert frame.camera.k[4] == 71.0
+    assert frame.camera.p[5] == 69.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{image_width: 64, image_height: 48}", "camera_matrix"),
+        ("[1, 2", "is not YAML"),
+        (CALIBRATION.replace("23.0, 0.0, 0.0, 1.0]", "23.0]"), "K has 6 numbers"),
+    ],
+)
+def test_bad_calibration_is_named(tmp_path: Path, text: str, said: str) -> None:
+    write_picture(tmp_path / "a.png", 1)
+    (tmp_path / "camera_info.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        open_source(str(tmp_path))
+
+
+def test_broken_picture_is_named_and_skipped(tmp_path: Path) -> None:
+    write_picture(tmp_path / "1.png", 1)
+    (tmp_path / "2.jpg").write_bytes(b"not a picture")
+    (tmp_path / "3.png").write_bytes(b"")
+    write_picture(tmp_path / "4.png", 4)
+    source = open_source(str(tmp_path))
+    assert [frame.name for frame in source] == ["1.png", "4.png"]
+    assert len(source.skipped) == 2
+    assert "2.jpg" in source.skipped[0]
+    assert [frame.name for frame in source] == ["1.png", "4.png"], "a second pass gives the same frames"
+    assert len(source.skipped) == 2
+
+
+def test_video_frames_rate_and_calibration(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (64, 48))
+    for number in range(5):
+        writer.write(np.full((48, 64, 3), (0, 0, 50 * number), np.uint8))
+    writer.release()
+    path.with_suffix(".yaml").write_text(CALIBRATION)
+    source = open_source(str(path))
+    assert source.rate_hz == pytest.approx(12.5)
+    frames = list(source)
+    assert [round(float(frame.rgb[..., 0].mean()) / 50) for frame in frames] == [0, 1, 2, 3, 4]
+    assert all(frame.rgb[..., 2].mean() < 8 for frame in frames), "red is first"
+    assert frames[1].stamp_ns == pytest.approx(80e6, abs=1e6)
+    assert frames[0].camera.k[0] == 70.0
+
+
+def test_video_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"not a video")
+    with pytest.raises(InputError, match="not a video"):
+        open_source(str(path))
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bag_gives_images_with_their_camera_info(write_bag, storage: str, compressed: bool) -> None:
+    path = write_bag("bag", storage=storage, compressed=compressed)
+    source = open_source(str(path), SourceOptions(depth_topic="/cam/depth"))
+    frames = list(source)
+    assert [round(float(frame.rgb.mean()) / 40) for frame in frames] == [0, 1, 2, 3]
+    assert [frame.stamp_ns for frame in frames] == [100_000_000_000 + n * 100_000_000 for n in range(4)]
+    assert all(frame.camera.k[0] == 50.0 and frame.camera.width == 64 for frame in frames)
+    assert [float(frame.depth_m[1, 1]) for frame in frames] == pytest.approx([1.0, 1.001, 1.002, 1.003])
+    assert all(np.isnan(frame.depth_m[0, 0]) for frame in frames)
+    assert source.rate_hz == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("storage", "suffix"), [("sqlite3", "db3"), ("mcap", "mcap")])
+def test_bag_file_and_bag_without_metadata(write_bag, storage: str, suffix: str) -> None:
+    path = write_bag("bag", storage=storage)
+    assert len(list(open_source(str(path / f"bag.{suffix}")))) == 4
+    (path / "metadata.yaml").unlink()
+    assert len(list(open_source(str(path)))) == 4
+
+
+def test_bag_skips_and_names_broken_images(write_bag) -> None:
+    source = open_source(str(write_bag("bag", broken=(1,))))
+    assert len(list(source)) == 3
+    assert len(source.skipped) == 1
+    assert "100.100 s" in source.skipped[0]
+
+
+def test_bag_topics_that_are_not_there_are_refused_with_those_that_are(write_bag) -> None:
+    path = str(write_bag("bag"))
+    with pytest.raises(InputError, match="/cam/image_raw"):
+        open_source(path, SourceOptions(image_topic="/other"))
+    with pytest.raises(InputError, match="/nothing"):
+        open_source(path, SourceOptions(depth_topic="/nothing"))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100])
+@pytest.mark.parametrize("suffix", ["db3", "mcap"])
+def test_broken_bag_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"broken.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="broken"):
+        open_source(str(path))
+
+
+def test_what_is_no_source_is_refused_with_the_kinds(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        open_source(str(tmp_path / "absent"))
+    with pytest.raises(InputError, match="no pictures"):
+        open_source(str(tmp_path))
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    with pytest.raises(InputError, match="folder of pictures"):
+        open_source(str(text))
+    ros1 = tmp_path / "old.bag"
+    ros1.write_text("#ROSBAG V2.0")
+    with pytest.raises(InputError, match="rosbags-convert"):
+        open_source(str(ros1))

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from depthclip_ros.ros.depth_node import diagnostics, health
+from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
+from depthclip_ros.ros.depth_node.health import ERROR, OK, WARN, Health, judge
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+def _active(**fields) -> Health:
+    return Health(state="active", image_topic="/cam/image_raw", camera_info_topic="/cam/camera_info", **fields)
+
+
+def test_latency_is_the_time_since_the_stamp():
+    assert latency_ms(NOW_NS - 25_000_000, NOW_NS) == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize("stamp_ns", [0, NOW_NS + 1_000_000, NOW_NS - 86_400_000_000_000])
+def test_a_stamp_that_is_no_time_of_the_clock_has_no_latency(stamp_ns):
+    assert math.isnan(latency_ms(stamp_ns, NOW_NS))
+
+
+def test_throttle_lets_a_message_through_once_in_a_period():
+    throttle = Throttle(period_s=5)
+    assert throttle.passes("unknown encoding", 100)
+    assert not throttle.passes("unknown encoding", 104)
+    assert throttle.passes("no data", 104)
+    assert throttle.passes("unknown encoding", 105.5)
+
+
+def test_throttle_lets_few_messages_through_that_differ_only_in_numbers():
+    throttle = Throttle(period_s=5, of_a_kind=3)
+    assert sum(throttle.passes(f"stamp goes back by {number} s", 100) for number in range(50)) == 3
+    assert sum(throttle.passes(f"stamp goes back by {number} s", 106) for number in range(50)) == 3
+
+
+def test_throttle_keeps_a_bounded_memory():
+    throttle = Throttle(size=10)
+    for index in range(1000):
+        throttle.passes("x" * index, 0)
+    assert len(throttle._said) <= 10
+
+
+def test_an_inactive_node_is_well_and_says_what_it_waits_for():
+    assert judge(Health(state="unconfigured")) == (OK, "unconfigured: configure and activate the node for depth")
+
+
+def test_a_failed_configure_is_an_error():
+    assert judge(Health(state="unconfigured", configure_error="no such file")) == (ERROR, "no such file")
+
+
+def test_a_camera_that_never_came_is_a_warning_with_advice(monkeypatch):
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
+    level, message = judge(_active(image_publishers=0))
+    assert level == WARN
+    assert "no image on /cam/image_raw" in message
+    assert "0 publishers" in message
+    assert "remap" in message
+
+
+def test_a_camera_that_stopped_is_an_error(monkeypatch):
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
+    counters = Counters()
+    counters.count_received()
+    level, message = judge(_active(image_publishers=1, counters=counters))
+    assert level == ERROR
+    assert "no more images" in message
+    assert "1 publishers" in message
+
+
+def test_bad_images_among_good_are_a_warning_and_alone_an_error():
+    counters = Counters()
+    counters.count_received()
+    counters.count_refused("image encoding 'x' is not known")
+    level, message = judge(_active(counters=counters))
+    assert level == ERROR
+    assert "encoding 'x'" in message
+    counters.count_published(20.0)
+    assert judge(_active(counters=counters))[0] == WARN
+
+
+def test_a_lost_device_is_an_error_until_a_frame_goes_out_again():
+    counters = Counters()
+    counters.count_received()
+    counters.count_failed("CUDA device 0 is gone", device=True)
+    level, message = judge(_active(counters=counters))
+    assert level == ERROR
+    assert "configure" in message
+    counters.count_published(20.0)
+    assert judge(_active(counters=counters))[0] == WARN
+
+
+def test_an_assumed_focal_length_is_a_warning():
+    counters = Counters()
+    counters.count_received()
+    counters.count_published(20.0)
+    assert judge(_active(counters=counters))[0] == OK
+    counters.focal_assumed = True
+    level, message = judge(_active(counters=counters))
+    assert level == WARN
+    assert "no camera_info on /cam/camera_info" in message
+
+
+def test_percentiles_and_counts_are_in_the_report():
+    counters = Counters()
+    for latency in range(1, 101):
+        counters.count_received()
+        counters.count_published(float(latency))
+    counters.count_published(math.nan)
+    one = {"": _active(counters=counters, overtaken=3, device="cpu")}
+    (status,) = health.statuses(SimpleNamespace, SimpleNamespace, one, "depth_node")
+    figures = {item.key: item.value for item in status.values}
+    assert status.level == b"\0"
+    assert status.name == "depth_node: depth"
+    assert status.hardware_id == "cpu"
+    assert figures["latency p50 (ms)"] == "50.5"
+    assert figures["latency p95 (ms)"] == "95.0"
+    assert (figures["frames in"], figures["frames out"], figures["frames dropped"]) == ("100", "101", "3")
+    assert figures["camera_info age (s)"] == "never received"
+
+
+def test_a_window_forgets_what_is_old(monkeypatch):
+    now_s = 1000.0
+    monkeypatch.setattr(diagnostics.time, "monotonic", lambda: now_s)
+    window = diagnostics.Window(span_s=5)
+    for _ in range(10):
+        now_s += 0.5
+        window.add()
+    assert window.count == 10
+    assert window.rate_hz == pytest.approx(2.0)
+    now_s += 3
+    assert window.count == 5
+    assert window.age_s == pytest.approx(3)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from depthclip_ros.ros.depth_node.mailbox import Mailbox, Mailboxes, StampOrder
+
+MS = 1_000_000
+
+
+def test_the_newest_item_wins_and_the_overtaken_are_counted():
+    mailbox: Mailbox[int] = Mailbox()
+    for item in range(1, 6):
+        mailbox.put(item)
+    assert mailbox.take() == 5
+    assert mailbox.overtaken == 4
+    mailbox.put(6)
+    assert mailbox.take() == 6
+    assert mailbox.overtaken == 4
+
+
+def test_take_waits_for_an_item():
+    mailbox: Mailbox[int] = Mailbox()
+    taken: list[int | None] = []
+    reader = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    reader.start()
+    assert not taken
+    mailbox.put(7)
+    reader.join(10)
+    assert taken == [7]
+
+
+def test_close_frees_a_waiting_reader_and_drops_what_is_left():
+    mailbox: Mailbox[int] = Mailbox()
+    taken: list[int | None] = []
+    reader = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    reader.start()
+    mailbox.close()
+    reader.join(10)
+    assert taken == [None]
+    mailbox.put(8)
+    assert mailbox.take() is None
+
+
+def test_a_round_has_the_newest_of_every_box_that_has_one():
+    mailboxes: Mailboxes[str] = Mailboxes()
+    slow, fast, silent = (mailboxes.add() for _ in range(3))
+    fast.put("fast 1")
+    slow.put("slow 1")
+    fast.put("fast 2")
+    fast.put("fast 3")
+    assert sorted(mailboxes.take()) == ["fast 3", "slow 1"]
+    assert (slow.overtaken, fast.overtaken, silent.overtaken) == (0, 2, 0)
+    fast.put("fast 4")
+    assert mailboxes.take() == ["fast 4"]
+
+
+def test_taking_waits_for_any_box_and_ends_when_closed():
+    mailboxes: Mailboxes[int] = Mailboxes()
+    boxes = [mailboxes.add(), mailboxes.add()]
+    taken: list[list[int]] = []
+
+    def read():
+        while items := mailboxes.take():
+            taken.append(items)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    boxes[1].put(7)
+    end_s = time.monotonic() + 10
+    while not taken and time.monotonic() < end_s:
+        time.sleep(0.001)
+    mailboxes.close()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert taken == [[7]]
+    boxes[0].put(8)
+    mailboxes.add().put(9)
+    assert mailboxes.take() == []
+
+
+def test_an_item_that_must_wait_holds_up_no_other_box():
+    mailboxes: Mailboxes[str] = Mailboxes()
+    held, free = mailboxes.add(lambda _item: 3600.0), mailboxes.add()
+    held.put("held")
+    free.put("free")
+    assert mailboxes.take() == ["free"]
+
+
+def test_an_item_is_taken_when_what_it_waits_for_comes():
+    come: set[str] = set()
+    mailboxes: Mailboxes[str] = Mailboxes()
+    box = mailboxes.add(lambda item: 0.0 if item in come else 3600.0)
+    box.put("a")
+
+    def bring():
+        come.add("a")
+        box.wake()
+
+    later = threading.Timer(0.05, bring)
+    later.start()
+    assert mailboxes.take() == ["a"]
+    later.join()
+
+
+def test_an_item_is_taken_when_its_wait_is_over():
+    due_s = time.monotonic() + 0.05
+    mailboxes: Mailboxes[str] = Mailboxes()
+    mailboxes.add(lambda _item: due_s - time.monotonic()).put("a")
+    assert mailboxes.take() == ["a"]
+    assert time.monotonic() >= due_s
+
+
+def test_a_stream_whose_items_all_wait_is_not_starved_by_its_own_newer_items():
+    ready: set[int] = set()
+    mailboxes: Mailboxes[int] = Mailboxes()
+    box = mailboxes.add(lambda item: 0.0 if item in ready else 3600.0)
+    for item in (1, 2, 3):
+        box.put(item)
+    ready.add(1)  # what belongs to it comes when two newer ones are there
+    assert mailboxes.take() == [1]
+    assert box.overtaken == 1
+    box.put(4)
+    ready.update({3, 4})
+    assert mailboxes.take() == [4]
+    assert box.overtaken == 2
+
+
+def test_an_item_that_is_put_back_is_decided_before_newer_ones():
+    ready: set[str] = {"new", "newer", "newest"}
+    mailboxes: Mailboxes[str] = Mailboxes()
+    box = mailboxes.add(lambda item: 0.0 if item in ready else 3600.0)
+    box.put("new")
+    box.put_back("old")
+    box.put("newer")
+    free = mailboxes.add()
+    free.put("free")
+    assert mailboxes.take() == ["free"]
+    ready.add("old")
+    assert mailboxes.take() == ["old"]
+    box.put("newest")
+    assert mailboxes.take() == ["newest"]
+    assert box.overtaken == 2
+
+
+def test_one_old_stamp_is_refused_however_old_and_does_not_move_the_order():
+    order = StampOrder(patience=5)
+    assert order.check(1_000_000 * MS) == ("in order", 0.0)
+    verdict, back_s = order.check(400_000 * MS)
+    assert verdict == "back"
+    assert back_s == pytest.approx(600)
+    assert order.check(1_000_001 * MS)[0] == "in order"
+
+
+def test_equal_stamps_are_in_order_since_some_drivers_send_only_zeros():
+    order = StampOrder()
+    assert [order.check(0)[0] for _ in range(3)] == ["in order"] * 3
+
+
+def test_old_stamps_in_a_row_begin_a_new_timeline():
+    order = StampOrder(patience=5)
+    order.check(60_000 * MS)
+    verdicts = [order.check((1000 + 33 * i) * MS)[0] for i in range(7)]
+    assert verdicts == ["back"] * 4 + ["new timeline", "in order", "in order"]
+
+
+def test_two_interleaved_cameras_never_begin_a_new_timeline():
+    order = StampOrder(patience=3)
+    verdicts = []
+    for i in range(10):
+        order.check((5000 + i) * MS)
+        verdicts.append(order.check((100 + i) * MS)[0])
+    assert set(verdicts) == {"back"}
+
+
+def test_old_stamps_that_are_themselves_out_of_order_begin_none():
+    order = StampOrder(patience=3)
+    order.check(60_000 * MS)
+    assert {order.check((5000 - i) * MS)[0] for i in range(10)} == {"back"}
+
+
+def test_reset_takes_any_stamp():
+    order = StampOrder()
+    order.check(60_000 * MS)
+    order.reset()
+    assert order.check(1) == ("in order", 0.0)

@@ -1,0 +1,255 @@
+"""The worker with several cameras and an engine that does what it is told: no camera holds up or spoils another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
+
+from depthclip_ros.core.errors import DeviceError, InputError
+from depthclip_ros.core.types import ViewDepth
+from depthclip_ros.ros.depth_node.camera import Camera
+from depthclip_ros.ros.depth_node.outputs import FIRST, LATE
+from depthclip_ros.ros.depth_node.parameters import settings_from
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
+from depthclip_ros.ros.depth_node.worker import DepthWorker
+
+WAIT_S = 20.0
+BAD = 13  # an image of this colour is what the engine refuses
+
+
+class Engine:
+    """Gives every pixel its image's red value as depth. `gate` holds it up, `gone` takes its device away."""
+
+    def __init__(self):
+        self.info = SimpleNamespace(system="fake", sha256="0" * 64)
+        self.device, self.notices = "cpu", []
+        self.batches = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.gone = False
+
+    def require_metric(self):
+        pass
+
+    def infer_views(self, views):
+        self.batches.append([int(view.rgb[0, 0, 0]) for view in views])
+        assert self.gate.wait(WAIT_S)
+        if self.gone:
+            raise DeviceError("the device is gone")
+        if any(view.rgb[0, 0, 0] == BAD for view in views):
+            raise InputError("an image of the colour 13")
+        return [
+            ViewDepth(view.rgb[..., 0].astype(np.float32), np.ones(view.rgb.shape[:2], np.float32), 1.0, (), None)
+            for view in views
+        ]
+
+
+class Outputs:
+    """Remembers what was published. `gate` holds up what comes late."""
+
+    def __init__(self):
+        self.topics = frozenset({**FIRST, **LATE})
+        self.depths, self.infos, self.late = [], [], []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def wanted(self):
+        return self.topics
+
+    def publish_depth(self, header, result):
+        self.depths.append(int(result.depth_m[0, 0]))
+
+    def publish_camera_info(self, header, intrinsics):
+        self.infos.append(header)
+
+    def publish_late(self, frame):
+        assert self.gate.wait(WAIT_S)
+        self.late.append(frame)
+
+
+class Log:
+    """Remembers what was logged."""
+
+    def __init__(self):
+        self.lines = []
+        self.error = self.warning = self.info = self.lines.append
+
+
+@pytest.fixture
+def rig():
+    """A running worker with the cameras front and left; each has the attribute `outputs`."""
+    engine, log = Engine(), Log()
+    worker = DepthWorker(engine, log)
+    settings = settings_from({"cameras": ["front", "left"]})
+    for name in settings.cameras:
+        outputs = Outputs()
+        pipeline = FramePipeline(engine, settings, camera=name)
+        camera = Camera(name, pipeline, outputs, worker.mailboxes, log, time.time_ns)
+        camera.outputs = outputs
+        camera.numbers = iter(range(1, 1000))
+        worker.cameras.append(camera)
+    worker.start()
+    front, left = worker.cameras
+    yield SimpleNamespace(engine=engine, log=log, worker=worker, front=front, left=left)
+    engine.gate.set()
+    for camera in worker.cameras:
+        camera.outputs.gate.set()
+    assert worker.stop()
+
+
+def _header(stamp_ns):
+    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id="eye")
+
+
+def _send(camera, colour, stamp_ns=None, side=32):
+    stamp_ns = next(camera.numbers) if stamp_ns is None else stamp_ns
+    data = np.full((side, side, 3), colour, np.uint8).tobytes()
+    fields = {"encoding": "rgb8", "width": side, "height": side, "step": 3 * side, "is_bigendian": 0}
+    camera.on_image(SimpleNamespace(header=_header(stamp_ns), data=data, **fields))
+    return stamp_ns
+
+
+def _info(stamp_ns, side=32):
+    k = [20.0, 0, side / 2, 0, 20.0, side / 2, 0, 0, 1]
+    p = [20.0, 0, side / 2, 0, 0, 20.0, side / 2, 0, 0, 0, 1, 0]
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
+    r = [1.0, 0, 0, 0, 1, 0, 0, 0, 1]
+    fields = {"width": side, "height": side, "binning_x": 0, "binning_y": 0, "distortion_model": "", "d": []}
+    return SimpleNamespace(header=_header(stamp_ns), k=k, r=r, p=p, roi=roi, **fields)
+
+
+def _until(condition):
+    end_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
+
+
+def _busy(rig):
+    """Hold the engine up at an image of `front`; the next round then has what came meanwhile."""
+    rig.engine.gate.clear()
+    _send(rig.front, 200)
+    _until(lambda: rig.engine.batches and rig.engine.batches[-1] == [200])
+
+
+def test_one_batch_has_the_newest_image_of_each_camera(rig):
+    _busy(rig)
+    for colour in (1, 2, 3):
+        _send(rig.front, colour)
+    _send(rig.left, 50)
+    rig.engine.gate.set()
+    _until(lambda: rig.left.outputs.depths)
+    assert rig.engine.batches == [[200], [3, 50]]
+    assert rig.front.outputs.depths == [200, 3]
+    assert (rig.front.box.overtaken, rig.left.box.overtaken) == (2, 0)
+    counters = rig.front.counters
+    assert counters.received == counters.published + rig.front.box.overtaken
+
+
+def test_an_image_that_the_engine_refuses_costs_the_others_of_its_batch_nothing(rig):
+    _busy(rig)
+    _send(rig.front, BAD)
+    _send(rig.left, 50)
+    rig.engine.gate.set()
+    _until(lambda: rig.left.outputs.depths and rig.front.counters.refused)
+    assert rig.left.outputs.depths == [50]
+    assert rig.front.outputs.depths == [200]
+    assert (rig.front.counters.refused, rig.left.counters.refused) == (1, 0)
+    assert any("front: image dropped: an image of the colour 13" in line for line in rig.log.lines)
+
+
+def test_a_device_that_is_gone_is_an_error_of_every_camera_and_no_image_is_tried_twice(rig):
+    _busy(rig)
+    _send(rig.front, 1)
+    _send(rig.left, 50)
+    rig.engine.gone = True
+    rig.engine.gate.set()
+    _until(lambda: rig.left.counters.failed)
+    assert rig.engine.batches == [[200], [1, 50]]
+    assert rig.front.counters.device_error == rig.left.counters.device_error == "the device is gone"
+    rig.engine.gone = False
+    _send(rig.left, 51)
+    _until(lambda: rig.left.outputs.depths)
+    assert rig.left.counters.device_error == ""
+
+
+def test_an_image_that_waits_for_its_first_camera_info_holds_up_no_other_camera(rig):
+    rig.front.count_camera_infos = lambda: 1
+    rig.front.infos._first_wait_s = 3600
+    stamp_ns = _send(rig.front, 1)
+    for colour in (50, 51, 52):
+        _send(rig.left, colour)
+        _until(lambda colour=colour: colour in rig.left.outputs.depths)
+    assert not rig.front.outputs.depths
+    rig.front.on_camera_info(_info(stamp_ns))
+    _until(lambda: rig.front.outputs.depths == [1])
+    assert not rig.front.counters.focal_assumed
+    assert rig.front.outputs.infos
+
+
+def test_an_image_of_a_new_size_waits_for_its_own_camera_info_and_holds_up_no_other_camera(rig, monkeypatch):
+    monkeypatch.setattr("depthclip_ros.ros.depth_node.camera.CHANGED_S", 3600.0)
+    rig.front.on_camera_info(_info(0, side=16))
+    stamp_ns = _send(rig.front, 1)
+    _send(rig.left, 50)
+    _until(lambda: rig.left.outputs.depths)
+    assert not rig.front.outputs.depths
+    assert not rig.front.counters.refused
+    rig.front.on_camera_info(_info(stamp_ns))
+    _until(lambda: rig.front.outputs.depths == [1])
+
+
+def test_an_image_whose_own_camera_info_never_comes_is_refused_with_what_is_wrong(rig, monkeypatch):
+    monkeypatch.setattr("depthclip_ros.ros.depth_node.camera.CHANGED_S", 0.01)
+    rig.front.on_camera_info(_info(0, side=16))
+    _send(rig.front, 1)
+    _until(lambda: rig.front.counters.refused)
+    assert any("front: image dropped: camera_info is 16x16 but the image is 32x32" in line for line in rig.log.lines)
+
+
+def test_slow_late_outputs_delay_neither_depth_nor_another_camera_and_are_counted(rig):
+    rig.front.outputs.gate.clear()
+    for colour in (1, 2, 3, 4):
+        _send(rig.front, colour)
+        _until(lambda colour=colour: rig.front.outputs.depths[-1:] == [colour])
+        _send(rig.left, 50 + colour)
+        _until(lambda colour=colour: rig.left.outputs.late and rig.left.outputs.depths[-1] == 50 + colour)
+    assert not rig.front.outputs.late
+    _until(lambda: rig.front.late.overtaken >= 2)  # one is in work, one waits, the others gave way
+    rig.front.outputs.gate.set()
+    _until(lambda: rig.front.outputs.late and rig.front.outputs.late[-1].stats["frames_out"] == 4)
+    assert len(rig.front.outputs.late) + rig.front.late.overtaken == 4
+    _send(rig.front, 5)
+    _until(lambda: rig.front.outputs.late[-1].stats["frames_out"] == 5)
+    assert rig.front.outputs.late[-1].stats["outputs_dropped"] == rig.front.late.overtaken
+
+
+def test_late_outputs_that_fail_are_said_and_the_next_frame_is_published(rig, monkeypatch):
+    def fail(frame):
+        raise RuntimeError("no room for a cloud")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.front.outputs, "publish_late", fail)
+        _send(rig.front, 1)
+        _until(lambda: any("no room for a cloud" in line for line in rig.log.lines))
+    _send(rig.front, 2)
+    _until(lambda: rig.front.outputs.late)
+    assert rig.front.outputs.depths == [1, 2]
+
+
+def test_stats_say_which_camera_and_how_it_was_served(rig):
+    _busy(rig)
+    _send(rig.front, 1)
+    _send(rig.left, 50, stamp_ns=time.time_ns())
+    rig.engine.gate.set()
+    _until(lambda: rig.left.outputs.late)
+    stats = rig.left.outputs.late[-1].stats
+    assert (stats["camera"], stats["frames_in"], stats["frames_out"]) == ("left", 1, 1)
+    assert 0 <= stats["receive_ms"] <= stats["latency_ms"]
+    assert stats["wait_ms"] >= 0

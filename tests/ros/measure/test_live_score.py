@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from depthclip_ros.cli import main
+from depthclip_ros.core.errors import InputError
+
+pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
+
+from depthclip_ros.ros.measure.live_score import LiveRecord, resized_depth, score_pair
+
+# Another process: a camera whose measured depth is 2 m but for a strip without a reading, and a node that says 2.2 m.
+PUBLISHER = """
+import sys, time
+import numpy as np, rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+namespace, late_s, frame = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+rclpy.init()
+node = rclpy.create_node("camera", namespace=namespace)
+best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+reference = node.create_publisher(Image, "reference", best_effort)
+depth = node.create_publisher(Image, "depth/image", 1)
+mm = np.full((48, 64), 2000, "<u2"); mm[:, :8] = 0
+metres = np.full((24, 32), 2.2, "<f4")
+while True:
+    now_ns = time.time_ns()
+    for publisher, values, encoding, name, shift_s in (
+        (reference, mm, "16UC1", frame, late_s), (depth, metres, "32FC1", "cam", 0.0)
+    ):
+        ns = now_ns + round(shift_s * 1e9)
+        message = Image(height=values.shape[0], width=values.shape[1], encoding=encoding)
+        message.step, message.data = values.strides[0], values.tobytes()
+        message.header.frame_id = name
+        message.header.stamp.sec, message.header.stamp.nanosec = ns // 10**9, ns % 10**9
+        publisher.publish(message)
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def publish(ros_environment) -> Iterator[Callable[..., None]]:
+    """Starts the publishers in a namespace: `publish("/a", late_s=0.0, frame="cam")`."""
+    started: list[subprocess.Popen] = []
+
+    def start(namespace: str, late_s: float = 0.004, frame: str = "cam") -> None:
+        arguments = [sys.executable, "-c", PUBLISHER, namespace, str(late_s), frame]
+        started.append(subprocess.Popen(arguments, env=ros_environment))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.timeout(120)
+def test_a_running_node_is_scored_against_a_camera(publish, tmp_path, capsys):
+    publish("/a", frame="other")
+    out = tmp_path / "figures" / "live.json"
+    topics = ["--depth", "/a/reference", "--prediction", "/a/depth/image"]
+    assert main(["score", "--live", *topics, "--duration", "1", "--timeout", "90", "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["pairs"] >= 5
+    assert report["model"] == {"delta1": 1.0, "abs_rel": 0.1, "rmse_m": 0.2, "coverage": 1.0}
+    assert report["model_median_scaled"]["abs_rel"] == 0.0
+    assert report["median_ratio"] == pytest.approx(2 / 2.2, abs=1e-4)
+    assert report["baselines"]["true_median_of_each_frame"]["abs_rel"] == pytest.approx(0, abs=0.005)
+    assert report["baselines"]["best_constant"]["delta1"] == 1.0
+    assert "'cam', the reference in 'other'" in report["warnings"][0]
+    printed = capsys.readouterr().out
+    assert "each frame's true median" in printed
+    assert "0.100" in printed
+
+
+@pytest.mark.timeout(120)
+def test_stamps_that_do_not_meet_are_named(publish, capsys):
+    publish("/b", late_s=100.0)  # farther than any other frame of the run
+    topics = ["--depth", "/b/reference", "--prediction", "/b/depth/image"]
+    assert main(["score", *topics, "--timeout", "6", "--tolerance", "0.002"]) == 2
+    error = capsys.readouterr().err
+    assert "apart; --tolerance is 0.002 s" in error
+
+
+def test_a_silent_topic_is_named(ros_environment, capsys):
+    assert main(["score", "--depth", "/nobody", "--timeout", "1"]) == 2
+    assert "nothing arrived on /depth/image in 1 s: nobody publishes it" in capsys.readouterr().err
+    assert main(["score", "--depth", "/depth/image"]) == 2
+    assert "both /depth/image" in capsys.readouterr().err
+
+
+def test_pixels_without_a_reading_do_not_count_and_unknown_depth_does():
+    record = LiveRecord()
+    truth_m = np.full((4, 6), 2.0, np.float32)
+    truth_m[0] = np.nan
+    depth_m = np.full((4, 6), 2.0, np.float32)
+    depth_m[0] = 9.0
+    depth_m[1] = np.nan
+    score_pair(depth_m, truth_m, record)
+    assert record.scores[0].delta1 == pytest.approx(2 / 3)
+    assert record.scores[0].coverage == pytest.approx(2 / 3)
+    assert record.ratios == [1.0]
+
+
+def test_depth_takes_the_size_of_the_reference():
+    depth_m = np.arange(12, dtype=np.float32).reshape(3, 4)
+    large = resized_depth(depth_m, (6, 8))
+    np.testing.assert_allclose(large[0], np.linspace(0, 3, 8), atol=0.02)  # OpenCV's maps have 1/32 of a pixel
+    np.testing.assert_allclose(large[:, 0], np.linspace(0, 8, 6), atol=0.2)
+    with pytest.raises(InputError, match="4x3 and the reference 10x3"):
+        resized_depth(depth_m, (3, 10))

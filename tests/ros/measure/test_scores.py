@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from depthclip_ros.ros.measure.scores import Score, TruthStatistics, mean, score
+
+
+def test_definitions_on_numbers_worked_by_hand() -> None:
+    truth = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
+    depth = np.array([[1.2, 2.6], [4.0, 9.0]], np.float32)
+    one = score(depth, truth)
+    assert one is not None
+    assert one.delta1 == pytest.approx(2 / 3)  # ratios 1.2, 1.3, 1
+    assert one.abs_rel == pytest.approx((0.2 + 0.3 + 0) / 3, rel=1e-5)
+    assert one.rmse_m == pytest.approx(math.sqrt((0.04 + 0.36) / 3), rel=1e-5)
+    assert one.coverage == 1.0
+
+
+def test_no_depth_counts_as_the_nearest_and_too_far_as_the_farthest() -> None:
+    truth = np.array([[2.0, 8.5, 2.0, 2.0]], np.float32)
+    depth = np.array([[np.nan, np.inf, -np.inf, 40.0]], np.float32)
+    one = score(depth, truth)
+    assert one is not None
+    assert one.coverage == pytest.approx(0.25)
+    assert one.delta1 == pytest.approx(0.25), "10 m for 8.5 m alone is within 1.25"
+    assert one.abs_rel == pytest.approx((1.999 / 2 * 2 + 1.5 / 8.5 + 8 / 2) / 4, rel=1e-4)
+
+
+def test_frames_without_truth_in_range_are_left_out() -> None:
+    assert score(np.ones((2, 2), np.float32), np.full((2, 2), np.nan, np.float32)) is None
+    assert score(np.ones((2, 2), np.float32), np.full((2, 2), 12.0, np.float32)) is None
+    assert mean([]) is None
+    assert mean([Score(1, 0, 0), Score(0, 1, 1)]) == Score(0.5, 0.5, 0.5, 1.0)
+
+
+def test_constants_score_as_depth_images_would() -> None:
+    rng = np.random.default_rng(0)
+    truths = [rng.uniform(1, 5, (60, 80)).astype(np.float32), rng.uniform(2, 9, (60, 80)).astype(np.float32)]
+    statistics = TruthStatistics()
+    for truth in truths:
+        statistics.add(truth)
+    found = statistics.best_constant()
+    assert found is not None
+    constant, claimed = found
+
+    def scored(constants: list[float]) -> Score:
+        pairs = zip(truths, constants, strict=True)
+        scores = [score(np.full_like(truth, c), truth) for truth, c in pairs]
+        result = mean([one for one in scores if one is not None])
+        assert result is not None
+        return result
+
+    exact = scored([constant, constant])
+    for name in ("delta1", "abs_rel", "rmse_m"):
+        assert getattr(claimed, name) == pytest.approx(getattr(exact, name), abs=0.01)
+    for other in np.arange(1.0, 9.0, 0.5):
+        assert scored([other, other]).delta1 <= exact.delta1 + 0.01
+    medians = statistics.frame_medians()
+    assert medians is not None
+    assert medians.abs_rel == pytest.approx(scored([float(np.median(t)) for t in truths]).abs_rel, abs=0.01)
