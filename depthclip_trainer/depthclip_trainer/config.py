@@ -1,19 +1,12 @@
-"""The trainer's configuration: typed dataclasses, read from YAML with overrides from the command line."""
+"""The trainer's configuration: typed dataclasses. `recipe.py` reads them."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
-
 from depthclip_ros.core.errors import ConfigError
-from depthclip_trainer.config_keys import check_keys, lay_over, parse_overrides
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.fit.optim import OptimConfig
 from depthclip_trainer.losses.distillation import ImitateConfig
@@ -32,6 +25,20 @@ SOURCE_KINDS = (
     "pseudo",
 )
 """Rows of `data/sources.py` that open recorded frames, and what is made or labelled here."""
+
+COMMON_KEYS = frozenset({"kind", "path", "share", "count", "longest_px"})
+RECORDED_KEYS = COMMON_KEYS | {"part", "split", "crop", "keep", "max_depth_m"}
+KEYS_OF_KIND = {
+    "nyu_folder": RECORDED_KEYS | {"file_list"},
+    "kitti": RECORDED_KEYS | {"file_list"},
+    "tum": RECORDED_KEYS | {"intrinsics"},
+    "bag": RECORDED_KEYS | {"image_topic", "depth_topic", "camera_info_topic"},
+    "images": RECORDED_KEYS | {"hfov_deg"},
+    "rooms": COMMON_KEYS | {"seed", "stream"},
+    "rooms with a path": COMMON_KEYS - {"longest_px"},
+    "pseudo": COMMON_KEYS | {"keep"},
+}
+"""Keys that a kind reads; `RECORDED_KEYS` where it is not listed. Rooms with a path were rendered before."""
 
 SPLITS = ("runs", "time")
 KEEPS = ("memory", "disk")
@@ -55,11 +62,10 @@ class SourceConfig:
         part: all, train or validation; of a split in time also test.
         split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives, shards) where
             names have some (`data/split.py`); or `time`, one recording cut where it is so far along
-            (`data/time_split.py`).
+            (`data/split.py`).
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
-        keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/store/disk_pool.py`,
-            `data/store/pseudo_disk.py`).
+        keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/store/pools.py`).
         max_depth_m: farther readings are none.
         count: frames to take, spread evenly over the part (of a split in time over the whole), or to render; 0 takes
             all there are.
@@ -96,8 +102,14 @@ class SourceConfig:
             raise ConfigError(f"source split is {self.split!r}; allowed: {', '.join(SPLITS)}")
         if self.kind not in SOURCE_KINDS:
             raise ConfigError(f"source kind is {self.kind!r}; allowed: {', '.join(SOURCE_KINDS)}")
-        if self.stream < 0 or (self.stream and (self.kind != "rooms" or self.path)):
-            raise ConfigError(f"source stream is {self.stream}; it takes a number above 0, of rooms without a path")
+        kind = "rooms with a path" if self.kind == "rooms" and self.path else self.kind
+        allowed = KEYS_OF_KIND.get(kind, RECORDED_KEYS)
+        for key in dataclasses.fields(self):
+            unset = key.default if key.default is not dataclasses.MISSING else []
+            if key.name not in allowed and getattr(self, key.name) != unset:
+                raise ConfigError(f"{key.name} does not apply to {kind}; its keys are {', '.join(sorted(allowed))}")
+        if self.stream < 0:
+            raise ConfigError(f"source stream is {self.stream}; it takes a number above 0")
         if self.crop and len(self.crop) != 4:
             raise ConfigError(f"crop is {self.crop}; it takes left, top, width, height")
         if self.keep not in KEEPS:
@@ -116,6 +128,8 @@ class DataConfig:
         root: folder that source paths are relative to.
         width_px, height_px: of the training batches.
         train, validation: sources by name.
+        never_train_on: what no source here may be: names of sources as their data states them, and folders, relative to
+            where the trainer is started.
     """
 
     root: str
@@ -123,6 +137,7 @@ class DataConfig:
     validation: dict[str, SourceConfig]
     width_px: int = 256
     height_px: int = 192
+    never_train_on: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -221,44 +236,7 @@ class TrainConfig:
     imitate: ImitateConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.semi is not None and not self.semi.loss:
+            object.__setattr__(self, "semi", dataclasses.replace(self.semi, loss=self.loss))
         if self.semi is None and any(source.kind == "pseudo" for source in self.data.train.values()):
             raise ConfigError("a source of kind pseudo needs the section semi: how its labels are learned from")
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Reads YAML and lays `--section.key value` (or `--section.key=value`) overrides on top.
-
-    Raises:
-        ConfigError: a file that does not read, an unknown key (the nearest is named), a value of another type.
-    """
-    try:
-        mapping = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} does not read: {error}") from error
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path} holds no mapping; see depthclip_trainer/configs for examples")
-    for key, value in parse_overrides(overrides):
-        lay_over(mapping, key, value)
-    return config_from_mapping(mapping)
-
-
-def config_from_mapping(mapping: dict[str, Any]) -> TrainConfig:
-    """Checks every key and type, and makes the dataclasses.
-
-    Raises:
-        ConfigError: an unknown key (the nearest is named), a value of another type, a missing section.
-    """
-    check_keys(mapping, TrainConfig)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(TrainConfig)
-    try:
-        namespace: Namespace = parser.parse_object(copy.deepcopy(mapping))  # it writes into what it is given
-        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # the older name
-        return TrainConfig(**vars(instantiate(namespace)))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(f"the configuration is not valid: {error}") from error
-
-
-def as_mapping(config: TrainConfig) -> dict[str, Any]:
-    """The config as plain dictionaries, lists, strings and numbers."""
-    return dataclasses.asdict(config)

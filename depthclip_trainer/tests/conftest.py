@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from depthclip_trainer.config import TrainConfig, config_from_mapping
+from depthclip_trainer.config import TrainConfig
+from depthclip_trainer.recipe import config_from_mapping
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from depthclip_trainer.cli import eval_main, train_main
-from depthclip_trainer.config import read_config
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sources import open_source
 from depthclip_trainer.fit.optim import build_optimizer
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.losses.objective import batch_loss
+from depthclip_trainer.recipe import read_config
 
 from depthclip_ros.core.model.registry import preset
 from depthclip_ros.core.weights import read_info
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-RECIPES = ["paper_vitb32_nyu", "paper_vitb32_kitti", "dense_vitb16_nyu", "dense_vitb16_kitti"]
+RECIPES = ["paper-vitb32-nyu", "paper-vitb32-kitti", "dense-vitb16-nyu", "dense-vitb16-kitti"]
 
 SMALL_TOWER = {
     "embed_dim": 32,
@@ -79,7 +77,7 @@ def test_a_recipe_trains_exports_and_is_scored_by_its_protocol(recipe, data, sma
     overrides = light(out, **{"data.root": str(root), "model.overrides.tower": small_tower})
     if source == "kitti":  # two training drives, one of which is held out
         overrides += ["--augment.roll_deg=0"]
-    assert train_main(["--config", str(CONFIGS / f"{recipe}.yaml"), *overrides]) == 0
+    assert train_main(["--config", recipe, *overrides]) == 0
     info = read_info(out / "weights.safetensors")
     assert info.training["steps"] == 2
     assert source in next(iter(info.training["data"].values())).lower()
@@ -108,14 +106,14 @@ def test_the_labelled_mat_takes_the_place_of_the_folders(make_nyu_mat, small_tow
         "loop.final_table": False,
     }
     out = tmp_path / "mat"
-    assert train_main(["--config", str(CONFIGS / "dense_vitb16_nyu.yaml"), *light(out, **more)]) == 0
+    assert train_main(["--config", "dense-vitb16-nyu", *light(out, **more)]) == 0
     assert (out / "best.ckpt").is_file()
 
 
 def test_towers_of_the_published_shape_take_a_step(make_nyu_folder, tmp_path):
     torch.set_num_threads(1)
     overrides = light(tmp_path / "real", **{"data.root": str(make_nyu_folder().parent)})
-    config = read_config(CONFIGS / "paper_vitb32_nyu.yaml", overrides)
+    config = read_config("paper-vitb32-nyu", overrides)
     model = start_model(config)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert 30.3e6 < trained < 36e6  # four mixtures of adapters and four blocks are 30.3 M, the heads are ours
@@ -134,7 +132,7 @@ def test_towers_of_the_published_shape_take_a_step(make_nyu_folder, tmp_path):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_is_published_stands_in_the_recipe(recipe):
-    config = read_config(CONFIGS / f"{recipe}.yaml")
+    config = read_config(recipe)
     model = preset(config.model.preset, **config.model.overrides)
     assert model.base_weights == "openai"
     frames = 24231 if recipe.endswith("nyu") else 23158

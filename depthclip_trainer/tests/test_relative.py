@@ -13,7 +13,6 @@ import pytest
 import torch
 from depthclip_trainer.cli import eval_main, train_main
 from depthclip_trainer.commands.fit_scale import Pixels, fit_disparity, fit_scale
-from depthclip_trainer.config import read_config
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.evaluate import evaluate
 from depthclip_trainer.evaluation.protocols import protocol_named
@@ -21,6 +20,7 @@ from depthclip_trainer.fit.export import finish, pool_frames, validation_sources
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.validation import predict_metres
 from depthclip_trainer.losses.objective import batch_loss
+from depthclip_trainer.recipe import read_config
 
 from depthclip_ros.core.alignment import SCALE_SHIFT
 from depthclip_ros.core.engine import DepthEngine
@@ -33,7 +33,6 @@ from depthclip_ros.core.weights import load_weights, read_info, save_weights
 pytest.importorskip("transformers", reason="needs the extra `transformers`")
 
 TINY = {"network": shape(32, 4, 2, (1, 2, 3, 4), (8, 8, 12, 16), 16, side_px=98), "input_pixels": 84 * 56}
-CONFIG = Path(__file__).parents[1] / "configs" / "depth_anything_tiny.yaml"
 RELATIVE_LOSS = {"affine_invariant": 1.0, "affine_gradient_matching": 2.0}
 
 
@@ -154,7 +153,7 @@ def write_room(folder: Path, frame: Sample) -> None:
 
 
 def test_training_lowers_the_loss_and_ends_in_weights_that_give_metres(relative_config, make_folder, capsys):
-    shipped = read_config(CONFIG)
+    shipped = read_config("depth-anything-tiny")
     config = relative_config(
         loss=shipped.loss,
         augment=dataclasses.asdict(shipped.augment),
@@ -221,6 +220,6 @@ def test_validation_aligns_relative_depth(make_config):
 
 
 def test_the_config_reads():
-    config = read_config(CONFIG)
+    config = read_config("depth-anything-tiny")
     stride = build_model(preset(config.model.preset, **config.model.overrides)).stride
     assert config.data.width_px % stride == config.data.height_px % stride == 0

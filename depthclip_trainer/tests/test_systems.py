@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -14,13 +13,14 @@ import pytest
 import torch
 from depthclip_trainer.cli import train_main
 from depthclip_trainer.commands.calibrate import fit_centres
-from depthclip_trainer.config import ModelConfig, read_config
+from depthclip_trainer.config import ModelConfig
 from depthclip_trainer.data.augment import NO_AUGMENT
 from depthclip_trainer.fit.export import finish
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.losses import terms as losses
 from depthclip_trainer.losses.objective import left_out
+from depthclip_trainer.recipe import read_config
 from safetensors.torch import save_file
 
 from depthclip_ros.core.model.contract import Prediction
@@ -179,7 +179,7 @@ def test_calibration_refuses_other_systems(make_folder, tmp_path, capsys):
 
 
 def test_the_recipe_of_clip2depth_is_valid():
-    config = read_config(Path(__file__).parents[1] / "configs" / "clip2depth_nyu.yaml")
+    config = read_config("clip2depth-nyu")
     made = preset(config.model.preset, **config.model.overrides)
     assert (made.system, made.input_pixels) == ("clip2depth", config.data.width_px * config.data.height_px)
     losses.check_terms(config.loss)

@@ -10,20 +10,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import DepthClipError, InputError
+from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.core.runtimes.devices import has_bf16_units
-from depthclip_trainer.config import TrainConfig, config_from_mapping
-from depthclip_trainer.config_keys import lay_over, parse_overrides
+from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.frames import read_frames
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.data.sources import frame_set, kind_of, part_names
@@ -33,6 +29,7 @@ from depthclip_trainer.evaluation.tables import write_report
 from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
+from depthclip_trainer.recipe import compose, config_from_mapping, lay_over, parse_overrides
 
 SOURCE = "place"
 TOPICS = ("image_topic", "depth_topic", "camera_info_topic")
@@ -162,7 +159,7 @@ def adapt_config(options: AdaptOptions) -> TrainConfig:
     Raises:
         InputError, ConfigError, WeightsError: data, a setting or weights that cannot be used.
     """
-    mapping = preset_mapping("adapt")
+    mapping = compose("adapt")
     frames = {
         "path": str(options.data.absolute()),
         "kind": kind_of(options.data),
@@ -185,20 +182,6 @@ def adapt_config(options: AdaptOptions) -> TrainConfig:
     camera = held_out_frames(config, most=1)[0].intrinsics
     width_px, height_px = start_model(config).network_size(camera.width_px, camera.height_px)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, width_px=width_px, height_px=height_px))
-
-
-def preset_mapping(name: str) -> dict[str, Any]:
-    """A training configuration that comes with the package.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    folder = resources.files("depthclip_trainer") / "presets"
-    names = sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if name not in names:
-        raise InputError(f"--preset is {name!r}; allowed: {', '.join(names)}")
-    mapping: dict[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text())
-    return mapping
 
 
 def held_out_frames(config: TrainConfig, most: int = HELD_OUT_FRAMES) -> list[Sample]:

@@ -23,13 +23,14 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_trainer.config import TrainConfig, read_config
+from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.prefetch import Prefetch
 from depthclip_trainer.data.store.rooms import RENDER_BATCH, render_frames
 from depthclip_trainer.fit.loop import batches_from, one_step
 from depthclip_trainer.fit.start import prepare
 from depthclip_trainer.fit.training import Training
 from depthclip_trainer.fit.watch import LossWatch
+from depthclip_trainer.recipe import read_config
 
 PARTS = ("step", "rooms", "processes", "memory")
 WARM_STEPS = 2

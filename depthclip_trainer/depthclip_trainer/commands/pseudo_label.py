@@ -33,7 +33,7 @@ def pseudo_label_command(arguments: list[str]) -> None:
     o = parser.parse_args(arguments)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from depthclip_trainer.data.readers.pictures_in import find_pictures
+    from depthclip_trainer.data.readers.unlabelled import find_pictures
     from depthclip_trainer.labelling.label_pictures import LabelConfig, label_pictures
 
     config = LabelConfig(

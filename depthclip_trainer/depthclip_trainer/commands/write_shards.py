@@ -24,8 +24,8 @@ def write_shards_command(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     from depthclip_trainer.config import SourceConfig
     from depthclip_trainer.data.frames import read_frames, trainable_range
+    from depthclip_trainer.data.readers.shards import write_shards
     from depthclip_trainer.data.sources import frame_set, kind_of, part_names
-    from depthclip_trainer.data.store.shards import write_shards
 
     source = SourceConfig(
         kind=options.kind or kind_of(options.data),

@@ -2,122 +2,125 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_trainer.config import SourceConfig
+from depthclip_trainer.config import DataConfig, SourceConfig
 from depthclip_trainer.data.frames import FrameSet, read_frames, trainable_range
-from depthclip_trainer.data.held_back import refuse_test_set
 from depthclip_trainer.data.readers.bag import BagOptions, is_bag, open_bag
-from depthclip_trainer.data.readers.image_folder import ImageFolder, is_image_folder
 from depthclip_trainer.data.readers.kitti import KittiFrames, is_kitti
 from depthclip_trainer.data.readers.nyu import NyuFolder, NyuMat, is_nyu_folder, is_nyu_mat
 from depthclip_trainer.data.readers.rgbd_folder import open_folder
+from depthclip_trainer.data.readers.shards import ShardSet, is_shards
 from depthclip_trainer.data.readers.tum import TumSequence, is_tum
+from depthclip_trainer.data.readers.unlabelled import ImageFolder, is_image_folder
 from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
-from depthclip_trainer.data.split import part_of
-from depthclip_trainer.data.store.disk_pool import DiskPool
+from depthclip_trainer.data.split import part_names
+from depthclip_trainer.data.store.pools import frames_on_disk
 from depthclip_trainer.data.store.pseudo import pseudo_pool, read_index
-from depthclip_trainer.data.store.pseudo_disk import PseudoDiskPool
 from depthclip_trainer.data.store.rooms import RoomCache, RoomStream, render_pool
-from depthclip_trainer.data.store.shards import ShardSet, is_shards
-from depthclip_trainer.data.time_split import time_parts
 
 
 @dataclass(frozen=True)
 class OpenedSource:
-    """A source that is ready, and what the weights' metadata says of it."""
+    """A source that is ready, and what the weights' metadata says of it.
+
+    Attributes:
+        sha256: of what it holds: names of frames, the account of pseudo-labels or of a cache of rooms.
+    """
 
     name: str
     pool: FramePool
     share: float
     licence: str
     description: str
+    sha256: str
+
+
+def open_sources(data: DataConfig, part: str, device: torch.device) -> list[OpenedSource]:
+    """Opens all sources of a part (`train`, `validation`) of a training config.
+
+    Raises:
+        InputError, ConfigError: as of `open_source`.
+    """
+    size_px = (data.width_px, data.height_px)
+    sources: dict[str, SourceConfig] = getattr(data, part)
+    return [open_source(n, s, data.root, size_px, device, data.never_train_on) for n, s in sources.items()]
 
 
 def open_source(
-    name: str, config: SourceConfig, root: str | Path, size_px: tuple[int, int], device: torch.device
+    name: str,
+    config: SourceConfig,
+    root: str | Path,
+    size_px: tuple[int, int],
+    device: torch.device,
+    never: Sequence[str] = (),
 ) -> OpenedSource:
     """Opens one source of a training config; `size_px` (width, height) is that of the batches.
 
     Raises:
         InputError: no such folder, no usable frame.
-        ConfigError: test frames.
+        ConfigError: frames that are `never` trained on, or such without depth.
     """
     if config.kind == "rooms":
-        ratio = config.longest_px / max(size_px)
-        width_px, height_px = round(size_px[0] * ratio), round(size_px[1] * ratio)
-        if config.path:
-            pool: FramePool = RoomCache(name, Path(config.path), config.count)
-        elif config.stream:
-            pool = RoomStream(name, max(1, config.count), config.stream, width_px, height_px, config.seed, device)
-        else:
-            pool = render_pool(name, max(1, config.count), width_px, height_px, config.seed, device)
-        return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", _rooms(config, pool))
+        pool, account = _rooms(name, config, size_px, device)
+        moving = f", {config.stream:g} of them new at each step" if config.stream else ""
+        about = f"{len(pool)} rendered rooms{moving}"
+        return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", about, _hash(account))
     if config.kind == "pseudo":
         index = read_index(Path(config.path))
-        taken = (name, Path(config.path), config.longest_px, config.count)
-        pool = PseudoDiskPool(*taken) if config.keep == "disk" else _on(pseudo_pool(*taken), device)
+        refuse(never, Path(index.get("folder", config.path)), str(index["data"]))
+        pool = pseudo_pool(name, Path(config.path), config.longest_px, config.count, config.keep)
         about = f"{len(pool)} pictures of {index['data']}, {pool.target} labels of {index['teacher']}"
-        return OpenedSource(name, pool, config.share, index["licence"], about)
-    frames = frame_set(config, root)
+        account = {**index, "folder": ""}
+        return OpenedSource(name, _on(pool, device), config.share, index["licence"], about, _hash(account))
+    frames = frame_set(config, root, never)
     names = part_names(frames, config)
     if not names:
         raise InputError(f"{config.path} has no frame in its {config.part} part")
     crop = config.crop or None
     if config.keep == "disk":
-        pool = DiskPool(name, frames, names, crop, config.longest_px, config.max_depth_m)
+        pool = frames_on_disk(name, frames, names, crop, config.longest_px, config.max_depth_m)
     else:
         samples = [trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop)]
         pool = _on(pool_from_samples(name, samples, config.longest_px, config.max_depth_m), device)
-    return OpenedSource(name, pool, config.share, frames.licence, f"{len(pool)} frames of {frames.name}, {config.part}")
+    about = f"{len(pool)} frames of {frames.name}, {config.part}"
+    return OpenedSource(name, pool, config.share, frames.licence, about, _hash([frames.name, names]))
 
 
-def frame_set(config: SourceConfig, root: str | Path) -> FrameSet:
-    """Opens the recorded frames of a source that may be trained on.
+def frame_set(config: SourceConfig, root: str | Path, never: Sequence[str] = ()) -> FrameSet:
+    """Opens the recorded frames of a source to learn from.
 
     Raises:
         InputError: nothing there to read.
-        ConfigError: test frames, or frames without depth.
+        ConfigError: frames that are `never` trained on, or such without depth.
     """
     path = Path(root) / config.path
     if config.kind in WITHOUT_DEPTH:
         raise ConfigError(f"{path} has no depth to learn from; give it labels with depthclip-train pseudo-label")
     frames = OPENERS[config.kind](path, config)
-    refuse_test_set(path, frames.name)
+    refuse(never, path, frames.name)
     return frames
 
 
-def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
-    """Names of the frames of the source's part.
+def refuse(never: Sequence[str], path: Path, name: str) -> None:
+    """Keeps out of training what `data.never_train_on` lists, whatever reads it.
 
     Raises:
-        ConfigError: an unknown part.
-        InputError: too few frames to cut in time.
+        ConfigError: a source of a listed name, or one in a listed folder.
     """
-    names = list(frames.frame_names)
-    if config.split != "time":
-        names = part_of(names, config.part)
-        return [names[i] for i in spread(len(names), config.count)]
-    chosen = spread(len(names), config.count)
-    times_s: Sequence[float] = getattr(frames, "times_s", range(len(names)))
-    if config.part != "all":
-        parts = time_parts([times_s[i] for i in chosen])
-        if config.part not in parts:
-            raise ConfigError(f"data part is {config.part!r}; allowed with a split in time: all, {', '.join(parts)}")
-        chosen = [chosen[i] for i in parts[config.part]]
-    return [names[i] for i in chosen]
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of the numbers 0..count, ascending and evenly over the whole; all for 0 or where there are fewer."""
-    if not 0 < wanted < count:
-        return list(range(count))
-    return [round(i * (count - 1) / max(1, wanted - 1)) for i in range(wanted)]
+    place = path.resolve()
+    for listed in never:
+        folder = Path(listed).resolve()
+        if name in (listed, folder.name) or folder in (place, *place.parents):
+            raise ConfigError(f"{path} ({name}) is not trained on: data.never_train_on lists {listed}")
 
 
 def kind_of(path: Path) -> str:
@@ -163,10 +166,25 @@ KNOWN_BY: dict[str, Callable[[Path], bool]] = {
 """How a path tells its kind; the first that holds."""
 
 
-def _rooms(config: SourceConfig, pool: FramePool) -> str:
-    moving = f", {config.stream:g} of them new at each step" if config.stream else ""
-    return f"{len(pool)} rendered rooms{moving}"
+def _rooms(
+    name: str, config: SourceConfig, size_px: tuple[int, int], device: torch.device
+) -> tuple[FramePool, dict[str, Any]]:
+    """Rooms, and what they were rendered with."""
+    if config.path:
+        pool = RoomCache(name, Path(config.path), config.count)
+        return pool, {**json.loads((Path(config.path) / "meta.json").read_text()), "count": len(pool)}
+    ratio = config.longest_px / max(size_px)
+    width_px, height_px = round(size_px[0] * ratio), round(size_px[1] * ratio)
+    account = {"width_px": width_px, "height_px": height_px, "seed": config.seed, "stream": config.stream}
+    count = max(1, config.count)
+    if config.stream:
+        return RoomStream(name, count, config.stream, width_px, height_px, config.seed, device), account
+    return render_pool(name, count, width_px, height_px, config.seed, device), account
 
 
-def _on(pool: MemoryPool, device: torch.device) -> MemoryPool:
-    return pool if device.type == "cpu" else pool.to(device)
+def _hash(account: object) -> str:
+    return hashlib.sha256(json.dumps(account, sort_keys=True).encode()).hexdigest()
+
+
+def _on(pool: FramePool, device: torch.device) -> FramePool:
+    return pool.to(device) if isinstance(pool, MemoryPool) and device.type != "cpu" else pool

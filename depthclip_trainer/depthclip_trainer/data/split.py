@@ -1,13 +1,47 @@
-"""Training and validation parts of one folder, cut so that no room is in both."""
+"""Parts of a set, cut so that nothing is in two of them: by runs of frames or folders, or one recording in time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_trainer.config import SourceConfig
+from depthclip_trainer.data.frames import FrameSet
 
 PARTS = ("all", "train", "validation")
+
+TEST_SHARE, VALIDATION_SHARE = 0.25, 0.15
+GAP_SHARE = 0.05
+MIN_FRAMES = 8
+
+
+def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
+    """Names of the frames of the source's part.
+
+    Raises:
+        ConfigError: an unknown part.
+        InputError: too few frames to cut in time.
+    """
+    names = list(frames.frame_names)
+    if config.split != "time":
+        names = part_of(names, config.part)
+        return [names[i] for i in spread(len(names), config.count)]
+    chosen = spread(len(names), config.count)
+    times_s: Sequence[float] = getattr(frames, "times_s", range(len(names)))
+    if config.part != "all":
+        parts = time_parts([times_s[i] for i in chosen])
+        if config.part not in parts:
+            raise ConfigError(f"data part is {config.part!r}; allowed with a split in time: all, {', '.join(parts)}")
+        chosen = [chosen[i] for i in parts[config.part]]
+    return [names[i] for i in chosen]
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of the numbers 0..count, ascending and evenly over the whole; all for 0 or where there are fewer."""
+    if not 0 < wanted < count:
+        return list(range(count))
+    return [round(i * (count - 1) / max(1, wanted - 1)) for i in range(wanted)]
 
 
 def index_runs(frame_names: Sequence[str]) -> list[list[str]]:
@@ -58,3 +92,32 @@ def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int =
         )
     wanted = part == "validation"
     return [name for i, run in enumerate(runs) if (i % every == offset % every) == wanted for name in run]
+
+
+def time_parts(positions: Sequence[float]) -> dict[str, list[int]]:
+    """Indices of the frames of each part: the last quarter tests, what lies before it validates, the first 60 % train.
+
+    Args:
+        positions: of the frames, ascending: stamps in seconds, or their numbers. Frames within 5 % of the whole span
+            before the next part are in none.
+
+    Raises:
+        InputError: fewer than 8 frames.
+    """
+    count = len(positions)
+    if count < MIN_FRAMES:
+        raise InputError(f"{count} frames cannot be split in time; at least {MIN_FRAMES} are needed")
+    first_test = count - max(2, round(TEST_SHARE * count))
+    first_validation = first_test - max(1, round(VALIDATION_SHARE * count))
+    gap = GAP_SHARE * (positions[-1] - positions[0])
+    return {
+        "train": _before_gap(positions, range(first_validation), positions[first_validation] - gap),
+        "validation": _before_gap(positions, range(first_validation, first_test), positions[first_test] - gap),
+        "test": list(range(first_test, count)),
+    }
+
+
+def _before_gap(positions: Sequence[float], members: range, end: float) -> list[int]:
+    """Members that end before the gap; where it would swallow them all, the first of them."""
+    kept = [i for i in members if positions[i] <= end]
+    return kept or [members[0]]

@@ -16,12 +16,13 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.weights import load_weights, read_info, save_weights
-from depthclip_trainer.config import TrainConfig, config_from_mapping
+from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sample import Batch, FramePool, Sample
-from depthclip_trainer.data.sources import OpenedSource, open_source
+from depthclip_trainer.data.sources import OpenedSource, open_sources
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.validation import predict_metres, quick_validation
+from depthclip_trainer.recipe import config_from_mapping
 
 WEIGHTS_NAME = "weights.safetensors"
 
@@ -105,9 +106,7 @@ def earlier_training(weights: str) -> dict[str, Any]:
 
 def validation_sources(config: TrainConfig) -> list[OpenedSource]:
     """The validation sources on the CPU."""
-    size_px = (config.data.width_px, config.data.height_px)
-    device = torch.device("cpu")
-    return [open_source(n, s, config.data.root, size_px, device) for n, s in config.data.validation.items()]
+    return open_sources(config.data, "validation", torch.device("cpu"))
 
 
 def pool_frames(pool: FramePool) -> Iterator[tuple[str, Sample]]:

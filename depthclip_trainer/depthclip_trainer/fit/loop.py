@@ -134,7 +134,7 @@ def evaluate(training: Training, log: TrainingLog) -> None:
             log.say(f"  step {progress.step}  {name}: {brief}")
         write_sheet(out / "pictures" / f"step_{progress.step:07d}.png", rows)
         score = sum(metrics[training.config.loop.best_by] for metrics in table.values()) / max(1, len(table))
-        better = score < progress.best
+        better = score < progress.best or not table  # with nothing to compare by, the newest
         progress.best = min(score, progress.best)
         state = training_state(training)
         # `best` first: a kill between the two must not leave a `last` that takes a lost score for the best so far.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.registry import config_from_dict
-from depthclip_trainer.config import as_mapping, config_from_mapping
 from depthclip_trainer.fit.checkpoint import load_checkpoint, restore_random_state
 from depthclip_trainer.fit.training import Training, training_state
 
@@ -15,8 +14,7 @@ def resume(path: Path, training: Training) -> None:
     """Continues where a checkpoint stopped; without one there is nothing to do.
 
     Raises:
-        ConfigError: the checkpoint belongs to another configuration of model, data, loss or optimiser, or not every
-            process sees it.
+        ConfigError: the checkpoint belongs to other settings, weights or data, or not every process sees it.
         WeightsError: the checkpoint is broken.
     """
     fabric, there = training.fabric, path.is_file()
@@ -29,11 +27,13 @@ def resume(path: Path, training: Training) -> None:
         raise WeightsError(f"{path} is of another version (without {', '.join(missing)}); use another loop.out")
     if (made := config_from_dict(state["model_config"])) != training.model.config:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")
-    now = as_mapping(training.config)
-    was = as_mapping(config_from_mapping(state["config"]))  # with the defaults of keys that came later
-    for section in ("model", "data", "augment", "loss", "semi", "imitate", "optim"):
-        if was[section] != now[section]:
-            raise ConfigError(f"{path} was made with another {section!r}; use another loop.out, or loop.resume false")
+    was, now = state["depends_on"], training.depends_on
+    for key in sorted({*was, *now}):
+        if was.get(key) != now.get(key):
+            raise ConfigError(
+                f"{path} was made with another {key.partition('.')[0]!r}: {key} was {was.get(key)!r} and is "
+                f"{now.get(key)!r}; use another loop.out, or loop.resume false"
+            )
     training.model.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.ema.load_state_dict(state["ema"])

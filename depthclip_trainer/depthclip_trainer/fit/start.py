@@ -15,12 +15,12 @@ from depthclip_ros.core.model.registry import build_model, config_from_dict, pre
 from depthclip_ros.core.weights import load_weights
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import Mixture, plain_batches
-from depthclip_trainer.data.sources import open_source
+from depthclip_trainer.data.sources import open_sources
 from depthclip_trainer.fit.checkpoint import random_state, remove_partial, restore_random_state
 from depthclip_trainer.fit.distributed import launch, leave_out_unreached, share_norms
 from depthclip_trainer.fit.optim import Ema, build_optimizer
 from depthclip_trainer.fit.resume import resume
-from depthclip_trainer.fit.training import Progress, Training
+from depthclip_trainer.fit.training import Progress, Training, depends_on
 from depthclip_trainer.losses.distillation import objective_of
 from depthclip_trainer.losses.objective import Objective, left_out
 
@@ -37,11 +37,8 @@ def prepare(config: TrainConfig) -> Training:
     fabric = launch(loop)
     fabric.seed_everything(loop.seed, verbose=False)
     size_px = (config.data.width_px, config.data.height_px)
-    sources = [open_source(n, s, config.data.root, size_px, fabric.device) for n, s in config.data.train.items()]
-    held_out = []
-    if fabric.is_global_zero:
-        kept = config.data.validation.items()
-        held_out = [open_source(n, s, config.data.root, size_px, fabric.device) for n, s in kept]
+    sources = open_sources(config.data, "train", fabric.device)
+    held_out = open_sources(config.data, "validation", fabric.device) if fabric.is_global_zero else []
     mixture = Mixture(
         [s.pool for s in sources],
         [s.share for s in sources],
@@ -75,6 +72,7 @@ def prepare(config: TrainConfig) -> Training:
         Progress(data={s.name: f"{s.description}; {s.licence}" for s in sources}),
         step_s,
         unreached,
+        depends_on(config, sources),
     )
     if loop.resume:
         resume(Path(loop.out) / "last.ckpt", training)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_trainer.data.readers.pictures_in import PictureSet, Piece, find_pictures, read_piece
-from depthclip_trainer.data.store.pseudo import INDEX_NAME, PseudoFrame, write_shard
+from depthclip_trainer.data.readers.unlabelled import PictureSet, Piece, find_pictures, read_piece
+from depthclip_trainer.data.store.pseudo import INDEX_NAME, PseudoFrame, encode
+from depthclip_trainer.data.store.tar import write_shard
 from depthclip_trainer.labelling.teacher import Label, Teacher
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def frame_of(config: LabelConfig, key: str, name: str, picture: NDArray[np.uint8
 def store(path: Path, frames: list[PseudoFrame], broken: list[str]) -> None:
     """Writes a shard, its account first: a shard that is there has one."""
     write_whole(path.with_suffix(".json"), {"pictures": len(frames), "broken": broken})
-    write_shard(path, sorted(frames, key=lambda frame: frame.key))
+    write_shard(path, (encode(frame) for frame in sorted(frames, key=lambda frame: frame.key)))
 
 
 def settings(config: LabelConfig, teacher: Teacher, pictures: PictureSet) -> dict[str, Any]:
@@ -198,6 +199,7 @@ def settings(config: LabelConfig, teacher: Teacher, pictures: PictureSet) -> dic
         "pictures": pictures.pictures,
         "shards": len(pictures.pieces),
         "listing_sha256": pictures.sha256,
+        "folder": str(config.data.resolve()),
     }
 
 
@@ -223,7 +225,7 @@ def claim(out: Path, wanted: dict[str, Any]) -> None:
     except ValueError as error:
         raise ConfigError(f"{index} does not read ({error}); remove the folder and label again") from error
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if name != "folder" and found.get(name) != value:  # which is another one on another machine
             raise ConfigError(
                 f"{out} was begun with {name} {found.get(name)!r}, now it is {value!r}; use another --out to label anew"
             )

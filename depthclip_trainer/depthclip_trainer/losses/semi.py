@@ -49,7 +49,7 @@ class SemiConfig:
 
     Attributes:
         loss: weights of the terms of `terms.TERMS` on pictures that a teacher labelled. Those with affine labels take
-            `terms.AFFINE_TERMS` only.
+            `terms.AFFINE_TERMS` only. Empty takes the section `loss`.
         weight: of all of it against measured depth.
         drop_worst: share of each picture's pixels, those that student and teacher agree on least, that is left out.
         confidence: weigh pixels by the teacher's confidence.
@@ -60,7 +60,7 @@ class SemiConfig:
         align_margin: places whose features differ by less than this (1 - cosine) are left alone.
     """
 
-    loss: dict[str, float]
+    loss: dict[str, float] = field(default_factory=dict)
     weight: float = 1.0
     drop_worst: float = 0.1
     confidence: bool = True

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import safetensors
 from depthclip_trainer.cli import train_main
-from depthclip_trainer.commands.adapt import AdaptationError, AdaptOptions, adapt, preset_mapping
+from depthclip_trainer.commands.adapt import AdaptationError, AdaptOptions, adapt
+from depthclip_trainer.recipe import compose
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
@@ -125,16 +126,15 @@ def test_the_command_adapts_to_a_folder_from_anywhere(make_folder, make_tiny_wei
 
 
 def test_the_preset_trains_adapters_alone_and_comes_with_the_package():
-    mapping = preset_mapping("adapt")
-    assert mapping["model"]["train"] == ["adapters"]
-    with pytest.raises(InputError, match="'adopt'; allowed: adapt"):
-        preset_mapping("adopt")
+    assert compose("adapt")["model"]["train"] == ["adapters"]
+    with pytest.raises(SystemExit):
+        train_main(["--preset", "adopt", "--data", "x"])
 
 
 def test_data_that_cannot_be_used_is_refused(make_folder, make_tiny_weights, tmp_path):
     base = make_tiny_weights()
-    with pytest.raises(ConfigError, match="test set"):
-        adapted(make_folder("open3d_tum", frames=12), base, tmp_path / "a", 1)
+    with pytest.raises(ConfigError, match="never_train_on lists scored"):
+        adapted(make_folder("scored", frames=12), base, tmp_path / "a", 1, "--data.never_train_on=[scored]")
     with pytest.raises(InputError, match="5 frames cannot be split"):
         adapted(make_folder("short", frames=5), base, tmp_path / "b", 1)
     with pytest.raises(InputError, match="nothing that a reader knows"):

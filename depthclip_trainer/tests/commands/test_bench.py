@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from depthclip_trainer.commands.bench import bench_command
-from depthclip_trainer.config import as_mapping
+from depthclip_trainer.recipe import as_mapping
 
 from depthclip_ros.core.errors import ConfigError
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,15 +10,18 @@ import pytest
 import torch
 from depthclip_trainer.config import SourceConfig
 from depthclip_trainer.data.frames import cropped, read_frames
-from depthclip_trainer.data.held_back import TEST_SOURCES, refuse_test_set
 from depthclip_trainer.data.readers.rgbd_folder import open_folder
+from depthclip_trainer.data.readers.shards import write_shards
 from depthclip_trainer.data.sources import open_source
 from depthclip_trainer.data.split import index_runs, part_of
 from depthclip_trainer.data.store import rooms
+from depthclip_trainer.evaluation.protocols import PROTOCOLS
+from depthclip_trainer.recipe import compose
 
 from depthclip_ros.core.errors import ConfigError, InputError
 
 CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("units", [1000.0, 5000.0, 256.0])
@@ -85,20 +89,36 @@ def test_what_is_no_rgbd_folder_is_refused(tmp_path, make_folder):
         open_folder(make_folder(depth_units_per_metre=0))
 
 
-def test_test_frames_are_refused_for_training_by_place_and_by_name(tmp_path, make_folder):
-    (tmp_path / "data").mkdir()
-    path = make_folder("rgbd_like")
-    (tmp_path / "data" / "rgbd").mkdir()
-    moved = path.rename(tmp_path / "data" / "rgbd" / "mine")
-    with pytest.raises(ConfigError, match="test set"):
-        refuse_test_set(moved, "mine")
-    copied = make_folder("copy", source="open3d_tum")
-    with pytest.raises(ConfigError, match="test set"):
-        open_source("x", SourceConfig(path=str(copied)), "/", (64, 48), CPU)
+@pytest.mark.parametrize("kind", ["rgbd_folder", "shards", "pseudo"])
+def test_what_is_never_trained_on_is_refused_by_place_and_by_name_whatever_reads_it(kind, tmp_path, make_folder):
+    path = make_folder("kept/mine", source="walk")
+    if kind == "shards":
+        path = path.rename(tmp_path / "kept" / "frames")
+        write_shards(read_frames(open_folder(path)), tmp_path / "kept" / "mine", source="walk", licence="none")
+        path = tmp_path / "kept" / "mine"
+    config = SourceConfig(kind=kind, path=str(path))
+    if kind == "pseudo":
+        index = {"data": "walk", "folder": str(path), "teacher": "x", "licence": "none"}
+        (tmp_path / "labels").mkdir()
+        (tmp_path / "labels" / "index.json").write_text(json.dumps(index))
+        config = SourceConfig(kind=kind, path=str(tmp_path / "labels"))
+    for never in ("walk", str(path), str(tmp_path / "kept"), "elsewhere/walk"):
+        with pytest.raises(ConfigError, match=f"is not trained on: data.never_train_on lists {never}"):
+            open_source("x", config, "/", (64, 48), CPU, ["other", never])
+    if kind != "pseudo":
+        assert open_source("x", config, "/", (64, 48), CPU, ["other", str(tmp_path / "kep")]).name == "x"
 
 
-def test_the_guard_knows_every_source_of_the_test_set(shared_data):
-    assert {open_folder(p.parent).name for p in (shared_data / "rgbd").glob("*/meta.json")} == TEST_SOURCES
+def test_our_recipes_never_train_on_the_rooms_that_are_scored(shared_data, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    never = compose("nano")["data"]["never_train_on"]
+    scored = [p.parent for p in (shared_data / "rgbd_more").glob("*/meta.json")]
+    scored += [shared_data / "rgbd" / name for name in PROTOCOLS["rgbd"].groups["rooms"]]
+    for path in scored:
+        with pytest.raises(ConfigError, match="never_train_on"):
+            open_source("x", SourceConfig(path=str(path), count=1), "/", (64, 48), CPU, never)
+    table_top = SourceConfig(path=str(shared_data / "rgbd" / "mosd_pcl"), count=1)
+    assert len(open_source("x", table_top, "/", (64, 48), CPU, never).pool) == 1
 
 
 def test_parts_cut_at_gaps_of_the_index():

@@ -13,6 +13,7 @@ from depthclip_trainer.fit.export import model_of_checkpoint
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.optim import OptimConfig
 from depthclip_trainer.fit.watch import DivergedError
+from depthclip_trainer.recipe import as_mapping
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.weights import save_weights
@@ -60,8 +61,39 @@ def test_a_stopped_training_resumes_bit_for_bit(make_config, tmp_path, monkeypat
 
 def test_a_checkpoint_of_another_config_is_refused(make_config):
     train(make_config(loop__steps=1))
-    with pytest.raises(ConfigError, match="another 'loss'"):
+    with pytest.raises(ConfigError, match=r"another 'loss': loss\.l1 was None and is 1\.0"):
         train(make_config(loop__steps=2, loss__l1=1.0))
+
+
+def test_other_weights_and_frames_of_the_same_name_are_refused_and_the_same_elsewhere_are_not(
+    make_config, make_folder, make_tiny_weights, tmp_path
+):
+    def settings(folder, weights, steps):
+        data = {
+            **as_mapping(make_config())["data"],
+            "validation": {},
+            "train": {"walk": {"path": str(folder), "longest_px": 96}},
+        }
+        return make_config(data=data, model={"init": str(weights)}, loop__steps=steps, loop__batch=2)
+
+    folder, weights = make_folder("here", frames=3, source="walk"), make_tiny_weights()
+    train(settings(folder, weights, 1))
+    folder, weights = folder.rename(tmp_path / "there"), weights.rename(tmp_path / "moved.safetensors")
+    assert load_checkpoint(train(settings(folder, weights, 2)) / "last.ckpt")["progress"]["step"] == 2
+    make_tiny_weights(seed=1).replace(weights)
+    with pytest.raises(ConfigError, match=r"another 'model': model\.init was"):
+        train(settings(folder, weights, 3))
+    make_tiny_weights().replace(weights)
+    (folder / "depth" / "0002.png").unlink()
+    with pytest.raises(ConfigError, match=r"another 'data': data\.train\.walk\.path was"):
+        train(settings(folder, weights, 3))
+
+
+def test_without_validation_the_newest_weights_are_kept(make_config):
+    config = make_config(
+        data={**as_mapping(make_config())["data"], "validation": {}}, loop__steps=2, loop__evaluate_every=1
+    )
+    assert load_checkpoint(train(config) / "best.ckpt")["progress"]["step"] == 2
 
 
 def test_a_checkpoint_of_another_network_is_refused(make_config):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 import yaml
-from depthclip_trainer.config import as_mapping
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.curve import read_log
 from depthclip_trainer.fit.loop import train
+from depthclip_trainer.recipe import as_mapping
 
 STEPS = 10
 

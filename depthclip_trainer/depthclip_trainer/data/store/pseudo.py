@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import webdataset
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import scale_intrinsics
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.sample import AFFINE, CANONICAL, MemoryPool, RawBatch, intrinsics_row
-from depthclip_trainer.data.store.shard_files import shard_files
+from depthclip_trainer.data.store.pools import DiskPool
+from depthclip_trainer.data.store.tar import index_shard, read_sample
 
 INDEX_NAME = "index.json"
 JPEG_QUALITY = 95
@@ -81,31 +81,6 @@ class PseudoFrame:
             scale = float((small.fx_px * small.fy_px) ** 0.5) / self.canonical_focal_px
         has = np.isfinite(label) & (label > 0)
         return np.where(has, np.clip(label * scale, 0, LARGEST_DEPTH_M), 0).astype(np.float32)
-
-
-def write_shard(path: Path, frames: Iterable[PseudoFrame]) -> int:
-    """Writes a shard under a name of its own and renames it when it is whole; returns the number of frames.
-
-    Raises:
-        OSError: no room; nothing stands under the shard's name then.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed here
-        left_over.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    count = 0
-    try:
-        with temporary.open("wb") as file:
-            with webdataset.TarWriter(file, encoder=False, mtime=0) as shard:
-                for frame in frames:
-                    shard.write(encode(frame))
-                    count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
 
 
 def encode(frame: PseudoFrame) -> dict[str, Any]:
@@ -168,23 +143,8 @@ def decode(files: Mapping[str, Any]) -> PseudoFrame:
             key=key,
         )
     except (KeyError, ValueError, TypeError, EOFError) as error:
-        raise InputError(
-            f"{files.get('__url__', 'a shard')}, {key} is no pseudo-labelled picture: {error!r}"
-        ) from error
-
-
-def read_shards(folder: Path) -> Iterator[PseudoFrame]:
-    """Every picture of a folder's shards, in order.
-
-    Raises:
-        InputError: no shard there, or a picture that does not read.
-    """
-    shards = sorted(folder.glob("shard-*.tar"))
-    if not shards:
-        raise InputError(f"{folder} holds no shard-*.tar; make some: depthclip-train pseudo-label --out {folder}")
-    for path in shards:
-        for files in shard_files(path):
-            yield decode(files)
+        shard = files.get("__url__", "a shard")
+        raise InputError(f"{shard}, {key} is no pseudo-labelled picture: {error!r}") from error
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -200,27 +160,41 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not read ({error}); it is written by depthclip-train pseudo-label") from error
 
 
-def pseudo_pool(name: str, folder: Path, longest_px: int, count: int = 0) -> MemoryPool:
-    """A folder of shards in memory: pictures, labels as depth, confidence, on one canvas.
+def pseudo_pool(
+    name: str, folder: Path, longest_px: int, count: int = 0, keep: str = "memory"
+) -> MemoryPool | DiskPool[Packed]:
+    """A folder of shards: pictures, labels as depth, confidence, on one canvas.
 
     Args:
         name: of the source.
         folder: with shards.
         longest_px: pictures are shrunk until their longest side is this; the label is brought to the picture's size.
         count: frames to take, 0 for all.
+        keep: `memory`, or `disk`: a picture is read when it is drawn, and 24 bytes of each stay in memory.
 
     Raises:
         InputError: no shards, a broken one, or labels of two kinds.
     """
-    packed: list[Packed] = []
-    targets: set[str] = set()
-    for frame in read_shards(folder):
+    shards = sorted(folder.glob("shard-*.tar"))
+    with ThreadPoolExecutor(4) as readers:
+        found = readers.map(index_shard, shards)
+        spans = [(s, place.start, place.end) for s, places in enumerate(found) for place in places]
+    places = np.array(spans[: count or None], dtype=np.int64).reshape(-1, 3)
+    if not len(places):
+        raise InputError(f"{folder} holds no labelled picture; make some: depthclip-train pseudo-label --out {folder}")
+
+    def read(index: int) -> PseudoFrame:
+        shard, start, end = (int(n) for n in places[index])
+        return decode(read_sample(shards[shard], start, end))
+
+    if keep == "disk":
+        target = one_target(folder, {read(i).target for i in (0, len(places) - 1)})
+        return DiskPool(name, len(places), lambda i: pack(read(i), longest_px), on_canvas, target, threads=4)
+    packed, targets = [], set()
+    for i in range(len(places)):
+        frame = read(i)
         packed.append(pack(frame, longest_px))
         targets.add(frame.target)
-        if len(packed) == count:
-            break
-    if not packed:
-        raise InputError(f"{folder} holds no picture; label some: depthclip-train pseudo-label")
     return MemoryPool(name, on_canvas(packed), target=one_target(folder, targets))
 
 

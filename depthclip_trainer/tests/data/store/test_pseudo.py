@@ -9,8 +9,8 @@ import torch
 from depthclip_trainer.data.augment import DRAWS, NO_AUGMENT
 from depthclip_trainer.data.mixture import assemble
 from depthclip_trainer.data.sample import AFFINE, CANONICAL, TARGETS
-from depthclip_trainer.data.store.pseudo import PseudoFrame, decode, encode, pseudo_pool, read_shards, write_shard
-from depthclip_trainer.data.store.pseudo_disk import PseudoDiskPool
+from depthclip_trainer.data.store.pseudo import PseudoFrame, decode, encode, pseudo_pool
+from depthclip_trainer.data.store.tar import write_shard
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
@@ -61,7 +61,7 @@ def test_canonical_labels_do_not_depend_on_the_lens_that_was_assumed(tmp_path, s
     asked = []
     for hfov_deg in (40.0, 95.0):
         folder = tmp_path / str(hfov_deg)
-        write_shard(folder / "shard-000000.tar", [frame(hfov_deg=hfov_deg, label=np.full((24, 32), 2.0))])
+        write_shard(folder / "shard-000000.tar", map(encode, [frame(hfov_deg=hfov_deg, label=np.full((24, 32), 2.0))]))
         batch = whole_pictures(pseudo_pool("p", folder, 384), size_px)
         assert batch.valid.all()
         asked.append(batch.canonical_depth(300.0))
@@ -71,14 +71,14 @@ def test_canonical_labels_do_not_depend_on_the_lens_that_was_assumed(tmp_path, s
 
 
 def test_a_crop_enlarged_by_two_halves_canonical_depth(tmp_path):
-    write_shard(tmp_path / "shard-000000.tar", [frame(label=np.full((24, 32), 2.0))])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, [frame(label=np.full((24, 32), 2.0))]))
     batch = whole_pictures(pseudo_pool("p", tmp_path, 384), scale=0.5)
     assert torch.allclose(batch.canonical_depth(300.0), torch.ones(1, 48, 64), rtol=2e-3)
 
 
 def test_a_label_belongs_to_the_size_at_which_the_teacher_saw_the_picture(tmp_path):
     seen_small = dataclasses.replace(frame(label=np.full((24, 32), 2.0)), network_size=(32, 24))
-    write_shard(tmp_path / "shard-000000.tar", [seen_small])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, [seen_small]))
     # The student's input is twice the teacher's, with twice the focal length: half the canonical depth.
     batch = whole_pictures(pseudo_pool("p", tmp_path, 384), (64, 48))
     assert torch.allclose(batch.canonical_depth(300.0), torch.ones(1, 48, 64), rtol=2e-3)
@@ -86,8 +86,8 @@ def test_a_label_belongs_to_the_size_at_which_the_teacher_saw_the_picture(tmp_pa
 
 def test_a_pool_holds_picture_label_and_confidence_at_its_own_size(tmp_path):
     frames = [frame(key=f"000000-{i:06d}", label=np.full((24, 32), 1.0 + i)) for i in range(3)]
-    write_shard(tmp_path / "shard-000000.tar", frames[:2])
-    write_shard(tmp_path / "shard-000001.tar", frames[2:])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, frames[:2]))
+    write_shard(tmp_path / "shard-000001.tar", map(encode, frames[2:]))
     pool = pseudo_pool("p", tmp_path, 32)
     assert len(pool) == 3
     assert pool.target == CANONICAL
@@ -102,20 +102,20 @@ def test_a_pool_holds_picture_label_and_confidence_at_its_own_size(tmp_path):
 def test_a_pool_on_disk_gives_what_one_in_memory_gives(tmp_path):
     frames = [frame(key=f"000000-{i:06d}", label=np.full((24, 32), 1.0 + i)) for i in range(5)]
     frames[3] = dataclasses.replace(frames[3], image=frames[3].image[:, :40], intrinsics=crop(frames[3].intrinsics))
-    write_shard(tmp_path / "shard-000000.tar", frames[:3])
-    write_shard(tmp_path / "shard-000001.tar", frames[3:])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, frames[:3]))
+    write_shard(tmp_path / "shard-000001.tar", map(encode, frames[3:]))
     for longest_px in (384, 32):
-        memory, disk = pseudo_pool("p", tmp_path, longest_px), PseudoDiskPool("p", tmp_path, longest_px)
+        memory, disk = pseudo_pool("p", tmp_path, longest_px), pseudo_pool("p", tmp_path, longest_px, keep="disk")
         assert (len(disk), disk.target) == (len(memory), memory.target)
         for name, value in vars(memory.gather(torch.tensor([4, 0, 3, 3]))).items():
             found = getattr(disk.gather(torch.tensor([4, 0, 3, 3])), name)
             assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
-    assert len(PseudoDiskPool("p", tmp_path, 32, count=2)) == 2
+    assert len(pseudo_pool("p", tmp_path, 32, count=2, keep="disk")) == 2
     (tmp_path / "shard-000001.tar").write_bytes(b"x" * 2000)
     with pytest.raises(InputError, match="shard-000001"):
-        PseudoDiskPool("p", tmp_path, 32)
+        pseudo_pool("p", tmp_path, 32, keep="disk")
     with pytest.raises(InputError, match="pseudo-label"):
-        PseudoDiskPool("p", tmp_path / "nowhere", 32)
+        pseudo_pool("p", tmp_path / "nowhere", 32, keep="disk")
 
 
 def crop(intrinsics):
@@ -125,7 +125,7 @@ def crop(intrinsics):
 def test_affine_labels_become_depth_that_far_away_is_finite(tmp_path):
     disparity = np.full((24, 32), 0.5)
     disparity[:4] = 0.0
-    write_shard(tmp_path / "shard-000000.tar", [frame(AFFINE, label=disparity)])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, [frame(AFFINE, label=disparity)]))
     batch = whole_pictures(pseudo_pool("p", tmp_path, 384))
     assert batch.valid.all()
     assert float(batch.depth_m[0, -1, -1]) == pytest.approx(2.0)
@@ -136,7 +136,7 @@ def test_holes_of_a_label_stay_holes(tmp_path):
     label = np.full((24, 32), 2.0)
     label[:, :8] = 0
     label[0, 31] = np.nan
-    write_shard(tmp_path / "shard-000000.tar", [frame(label=label)])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, [frame(label=label)]))
     batch = whole_pictures(pseudo_pool("p", tmp_path, 384))
     assert not batch.valid[0, :, :15].any()
     assert batch.valid[0, 4:, 18:].all()
@@ -151,16 +151,16 @@ def test_a_shard_is_whole_or_not_there(tmp_path):
 
     path = tmp_path / "shard-000000.tar"
     with pytest.raises(OSError, match="No space"):
-        write_shard(path, breaking())
+        write_shard(path, map(encode, breaking()))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / f".{path.name}.123.tmp").write_bytes(b"left by a killed process")
-    assert write_shard(path, [frame()]) == 1
+    assert write_shard(path, map(encode, [frame()])) == 1
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_broken_shards_are_refused(tmp_path):
     with pytest.raises(InputError, match="pseudo-label"):
-        next(read_shards(tmp_path))
+        pseudo_pool("p", tmp_path, 32)
     files = encode(frame())
     for name, content in (("label.npy", b"x"), ("json", b"{}"), ("jpg", b"\xff\xd8")):
         with pytest.raises(InputError, match="000000-000000"):
@@ -168,6 +168,6 @@ def test_broken_shards_are_refused(tmp_path):
     about = {**json.loads(files["json"]), "target": "metres"}
     with pytest.raises(InputError, match="000000-000000"):
         decode({**files, "json": json.dumps(about).encode()})
-    write_shard(tmp_path / "shard-000000.tar", [frame(), frame(AFFINE, key="000000-000001")])
+    write_shard(tmp_path / "shard-000000.tar", map(encode, [frame(), frame(AFFINE, key="000000-000001")]))
     with pytest.raises(InputError, match="affine and canonical"):
         pseudo_pool("p", tmp_path, 64)

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from depthclip_trainer.config import SourceConfig
-from depthclip_trainer.data.sources import part_names
-from depthclip_trainer.data.time_split import time_parts
+from depthclip_trainer.data.split import part_names, time_parts
 
 from depthclip_ros.core.errors import ConfigError, InputError
 

@@ -1,4 +1,7 @@
-"""Pictures without depth, from folders and WebDataset shards, cut into pieces that a worker labels at a time."""
+"""Pictures without depth, however deep in a folder, or in WebDataset shards.
+
+To learn from them they need a teacher's labels: `depthclip-train pseudo-label`, whose workers take them in pieces.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
-from depthclip_trainer.data.held_back import refuse_test_set
-from depthclip_trainer.data.readers.image_files import decode_colour, read_bytes
-from depthclip_trainer.data.store.shard_files import shard_files
+from depthclip_ros.core.types import Intrinsics
+from depthclip_trainer.data.readers.image_files import decode_colour, frame_of, read_bytes, read_colour
+from depthclip_trainer.data.readers.rgbd_folder import ASSUMED_HFOV_DEG
+from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.store.tar import index_shard, read_sample
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MIN_SIDE_PX = 32
@@ -58,6 +63,40 @@ class PictureSet:
         return None if any(p.is_shard for p in self.pieces) else sum(len(p.names) for p in self.pieces)
 
 
+class ImageFolder:
+    """Images of a folder; a `FrameSet` in which no pixel has a depth.
+
+    Attributes:
+        name: of the folder.
+        frame_names: paths of the images below it, in order. Folders named `depth` are passed over.
+
+    Args:
+        path: the folder.
+        hfov_deg: horizontal field of view that is assumed.
+
+    Raises:
+        InputError: no folder, no image, a field of view outside 0..180 degrees.
+    """
+
+    def __init__(self, path: str | Path, hfov_deg: float = ASSUMED_HFOV_DEG) -> None:
+        found = find_pictures(Path(path), 1)
+        self.path, self.name, self.licence = Path(path), found.description, found.licence
+        self.hfov_deg = hfov_deg
+        Intrinsics.from_hfov(hfov_deg, 1, 1)  # a bad angle is one error, not one a frame
+        self._paths = {n: p for piece in found.pieces for n, p in zip(piece.names, piece.paths, strict=True)}
+        self.frame_names = tuple(self._paths)
+
+    def read(self, name: str) -> Sample:
+        """One image, no depth.
+
+        Raises:
+            InputError: the file is missing or broken.
+        """
+        image = read_colour(self._paths[name])
+        camera = Intrinsics.from_hfov(self.hfov_deg, image.shape[1], image.shape[0])
+        return frame_of(image, np.zeros(image.shape[:2], np.float32), camera, f"{self.name}/{name}", True)
+
+
 def find_pictures(folder: Path, piece_size: int) -> PictureSet:
     """Lists a folder's pictures, however deep, or its `.tar` shards where it has some.
 
@@ -65,13 +104,11 @@ def find_pictures(folder: Path, piece_size: int) -> PictureSet:
 
     Raises:
         InputError: no such folder, or nothing in it.
-        ConfigError: the project's test frames.
     """
     if not folder.is_dir():
         raise InputError(
             f"{folder} is no folder; give one with pictures ({', '.join(PICTURE_SUFFIXES)}) or .tar shards"
         )
-    refuse_test_set(folder, folder.name)
     shards = sorted(folder.glob("*.tar"))
     if shards:
         pieces = tuple(Piece((), (path,), is_shard=True) for path in shards)
@@ -100,11 +137,16 @@ def read_piece(piece: Piece, executor: Executor) -> Iterator[tuple[str, NDArray[
         yield from zip(piece.names, executor.map(_read, piece.names, piece.paths), strict=True)
 
 
+def is_image_folder(path: Path) -> bool:
+    """Whether a folder has an image in it, at any depth of folders."""
+    return path.is_dir() and any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.rglob("*"))
+
+
 def _pictures_of_shard(path: Path) -> Iterator[tuple[str, bytes]]:
-    for files in shard_files(path):
-        name = next((n for n in files if f".{n.split('.')[-1].lower()}" in PICTURE_SUFFIXES and n[0] != "_"), None)
-        if name is not None:
-            yield f"{path.name}/{files['__key__']}", files[name]
+    for place in index_shard(path):
+        suffix = next((s for s in place.suffixes if f".{s.split('.')[-1]}" in PICTURE_SUFFIXES), None)
+        if suffix is not None:
+            yield f"{path.name}/{place.key}", read_sample(path, place.start, place.end)[suffix]
 
 
 def _read(name: str, path: Path) -> NDArray[np.uint8] | InputError:

@@ -12,10 +12,11 @@ from depthclip_trainer.config import SourceConfig
 from depthclip_trainer.data.augment import AugmentConfig
 from depthclip_trainer.data.frames import read_frames
 from depthclip_trainer.data.mixture import Mixture
-from depthclip_trainer.data.readers.image_folder import ImageFolder
 from depthclip_trainer.data.readers.rgbd_folder import open_folder
-from depthclip_trainer.data.sources import frame_set, kind_of, open_source, part_names
-from depthclip_trainer.data.store.shards import ShardSet, write_shards
+from depthclip_trainer.data.readers.shards import ShardSet, write_shards
+from depthclip_trainer.data.readers.unlabelled import ImageFolder
+from depthclip_trainer.data.sources import frame_set, kind_of, open_source
+from depthclip_trainer.data.split import part_names
 
 from depthclip_ros.core.errors import ConfigError, InputError
 
@@ -114,23 +115,15 @@ def test_truncated_compressed_incomplete_and_missing_shards_are_named(shards, tm
         ShardSet(shards)
 
 
-def test_the_command_writes_what_may_be_trained_on_and_nothing_else(make_folder, tmp_path, capsys):
+def test_the_command_writes_shards_that_name_their_source(make_folder, tmp_path, capsys):
     folder = make_folder("walk")
     out = tmp_path / "out"
     assert train_main(["write-shards", "--data", str(folder), "--out", str(out)]) == 0
     assert "6 frames of walk" in capsys.readouterr().out
     assert train_main(["write-shards", "--data", str(folder), "--out", str(out)]) == 1
     assert "holds shards already" in capsys.readouterr().err
-    copied = make_folder("copy", source="open3d_tum")
-    assert train_main(["write-shards", "--data", str(copied), "--out", str(tmp_path / "no")]) == 1
-    assert "test set" in capsys.readouterr().err
-
-
-def test_the_test_set_is_refused_whatever_reads_it(shards, tmp_path):
-    (tmp_path / "data").mkdir()
-    moved = shards.rename(tmp_path / "data" / "rgbd")
-    with pytest.raises(ConfigError, match="test set"):
-        frame_set(SourceConfig(kind="shards", path=str(moved)), "/")
+    with pytest.raises(ConfigError, match="never_train_on lists walk"):
+        frame_set(SourceConfig(kind="shards", path=str(out)), "/", ["walk"])  # shards say what they were written from
 
 
 def test_plain_images_have_no_depth_and_an_assumed_lens(make_folder):
