@@ -33,7 +33,7 @@ def export_main(arguments: Sequence[str] | None = None) -> int:
 def run(name: str, arguments: list[str]) -> int:
     """Runs a command; our own errors end it with one sentence, an interrupt without a trace."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     module = name.replace("-", "_")
     try:
         getattr(importlib.import_module(f"depthclip_trainer.commands.{module}"), f"{module}_command")(arguments)

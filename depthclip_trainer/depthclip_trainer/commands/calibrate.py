@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.data.sample import Sample
-from depthclip_trainer.evaluation.metrics import depth_metrics
+from depthclip_trainer.evaluation.confidence import most_likely_scale
+from depthclip_trainer.evaluation.labelled import FITTED, HELD_OUT, Table, draw, parse_fitting, parts_of, score_table
 
 Array = NDArray[np.float64]
 
@@ -22,7 +23,6 @@ SMALLEST_ERROR = 1e-3
 """Log error below which a pixel's weight no longer rises, so that the reweighting stays finite."""
 PRIOR_SHARE = 1e-4
 """Weight of the depths that the model had, scaled to the frames: it decides where the frames say nothing."""
-SHOWN = ("delta1", "abs_rel", "rmse")
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,23 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What came out.
-
-    Attributes:
-        before_m, after_m: depth of each class.
-        table: by row (as it was, calibrated, best constant) and frames (fitted, held out): mean over frames.
-    """
+    """What came out: the depth of each class before and after, and the table (as it was, calibrated, best constant)."""
 
     before_m: list[float]
     after_m: list[float]
-    table: dict[str, dict[str, dict[str, float]]]
+    table: Table
+
+
+def calibrate_command(arguments: list[str]) -> None:
+    """The command; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="depthclip-train calibrate",
+        description="Fit the class depths of a DepthCLIP model to a few labelled frames, and say what it gained.",
+    )
+    parser.add_argument("--weights", default="preset:depthclip-rn50", help="of a depthclip model: a preset, YAML, file")
+    parser.add_argument("--adapter-only", action="store_true", help="leave CLIP out of the file and name it")
+    o = parse_fitting(parser, arguments, 8)
+    _print(calibrate(o.weights, o.samples, o.frames, o.out, adapter_only=o.adapter_only), o.out)
 
 
 def calibrate(
@@ -58,7 +65,7 @@ def calibrate(
         frames: labelled.
         fitted: how many of them to fit on.
         out: the weights file to write.
-        pixels: at most so many of each frame, drawn with a fixed seed.
+        pixels: at most so many of each frame.
         adapter_only: leave CLIP out of the file.
 
     Raises:
@@ -69,8 +76,6 @@ def calibrate(
 
     from depthclip_ros.core.model.depthclip import DepthClip
     from depthclip_ros.core.weights import load_weights, save_weights
-    from depthclip_trainer.data.sources import spread
-    from depthclip_trainer.fit.export import RIGHT_RATIO, most_likely_scale
 
     loaded = load_weights(weights)
     model = loaded.model
@@ -80,13 +85,9 @@ def calibrate(
     drawn = [one for one in drawn if len(one.depth_m)]
     if not drawn:
         raise InputError("no frame has depth in the model's range; calibration needs at least one")
-    chosen = set(spread(len(drawn), max(1, fitted)))
-    parts = {
-        "fitted": [one for i, one in enumerate(drawn) if i in chosen],
-        "held out": [one for i, one in enumerate(drawn) if i not in chosen],
-    }
+    parts = parts_of(len(drawn), fitted)
+    fit = [one for one, part in zip(drawn, parts, strict=True) if part == FITTED]
     before = model.bin_centres.double().numpy()
-    fit = parts["fitted"]
     after = fit_centres(
         np.concatenate([one.probability for one in fit]),
         np.concatenate([one.depth_m for one in fit]),
@@ -96,18 +97,15 @@ def calibrate(
     )
     constant = float(np.exp(np.median(np.concatenate([np.log(one.depth_m) for one in fit]))))
     rows = {"as it was": before, "calibrated": after, f"constant {constant:.2f} m": np.full_like(after, constant)}
-    table = {
-        row: {part: _score(some, centres) for part, some in parts.items() if some} for row, centres in rows.items()
-    }
+    predicted = {row: [one.probability @ centres for one in drawn] for row, centres in rows.items()}
+    table = score_table(parts, [one.depth_m for one in drawn], predicted)
     model.classes.set_centres(torch.from_numpy(after))
-    spread, right = [], []
-    for one in fit:
-        predicted = one.probability @ after
-        squared = (one.probability * (np.log(after) - np.log(predicted)[:, None]) ** 2).sum(1)
-        spread.append(np.sqrt(squared))
-        right.append(np.abs(np.log(predicted / one.depth_m)) < np.log(RIGHT_RATIO))
-    scale = most_likely_scale(*(torch.from_numpy(np.concatenate(values)).double() for values in (spread, right)))
-    model.classes.confidence_scale.fill_(scale)
+    depth_m = [one.probability @ after for one in fit]
+    spread = [
+        np.sqrt((one.probability * (np.log(after) - np.log(depth)[:, None]) ** 2).sum(1))
+        for one, depth in zip(fit, depth_m, strict=True)
+    ]
+    model.classes.confidence_scale.fill_(most_likely_scale(spread, depth_m, [one.depth_m for one in fit]))
     training = {**loaded.info.training, "calibrated on": f"{len(fit)} frames: {', '.join(one.path for one in fit)}"}
     save_weights(out, model, training=training, metrics={"calibration": table}, adapter_only=adapter_only)
     return Calibration(before.tolist(), after.tolist(), table)
@@ -129,9 +127,7 @@ def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
         # Depth is linear in the probabilities, so resizing them is what the engine does when it resizes depth.
         probability = F.interpolate(probability, (height_px, width_px), mode="bilinear", align_corners=False)[0]
     in_range = (frame.depth_m >= model.config.min_depth_m) & (frame.depth_m <= model.config.max_depth_m)
-    places = np.flatnonzero(frame.valid & in_range)
-    if len(places) > count:
-        places = np.random.default_rng(0).choice(places, count, replace=False)
+    places = draw(frame.valid & in_range, count)
     chosen = probability.flatten(1).numpy()[:, places].T
     return Pixels(frame.path, chosen.astype(np.float64), frame.depth_m.reshape(-1)[places].astype(np.float64))
 
@@ -177,31 +173,6 @@ def fit_centres(
     return np.minimum(centres, highest_m * (1 - 1e-3 * np.arange(classes)[::-1]))
 
 
-def _score(frames: Iterable[Pixels], centres_m: Array) -> dict[str, float]:
-    per_frame = [depth_metrics(one.depth_m, one.probability @ centres_m) for one in frames]
-    return {name: float(np.mean([metrics[name] for metrics in per_frame])) for name in SHOWN}
-
-
-def calibrate_command(arguments: list[str]) -> None:
-    """The command; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="depthclip-train calibrate",
-        description="Fit the class depths of a DepthCLIP model to a few labelled frames, and say what it gained.",
-    )
-    parser.add_argument("--weights", default="preset:depthclip-rn50", help="of a depthclip model: a preset, YAML, file")
-    parser.add_argument("--data", required=True, type=Path, help="labelled frames, as depthclip-eval takes them")
-    parser.add_argument("--protocol", default="frames", help="how the data is read, as in depthclip-eval")
-    parser.add_argument("--frames", type=int, default=8, help="frames to fit on; the others are scored")
-    parser.add_argument("--out", required=True, type=Path, help="the .safetensors to write")
-    parser.add_argument("--adapter-only", action="store_true", help="leave CLIP out of the file and name it")
-    options = parser.parse_args(arguments)
-    from depthclip_trainer.evaluation.protocols import frames_of, protocol_named
-
-    frames = [sample for _, sample in frames_of(protocol_named(options.protocol), options.data)]
-    done = calibrate(options.weights, frames, options.frames, options.out, adapter_only=options.adapter_only)
-    _print(done, options.out)
-
-
 def _print(done: Calibration, out: Path) -> None:
     from rich.console import Console
 
@@ -213,5 +184,5 @@ def _print(done: Calibration, out: Path) -> None:
         console.print(f"{name} {', '.join(f'{depth:.2f}' for depth in centres_m)} m", highlight=False)
     part = list(done.table["calibrated"])[-1]
     gained = done.table["as it was"][part]["abs_rel"] - done.table["calibrated"][part]["abs_rel"]
-    note = "" if part == "held out" else " (on the frames it was fitted to: none is left to score on)"
+    note = "" if part == HELD_OUT else " (on the frames it was fitted to: none is left to score on)"
     console.print(f"AbsRel {'fell' if gained >= 0 else 'rose'} by {abs(gained):.3f}{note}; {out}", highlight=False)

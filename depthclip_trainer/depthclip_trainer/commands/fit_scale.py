@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +18,13 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.engine.preprocess import focal_at_network_px
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.evaluation.confidence import most_likely_scale, spread_of
 from depthclip_trainer.evaluation.evaluate import clip_prediction, predict
-from depthclip_trainer.evaluation.metrics import depth_metrics
+from depthclip_trainer.evaluation.labelled import FITTED, Table, draw, parse_fitting, parts_of, score_table
 
 Array = NDArray[np.float64]
 
 CANONICAL_FOCAL_PX = 300.0
-SHOWN = ("delta1", "abs_rel", "rmse")
-FITTED, HELD_OUT = "fitted", "held out"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,23 @@ class ScaleFit:
 
     scale: float
     shift: float
-    table: dict[str, dict[str, dict[str, float]]]
+    table: Table
     assumed: int
+
+
+def fit_scale_command(arguments: list[str]) -> None:
+    """The command; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="depthclip-train fit-scale",
+        description="Fit scale and shift of relative weights to labelled frames, and write weights that give metres.",
+    )
+    parser.add_argument(
+        "--weights", required=True, help="of relative depth: a folder of transformers, a hub id, a file"
+    )
+    parser.add_argument("--max-depth", type=float, default=10.0, metavar="M", help="of what the weights are to give")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    o = parse_fitting(parser, arguments, 20)
+    _print(fit_scale(o.weights, o.samples, o.frames, o.out, max_depth_m=o.max_depth, device=o.device), o.out)
 
 
 def fit_scale(
@@ -83,7 +98,7 @@ def fit_scale(
         fitted: how many of them to fit on.
         out: the weights file to write.
         max_depth_m: farther depth is left out, and is +Inf in what the weights give.
-        pixels: at most so many of each frame, drawn with a fixed seed.
+        pixels: at most so many of each frame.
         device: of the engine.
 
     Raises:
@@ -91,7 +106,6 @@ def fit_scale(
         InputError: no labelled frame, or predictions that do not follow the depth.
     """
     from depthclip_ros.core.weights import load_weights, save_weights
-    from depthclip_trainer.data.sources import spread
 
     loaded = load_weights(weights)
     if loaded.model.config.metric:
@@ -104,16 +118,15 @@ def fit_scale(
     kept = [(frame, one) for frame, one in zip(frames, found, strict=True) if len(one.depth_m) > 1]
     if not kept:
         raise InputError(f"no frame has depth up to {max_depth_m:g} m; one is needed")
-    chosen = set(spread(len(kept), max(1, fitted)))
-    fit = [one for i, (_, one) in enumerate(kept) if i in chosen]
+    parts = parts_of(len(kept), fitted)
+    fit = [one for (_, one), part in zip(kept, parts, strict=True) if part == FITTED]
     scale, shift = fit_disparity(fit)
     if scale <= 0:
         raise InputError(f"predicted disparity falls where depth gets smaller (scale {scale:.3g}); nothing was written")
 
     model = _metric(loaded.model, scale, shift, max_depth_m)
     model.select_trained(loaded.info.trained_groups)
-    scored = _score(model, kept, chosen, max_depth_m, device)
-    table, confidence_scale = scored
+    table, confidence_scale = _score(model, kept, parts, max_depth_m, device)
     model.confidence_scale.fill_(confidence_scale)
     training = {
         **loaded.info.training,
@@ -130,9 +143,7 @@ def labelled_pixels(engine: DepthEngine, frame: Sample, max_depth_m: float, coun
     relative, _ = predict(engine, frame, frame.depth_m.shape, flip=False)
     height_px, width_px = frame.image.shape[:2]
     focal_px = focal_at_network_px(frame.intrinsics, engine.network_size(width_px, height_px))
-    places = np.flatnonzero(frame.valid & (frame.depth_m <= max_depth_m) & np.isfinite(relative))
-    if len(places) > count:
-        places = np.random.default_rng(0).choice(places, count, replace=False)
+    places = draw(frame.valid & (frame.depth_m <= max_depth_m) & np.isfinite(relative), count)
     values = (array.reshape(-1)[places].astype(np.float64) for array in (relative, frame.depth_m))
     return Pixels(frame.path, *values, focal_px, places)
 
@@ -163,68 +174,27 @@ def _metric(relative: Any, scale: float, shift: float, max_depth_m: float) -> An
 
 
 def _score(
-    model: Any, kept: Sequence[tuple[Sample, Pixels]], chosen: set[int], max_depth_m: float, device: str
-) -> tuple[dict[str, dict[str, dict[str, float]]], float]:
+    model: Any, kept: Sequence[tuple[Sample, Pixels]], parts: Sequence[str], max_depth_m: float, device: str
+) -> tuple[Table, float]:
     """The table, through the engine that ships, and the scale of the confidence on the frames that were fitted."""
-    import copy
-
-    import torch
-
-    from depthclip_trainer.fit.export import RIGHT_RATIO, most_likely_scale
-
-    before = float(model.confidence_scale)
+    before, truth_m = float(model.confidence_scale), [one.depth_m for _, one in kept]
     engine = DepthEngine(copy.deepcopy(model), device=device)
-    constant = float(np.median(np.concatenate([one.depth_m for i, (_, one) in enumerate(kept) if i in chosen])))
-    rows: dict[str, dict[str, list[dict[str, float]]]] = {}
-    spread, right = [], []
-    for i, (frame, one) in enumerate(kept):
-        part = FITTED if i in chosen else HELD_OUT
+    predicted, own, spread = [], [], []
+    for frame, one in kept:
         depth_m, confidence = predict(engine, frame, frame.depth_m.shape, flip=False)
-        predicted = clip_prediction(depth_m.reshape(-1)[one.places], max_depth_m)
-        own = align(one.relative, one.depth_m, SCALE_SHIFT).apply(one.relative)
-        methods = {
-            "one scale and shift for all": predicted,
-            "each frame's own": clip_prediction(own, max_depth_m),
-            f"constant {constant:.2f} m": np.full_like(predicted, constant),
-        }
-        for name, values in methods.items():
-            rows.setdefault(name, {}).setdefault(part, []).append(depth_metrics(one.depth_m, values))
-        if i in chosen:
-            certainty = confidence.reshape(-1)[one.places].astype(np.float64).clip(1e-6, 1)
-            spread.append(before * np.sqrt(1 / certainty - 1))
-            right.append(np.abs(np.log(predicted / one.depth_m)) < np.log(RIGHT_RATIO))
+        predicted.append(clip_prediction(depth_m.reshape(-1)[one.places], max_depth_m))
+        spread.append(spread_of(confidence.reshape(-1)[one.places], before))
+        own.append(clip_prediction(align(one.relative, one.depth_m, SCALE_SHIFT).apply(one.relative), max_depth_m))
     engine.close()
-    table = {
-        name: {part: {key: float(np.mean([m[key] for m in found])) for key in SHOWN} for part, found in parts.items()}
-        for name, parts in rows.items()
+    fit = [i for i, part in enumerate(parts) if part == FITTED]
+    constant = float(np.median(np.concatenate([truth_m[i] for i in fit])))
+    rows = {
+        "one scale and shift for all": predicted,
+        "each frame's own": own,
+        f"constant {constant:.2f} m": [np.full_like(values, constant) for values in predicted],
     }
-    spreads, rights = (torch.from_numpy(np.concatenate(values)).double() for values in (spread, right))
-    return table, most_likely_scale(spreads, rights)
-
-
-def fit_scale_command(arguments: list[str]) -> None:
-    """The command; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="depthclip-train fit-scale",
-        description="Fit scale and shift of relative weights to labelled frames, and write weights that give metres.",
-    )
-    parser.add_argument(
-        "--weights", required=True, help="of relative depth: a folder of transformers, a hub id, a file"
-    )
-    parser.add_argument("--data", required=True, type=Path, help="labelled frames, as depthclip-eval takes them")
-    parser.add_argument("--protocol", default="frames", help="how the data is read, as in depthclip-eval")
-    parser.add_argument("--frames", type=int, default=20, help="frames to fit on; the others are scored")
-    parser.add_argument("--max-depth", type=float, default=10.0, metavar="M", help="of what the weights are to give")
-    parser.add_argument("--out", required=True, type=Path, help="the .safetensors to write")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    options = parser.parse_args(arguments)
-    from depthclip_trainer.evaluation.protocols import frames_of, protocol_named
-
-    frames = [sample for _, sample in frames_of(protocol_named(options.protocol), options.data)]
-    done = fit_scale(
-        options.weights, frames, options.frames, options.out, max_depth_m=options.max_depth, device=options.device
-    )
-    _print(done, options.out)
+    scale = most_likely_scale(*([values[i] for i in fit] for values in (spread, predicted, truth_m)))
+    return score_table(parts, truth_m, rows), scale
 
 
 def _print(done: ScaleFit, out: Path) -> None:

@@ -30,7 +30,7 @@ def train_command(arguments: list[str]) -> None:
 
         print(yaml.safe_dump(as_mapping(config), sort_keys=False, default_flow_style=None, width=100), end="")
         return
-    from lightning.fabric.utilities import rank_zero_only
+    from lightning_fabric.utilities import rank_zero_only
 
     from depthclip_trainer.fit.export import finish
     from depthclip_trainer.fit.loop import train

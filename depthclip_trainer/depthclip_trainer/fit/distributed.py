@@ -11,8 +11,8 @@ import os
 
 import torch
 import torch.distributed as dist
-from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,8 +28,7 @@ def launch(loop: LoopConfig) -> Fabric:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # we say ourselves what runs where
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # we say ourselves what runs where
     fabric = Fabric(
         accelerator=loop.accelerator,
         devices=devices,

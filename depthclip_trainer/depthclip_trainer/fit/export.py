@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sample import Batch, FramePool, Sample
 from depthclip_trainer.data.sources import OpenedSource, open_sources
+from depthclip_trainer.evaluation.confidence import most_likely_scale, spread_of
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.validation import predict_metres, quick_validation
 from depthclip_trainer.recipe import config_from_mapping
@@ -28,9 +28,6 @@ WEIGHTS_NAME = "weights.safetensors"
 
 PARITY_LOG_ERROR = 0.02
 """Largest mean |ln a - ln b| between the checkpoint in float32 and the file in float16, on a fixed image."""
-
-RIGHT_RATIO = 1.25
-"""Confidence is calibrated to be the share of pixels within this ratio of the truth."""
 
 
 def finish(config: TrainConfig) -> Path:
@@ -137,38 +134,19 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
 
 
 def calibrate_confidence(model: DepthModel, sets: Mapping[str, Sequence[Batch]]) -> float | None:
-    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none.
-
-    Confidence is 1 / (1 + (spread / scale)^2). The scale is that under which confidence is most likely as the
-    probability that a pixel lies within a factor of 1.25 of the truth; order, and so AUSE, does not depend on it.
-    """
+    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none."""
     buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
     if len(buffers) != 1:
         return None
-    before = float(buffers[0])
-    spreads, rights = [], []
-    for batches in sets.values():
-        for batch in batches:
-            depth_m, confidence = predict_metres(model, model, batch)
-            valid = batch.valid
-            ratio = (depth_m[valid] / batch.depth_m[valid]).log().abs().exp()
-            spreads.append((1 / confidence[valid].double().clamp(1e-6, 1) - 1).clamp_min(0).sqrt() * before)
-            rights.append(ratio < RIGHT_RATIO)
-    if not spreads:
+    before, spread, predicted_m, truth_m = float(buffers[0]), [], [], []
+    for batch in (batch for batches in sets.values() for batch in batches):
+        depth_m, confidence = predict_metres(model, model, batch)
+        spread.append(spread_of(confidence[batch.valid].cpu().numpy(), before))
+        predicted_m.append(depth_m[batch.valid].cpu().numpy())
+        truth_m.append(batch.depth_m[batch.valid].cpu().numpy())
+    if not spread:
         return None
-    best = most_likely_scale(torch.cat(spreads), torch.cat(rights).double())
-    buffers[0].fill_(best)
-    return best
-
-
-def most_likely_scale(spread: Tensor, right: Tensor) -> float:
-    """The s0 under which 1 / (1 + (spread / s0)^2) is most likely as the probability that `right` [n] is 1."""
-    best, best_loss = 0.25, float("inf")
-    for candidate in np.geomspace(0.02, 3.0, 120):
-        probability = (1 / (1 + (spread / candidate) ** 2)).clamp(1e-4, 1 - 1e-4)
-        loss = float(-(right * probability.log() + (1 - right) * (1 - probability).log()).mean())
-        if loss < best_loss:
-            best, best_loss = float(candidate), loss
+    buffers[0].fill_(best := most_likely_scale(spread, predicted_m, truth_m))
     return best
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel

@@ -16,7 +16,7 @@ from depthclip_trainer.recipe import as_mapping
 
 DYING = """
 import sys
-from lightning.fabric.utilities import rank_zero_only
+from lightning_fabric.utilities import rank_zero_only
 from depthclip_trainer.cli import train_main
 from depthclip_trainer.data.mixture import Mixture
 

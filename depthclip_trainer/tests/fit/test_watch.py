@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from depthclip_trainer.fit.watch import DivergedError, LossWatch, Outcome
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 
 @pytest.fixture
