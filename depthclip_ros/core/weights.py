@@ -97,7 +97,7 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
 
 def _is_ours(path: Path) -> bool:
     try:
-        read_file_info(path)
+        read_info(path)
     except WeightsError:
         return False
     return True
