@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import open_clip
 import pytest
 import torch
 from torch import Tensor, nn
 
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig, Prediction
 from depthclip_ros.core.model.registry import build_model, preset
+
+TINY_CLIP = {
+    "embed_dim": 32,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 4, "width": 64, "patch_size": 16, "head_width": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+TINY_RESNET = {
+    **TINY_CLIP,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 64},
+}
 
 
 class ReadingModel(DepthModel):
@@ -87,3 +101,56 @@ def compiled_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that runtimes keep compiled networks in, of this test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "depthclip_ros" / "compiled"
+
+
+@pytest.fixture(scope="session")
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def shared_cache(_compiled_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of compiled networks that all tests of a run share: what one of them compiled serves the next."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_compiled_once))
+
+
+def _known_to_open_clip(folder: Path, name: str, settings: dict[str, Any]) -> str:
+    path = folder / f"depthclip-{name}.json"
+    path.write_text(json.dumps(settings))
+    open_clip.add_model_config(path)
+    return path.stem
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a small CLIP on a ViT that open_clip knows for the length of the session."""
+    return _known_to_open_clip(tmp_path_factory.mktemp("open_clip"), "tiny", TINY_CLIP)
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Likewise on a ResNet."""
+    return _known_to_open_clip(tmp_path_factory.mktemp("open_clip"), "tiny-resnet", TINY_RESNET)
+
+
+@pytest.fixture
+def clip_config(tiny_clip: str) -> Callable[..., ModelConfig]:
+    """Make the configuration of a preset on the small CLIP: `clip_config("dense-vitb16", scenes=(...))`."""
+
+    def make(name: str = "dense-vitb16", **overrides: Any) -> ModelConfig:
+        taps = {"tap_layers": (3,)} if name == "paper-vitb32" else {"tap_layers": (0, 1, 2, 3)}
+        channels = (24, 16, 8) if name == "paper-vitb32" else (24, 16, 12, 8)
+        small = {
+            "tower": tiny_clip,
+            "base_weights": None,
+            "adapter_layers": (1, 3),
+            "adapter_width": 8,
+            "gate_width": 8,
+            "last_blocks": 1,
+            "decoder_channels": channels,
+            "input_pixels": 64 * 64,
+            **taps,
+        }
+        return preset(name, **{**small, **overrides})
+
+    return make

@@ -11,8 +11,8 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.registry import build_model
 from depthclip_ros.core.runtimes.onnx_export import export_onnx
 from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
@@ -51,9 +51,9 @@ def test_the_runtime_gives_torchs_depth(small_model: Make, compiled_cache: Path)
     assert len([path for path in compiled_cache.iterdir() if path.is_dir()]) == 1
 
 
-def test_clips_towers_can_be_exported(compiled_cache: Path) -> None:
+def test_clips_towers_can_be_exported(clip_config: Callable[..., ModelConfig], compiled_cache: Path) -> None:
     torch.manual_seed(0)
-    model = build_model(preset("dense-vitb16", base_weights=None, input_pixels=96 * 64), load_base=False).eval()
+    model = build_model(clip_config("dense-vitb16", input_pixels=96 * 64), load_base=False).eval()
     engine = DepthEngine(model, runtime="onnxruntime", device="cpu")
     assert (engine.runtime, engine.notices) == ("onnxruntime", [])
 

@@ -15,7 +15,7 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.contract import DepthModel, ModelConfig
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.runtimes import int8, openvino_runtime
 from depthclip_ros.core.runtimes.calibration_images import ROOMS, CalibrationSet
@@ -23,15 +23,16 @@ from depthclip_ros.core.runtimes.openvino_runtime import OpenVinoRuntime, precis
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
 from depthclip_ros.core.types import Intrinsics, View
 
-pytest.importorskip("openvino", reason="needs the extra `openvino`")
+# Asked of the package, which imports the library without its telemetry.
+pytestmark = pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs the extra `openvino`")
 
 Make = Callable[..., DepthModel]
 
 
-def _runtime(model: DepthModel, precision: str = "fp32", calibration: CalibrationSet | None = None) -> OpenVinoRuntime:
-    return OpenVinoRuntime(
-        model.prepare_inference(), "cpu", precision, "made by a test", calibration or CalibrationSet()
-    )
+def _runtime(
+    model: DepthModel, precision: str = "fp32", calibration: CalibrationSet | None = None, identity: str = "small"
+) -> OpenVinoRuntime:
+    return OpenVinoRuntime(model.prepare_inference(), "cpu", precision, identity, calibration or CalibrationSet())
 
 
 def _pixels(batch: int, height: int, width: int) -> torch.Tensor:
@@ -39,24 +40,38 @@ def _pixels(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8, generator=generator)
 
 
-def _system(name: str) -> DepthModel:
-    small: dict[str, dict[str, Any]] = {
-        "clip2depth-vitb16": {"tower": "ViT-B-32-quickgelu", "base_weights": None, "input_pixels": 160 * 128},
-        "depthclip-rn50": {"tower": "RN50-quickgelu", "base_weights": None, "input_pixels": 96 * 96},
-        "paper-vitb32": {"base_weights": None, "input_pixels": 96 * 96},
-        "dense-vitb16": {"base_weights": None, "input_pixels": 48 * 64},
-        "nano": {"input_pixels": 96 * 64},
+@pytest.fixture
+def system(
+    small_model: Make, clip_config: Callable[..., ModelConfig], tiny_clip: str, tiny_resnet_clip: str
+) -> Callable[[str], DepthModel]:
+    """A small model of each system: `system("nano")`."""
+    clip2depth: dict[str, Any] = {"decoder_width": 16, "decoder_heads": 2, "deconvolutions": (16, 12, 8)}
+    clip2depth |= {"mirror_tokens": 6, "tap_layers": (0, 1, 2, 3), "tower": tiny_clip, "input_pixels": 80 * 64}
+    resnet: dict[str, Any] = {"tower": tiny_resnet_clip, "input_pixels": 96 * 96}
+    configs = {
+        "paper-vitb32": lambda name: clip_config(name, input_pixels=96 * 96),
+        "dense-vitb16": lambda name: clip_config(name, input_pixels=48 * 64),
+        "clip2depth-vitb16": lambda name: preset(name, base_weights=None, **clip2depth),
+        "depthclip-rn50": lambda name: preset(name, base_weights=None, **resnet),
     }
-    torch.manual_seed(0)
-    return build_model(preset(name, **small[name]), load_base=False).eval()
+
+    def make(name: str) -> DepthModel:
+        if name not in configs:
+            return small_model().eval()
+        torch.manual_seed(0)
+        return build_model(configs[name](name), load_base=False).eval()
+
+    return make
 
 
 @pytest.mark.parametrize("name", ["nano", "paper-vitb32", "dense-vitb16", "clip2depth-vitb16", "depthclip-rn50"])
-def test_every_system_gives_its_own_depth_at_any_batch(name: str, compiled_cache: Path) -> None:
-    model = _system(name)
+def test_every_system_gives_its_own_depth_at_any_batch(
+    name: str, system: Callable[[str], DepthModel], shared_cache: None
+) -> None:
+    model = system(name)
     width, height = model.network_size(640, 480)
     expected = PixelNetwork(model.prepare_inference())
-    runtime = _runtime(model)
+    runtime = _runtime(model, identity=name)
     for batch in (1, 3):
         pixels = _pixels(batch, height, width)
         found = runtime.run(pixels)
@@ -69,9 +84,7 @@ def test_every_system_gives_its_own_depth_at_any_batch(name: str, compiled_cache
             torch.testing.assert_close(found.scene_weights, wanted.scene_weights, rtol=1e-2, atol=1e-4)
 
 
-def test_depth_anything_gives_its_own_depth(
-    make_transformers_folder: Callable[..., Path], compiled_cache: Path
-) -> None:
+def test_depth_anything_gives_its_own_depth(make_transformers_folder: Callable[..., Path], shared_cache: None) -> None:
     folder = make_transformers_folder(depth_estimation_type="metric", max_depth=20)
     camera = Intrinsics.from_hfov(60, 160, 120)
     image = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8)
@@ -82,7 +95,7 @@ def test_depth_anything_gives_its_own_depth(
     np.testing.assert_allclose(*depths, rtol=2e-3)
 
 
-def test_half_precision_leaves_confidence_alone(small_model: Make, compiled_cache: Path) -> None:
+def test_half_precision_leaves_confidence_alone(small_model: Make, shared_cache: None) -> None:
     possible = precisions_of(openvino_runtime.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if "bf16" not in possible:
         pytest.skip("this CPU has no bfloat16")
@@ -105,7 +118,7 @@ def test_what_was_converted_is_kept(small_model: Make, compiled_cache: Path, mon
     assert len(conversions) == 2  # other weights
 
 
-def test_cameras_of_two_sizes_go_through_one_engine(small_model: Make, compiled_cache: Path) -> None:
+def test_cameras_of_two_sizes_go_through_one_engine(small_model: Make, shared_cache: None) -> None:
     sizes = [(128, 96), (96, 128), (160, 120)]
     views = [
         View(np.random.default_rng(0).integers(0, 256, (h, w, 3), np.uint8), Intrinsics.from_hfov(60, w, h))
@@ -120,7 +133,7 @@ def test_cameras_of_two_sizes_go_through_one_engine(small_model: Make, compiled_
     assert [depth.batch_size for depth in depths["openvino"]] == [2, 1, 2]
 
 
-def test_the_result_of_a_frame_outlives_the_next(small_model: Make, compiled_cache: Path) -> None:
+def test_the_result_of_a_frame_outlives_the_next(small_model: Make, shared_cache: None) -> None:
     engine = DepthEngine(small_model(), runtime="openvino", device="cpu", precision="fp32")
     camera = Intrinsics.from_hfov(60, 64, 48)  # the network's own size: nothing is resized on the way out
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 48, 64, 3), np.uint8)
@@ -145,7 +158,7 @@ def test_devices_and_precisions_that_are_not_there_name_those_that_are(
     assert precisions_of(["FP32", "FP16"]) == ("fp32", "fp16")
 
 
-def test_a_closed_runtime_says_so(small_model: Make, compiled_cache: Path) -> None:
+def test_a_closed_runtime_says_so(small_model: Make, shared_cache: None) -> None:
     runtime = _runtime(small_model())
     runtime.close()
     with pytest.raises(DeviceError, match="the model was taken off openvino"):
@@ -167,8 +180,8 @@ def test_nothing_is_sent_to_anyone() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not int8.is_installed(), reason="needs the extra `openvino`")
 def test_int8_of_pictures_of_ones_own(small_model: Make, compiled_cache: Path, tmp_path: Path) -> None:
-    pytest.importorskip("nncf", reason="needs the extra `openvino`")
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(6):

@@ -141,7 +141,7 @@ def test_unknown_names_list_the_allowed(small_model: Make) -> None:
     ("module", "name"), [(openvino_runtime, "openvino"), (onnx_runtime, "onnxruntime")], ids=["openvino", "onnx"]
 )
 def test_an_absent_runtime_says_how_to_install_it(
-    module: Any, name: str, small_model: Make, monkeypatch: pytest.MonkeyPatch
+    module: Any, name: str, small_model: Make, monkeypatch: pytest.MonkeyPatch, shared_cache: None
 ) -> None:
     monkeypatch.setattr(module, "is_installed", lambda: False)
     getattr(module, name).cache_clear()
@@ -154,10 +154,10 @@ def test_an_absent_runtime_says_how_to_install_it(
         getattr(module, name).cache_clear()
 
 
+@pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs the extra `openvino`")
 def test_int8_without_nncf_says_how_to_install_it(
-    small_model: Make, monkeypatch: pytest.MonkeyPatch, compiled_cache: Any
+    small_model: Make, monkeypatch: pytest.MonkeyPatch, shared_cache: None
 ) -> None:
-    pytest.importorskip("openvino", reason="needs the extra `openvino`")
     monkeypatch.setattr(int8, "is_installed", lambda: False)
     with pytest.raises(ConfigError, match="precision int8 needs nncf; pip install"):
         DepthEngine(small_model(), runtime="openvino", device="cpu", precision="int8")
@@ -173,7 +173,7 @@ def test_auto_takes_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -
     assert fastest_runtime("cpu") == "torch"
 
 
-def test_every_option_that_is_named_can_be_made(small_model: Make, compiled_cache: Any) -> None:
+def test_every_option_that_is_named_can_be_made(small_model: Make, shared_cache: None) -> None:
     for name, precision in runtime_options("cpu"):
         if precision == "int8":
             continue  # a test of its own: it takes long
