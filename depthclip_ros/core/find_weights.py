@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.converted_weights import converted
 from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.files import cache_folder, hash_file
 from depthclip_ros.core.model.contract import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
 from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
@@ -66,11 +66,6 @@ def resolve(name_or_path: str | Path) -> Path:
     )
 
 
-def cache_folder() -> Path:
-    """Where files that were built from presets lie: `$XDG_CACHE_HOME/depthclip_ros`, by default below `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "depthclip_ros"
-
-
 def _built_from_yaml(path: Path) -> Path:
     try:
         values = yaml.safe_load(path.read_text())
@@ -108,7 +103,7 @@ def _built(name: str, changed: dict[str, Any]) -> Path:
 def _fingerprint(config: ModelConfig) -> str:
     """The configuration as text, with the content of a local base in place of its name alone."""
     base = Path(str(getattr(config, "base_weights", None)))
-    content = tensor_file.hash_file(base) if base.is_file() else ""
+    content = hash_file(base) if base.is_file() else ""
     return json.dumps([dataclasses.asdict(config), content], sort_keys=True)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.files import replaced
 
 FP16_MAX = 65504.0
 
@@ -77,15 +76,6 @@ def hash_tensors(state: Mapping[str, Tensor], names: set[str]) -> str:
     return digest.hexdigest()
 
 
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def refuse_other_formats(path: Path) -> None:
     """Look at a file's first bytes, so that nothing but safetensors is ever read.
 
@@ -121,17 +111,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         WeightsError: it could not be written; the old file is untouched.
     """
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with replaced(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same; tests fail it by this name)
     except OSError as error:
         raise WeightsError(f"could not write {path}: {error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.model.contract import DepthModel
 
 FORMAT_VERSION = "1"
@@ -137,7 +138,7 @@ def read_file_info(path: Path) -> WeightsInfo:
     try:
         return WeightsInfo(
             path=path,
-            sha256=tensor_file.hash_file(path),
+            sha256=hash_file(path),
             format_version=version,
             system=metadata["system"],
             config=json.loads(metadata["config"]),

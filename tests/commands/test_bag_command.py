@@ -4,20 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from rosbags.highlevel import AnyReader
 
 from depthclip_ros.cli import main
-from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import save_weights
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
-    save_weights(path, build_model(preset("nano")), training={}, metrics={})
-    return str(path)
+def weights(small_weights: Path) -> str:
+    return str(small_weights)
 
 
 def test_bag_in_bag_out_with_depth(

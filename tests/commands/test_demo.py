@@ -14,21 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
 from depthclip_ros.cli import main
-from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import save_weights
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
-    save_weights(path, build_model(preset("nano")), training={}, metrics={})
-    return str(path)
+def weights(small_weights: Path) -> str:
+    return str(small_weights)
 
 
 @pytest.fixture
@@ -51,15 +45,15 @@ def _no_process_left(ros_domain_id: int) -> Iterator[None]:
     deadline_s = time.monotonic() + 5
     while (left := processes_of(ros_domain_id)) and time.monotonic() < deadline_s:
         time.sleep(0.1)
-    assert left == []
+    assert left == set()
 
 
-def processes_of(domain_id: int) -> list[str]:
-    """Command lines of nodes whose environment has the test's domain."""
+def processes_of(domain_id: int) -> set[str]:
+    """Command lines of nodes whose environment has the test's domain; one that forks to find its Python is one."""
     commands = (
         command_in_domain(folder, f"ROS_DOMAIN_ID={domain_id}".encode()) for folder in Path("/proc").glob("[0-9]*")
     )
-    return [command for command in commands if command]
+    return {command for command in commands if command}
 
 
 def command_in_domain(folder: Path, wanted: bytes) -> str:

@@ -11,6 +11,7 @@ from depthclip_ros.commands.bench.settings import Row, Settings, Unit, percentil
 
 MOST, MOST_QUICK = 4, 2
 RATE_HZ = 30.0
+QUICK_S = 3.0
 ONE, MANY = "one node", "a node each"
 
 
@@ -21,7 +22,7 @@ def units(settings: Settings) -> list[Unit]:
 
 def _measure(settings: Settings) -> list[Row]:
     most = MOST_QUICK if settings.quick else MOST
-    rounds, seconds = (1, 3.0) if settings.quick else (2, 4.0)
+    rounds, seconds = (1, QUICK_S) if settings.quick else (2, 4.0)
     names = [f"c{number + 1}" for number in range(most)]
     size = settings.sizes_px[0]
     seen: dict[tuple[int, str], dict[str, Seen]] = {}

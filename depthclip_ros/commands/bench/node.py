@@ -13,6 +13,7 @@ from depthclip_ros.commands.bench.settings import Row, Settings, Unit, ratio, si
 SATURATION = 0.4  # of the time that the node is busy at the quiet rate
 OVERLOAD = 2.0
 HIGHEST_HZ, LOWEST_HZ = 30.0, 0.5
+QUICK_S = 3.0
 FASTEST_CAMERA_HZ = 400.0  # what a camera in Python may be asked for
 # name: how images travel, whether with the shipped DDS profile
 WAYS = {
@@ -36,7 +37,7 @@ def _quiet_hz(engine_ms: float) -> float:
 
 def _measure_latency(settings: Settings) -> list[Row]:
     """A B C A B C: the nodes of all ways run at once and idle, only one has a camera at a time."""
-    rounds, seconds = (1, 3.0) if settings.quick else (2, 5.0)
+    rounds, seconds = (1, QUICK_S) if settings.quick else (2, 5.0)
     sizes = settings.sizes_px[:1] if settings.quick else settings.sizes_px
     seen = {(size, way): Seen() for size in sizes for way in WAYS}
     memory: dict[str, float] = {}
@@ -85,7 +86,7 @@ def _measure_latency(settings: Settings) -> list[Row]:
 
 def _measure_overload(settings: Settings) -> list[Row]:
     """A quiet camera and one at twice the rate that the node sustains, in turn."""
-    rounds, seconds = (1, 4.0) if settings.quick else (2, 6.0)
+    rounds, seconds = (1, QUICK_S) if settings.quick else (2, 6.0)
     sizes = settings.sizes_px[:1] if settings.quick else settings.sizes_px
     rows = []
     with Scene(settings, "overload").open() as scene:

@@ -79,7 +79,7 @@ def reference_weights(pixels: int) -> str:
 def _random_weights(preset_name: str, changes: dict[str, Any]) -> Path:
     import torch
 
-    from depthclip_ros.core.find_weights import cache_folder
+    from depthclip_ros.core.files import cache_folder
     from depthclip_ros.core.model.registry import build_model, preset
     from depthclip_ros.core.weights import FORMAT_VERSION, load_weights, save_weights
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from depthclip_ros.core import model as model_package
-from depthclip_ros.core.find_weights import cache_folder
-from depthclip_ros.core.tensor_file import hash_file
+from depthclip_ros.core.files import cache_folder, hash_file
 
 MANIFEST = "manifest.json"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.runtimes.shipped_rooms import CALIBRATION, shipped_rooms
-from depthclip_ros.core.tensor_file import hash_file
 
 ROOMS = "rooms"
 COUNT = 48

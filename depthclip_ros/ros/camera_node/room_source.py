@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.files import cache_folder
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_fields import CameraFields
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
@@ -68,7 +69,7 @@ class RoomSource:
         self.skipped: list[str] = []
         settings = RoomSettings(options.width_px, options.height_px, options.seed, options.frames)
         self._camera = CameraFields.from_intrinsics(settings.intrinsics)
-        folder = cache_folder() / settings.key
+        folder = cache_folder() / "rooms" / settings.key
         if not folder.is_dir():
             _record(settings, folder, options)
         os.utime(folder)  # the newest used are kept
@@ -80,11 +81,6 @@ class RoomSource:
             depth_m = depth.astype(np.float32) / np.float32(DEPTH_UNITS_PER_METRE)
             depth_m[depth == 0] = np.nan
             yield Frame(np.asarray(rgb), self._camera, depth_m, None, f"room frame {number}")
-
-
-def cache_folder() -> Path:
-    """Where recordings of rooms are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depthclip_ros" / "rooms"
 
 
 def _record(settings: RoomSettings, folder: Path, options: SourceOptions) -> None:

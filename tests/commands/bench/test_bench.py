@@ -95,7 +95,8 @@ def test_a_worse_ratio_is_measured_again_and_fails_only_when_strict(
 def test_node_cameras_and_soak_over_dds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("depthclip_ros.commands.bench.soak.QUICK_S", 6.0)
+    for part, seconds in (("node", 1.0), ("cameras", 1.0), ("soak", 3.0)):
+        monkeypatch.setattr(f"depthclip_ros.commands.bench.{part}.QUICK_S", seconds)
     out, samples = tmp_path / "bench.json", tmp_path / "soak.csv"
     arguments = ["bench", "--quick", "--parts", "node,cameras,soak", "--device", "cpu", "--size", "160x120"]
     files = [
