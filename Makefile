@@ -1,5 +1,5 @@
 # Everything on a machine without ROS: real ROS 2 Jazzy, torch and this package in .venv, then the demo or the tests.
-# In a ROS 2 workspace use colcon instead: README, "In a ROS workspace".
+# In a ROS 2 workspace use colcon instead: README, "On a robot with ROS 2".
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test lint bench clean distclean
 

@@ -37,12 +37,12 @@ step() {
 
 if [ "$(uname -s)/$(uname -m)" != Linux/x86_64 ]; then
     fail "ROS 2 on PyPI exists for x86-64 Linux only, this is $(uname -s) $(uname -m)." \
-        "Install ROS 2 and build with colcon: README, 'In a ROS workspace'."
+        "Install ROS 2 and build with colcon: README, 'On a robot with ROS 2'."
 fi
 command -v python3 >/dev/null || fail "there is no python3; install Python 3.10 or later (Debian, Ubuntu: apt install python3)."
 if ! command -v "${CXX:-c++}" >/dev/null && ! command -v g++ >/dev/null; then
     fail "there is no C++ compiler to build the package's messages with (Debian, Ubuntu: apt install g++)." \
-        "With a ROS 2 installation, colcon can build it as well: README, 'In a ROS workspace'."
+        "With a ROS 2 installation, colcon can build it as well: README, 'On a robot with ROS 2'."
 fi
 
 bring_uv() {

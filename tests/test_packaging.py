@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,25 @@ def test_nav2_costmap_takes_the_cloud():
 def test_launch_file_compiles():
     path = REPOSITORY / "launch" / "depth.launch.py"
     compile(path.read_text(), path, "exec")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("scikit_build_core") is None, reason="needs scikit-build-core")
+def test_setup_py_builds_the_wheel_of_pyproject(tmp_path):
+    # Without the messages, which take a compiler half a minute: how both hand over to CMake is the same with them.
+    environment = {**os.environ, "SKBUILD_CMAKE_ARGS": "-DCMAKE_DISABLE_FIND_PACKAGE_ament_cmake=ON"}
+    backend = f"from scikit_build_core.build import build_wheel; build_wheel({str(tmp_path / 'backend')!r})"
+    held = []
+    for command in (["-c", backend], ["setup.py", "bdist_wheel", "-d", str(tmp_path / "setup")]):
+        ran = subprocess.run(
+            [sys.executable, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+    for folder in ("backend", "setup"):
+        (wheel,) = (tmp_path / folder).iterdir()
+        with zipfile.ZipFile(wheel) as file:
+            held.append((wheel.name, {entry.filename: entry.CRC for entry in file.infolist()}))
+    assert held[0] == held[1]  # files, contents and metadata
+    assert any(name.endswith("site-packages/depthclip_ros/cli.py") for name in held[1][1])
 
 
 @installed_here

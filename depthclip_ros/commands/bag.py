@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
+from depthclip_ros.commands.arguments import add_engine
+from depthclip_ros.commands.tables import table_of
 from depthclip_ros.core.errors import ConfigError
 
 
@@ -38,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter of depth_node, e.g. output.max_depth=8 or cloud.stride=2; may be repeated",
     )
-    parser.add_argument(
-        "--weights", default="default", help="default, a file, or a Hugging Face id (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (default: %(default)s)")
+    add_engine(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,13 +78,9 @@ def run(args: argparse.Namespace) -> int:
     finally:
         engine.close()
 
-    table = Table(title=f"{args.output}", title_justify="left")
-    table.add_column("topic")
-    table.add_column("messages", justify="right")
-    for topic, count in result.written.items():
-        table.add_row(topic, str(count))
-    table.add_row("copied unchanged", str(result.copied))
-    console.print(table)
+    counts = {**result.written, "copied unchanged": result.copied}
+    rows = [(topic, str(count)) for topic, count in counts.items()]
+    console.print(table_of(str(args.output), ("topic", "messages"), rows))
     done = result.frames - result.refused
     speed = f", {result.depth_s / result.frames * 1e3:.0f} ms per image" if result.frames else ""
     console.print(f"depth for {done} of {result.frames} images of {result.image_topic}{speed}", highlight=False)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthclip_ros.commands.arguments import add_engine, add_images
 from depthclip_ros.commands.lens import Job, Lens
 from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
 
@@ -27,7 +28,7 @@ NOT_ALIGNED, ALIGNED = "", "scale and shift"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `depthclip compare`."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
+    add_images(parser)
     parser.add_argument(
         "--models",
         required=True,
@@ -44,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(.npy in metres, or 16-bit .png)",
     )
     parser.add_argument("--depth-units", type=float, default=1000.0, metavar="N", help="of a PNG, per metre")
-    lens = parser.add_mutually_exclusive_group()
-    lens.add_argument("--focal-px", type=float, metavar="PX", help="focal length in pixels of these images")
-    lens.add_argument("--hfov-deg", type=float, metavar="DEG", help="horizontal field of view")
-    lens.add_argument("--camera-info", type=Path, metavar="YAML", help="calibration; a distorted image is rectified")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    add_engine(parser, weights=False)
 
 
 @dataclass
@@ -234,16 +230,15 @@ def medians_of(truths: Sequence[NDArray[np.float32] | None]) -> Score | None:
 
 
 def _print_table(console: Console, columns: Sequence[Column], truths: Sequence[NDArray[np.float32] | None]) -> None:
-    from rich.table import Table
+    from depthclip_ros.commands.tables import table_of
 
     def errors(one: Score | None) -> Sequence[str]:
         return ("-",) * 3 if one is None else [f"{value:.3f}" for value in (one.delta1, one.abs_rel, one.rmse_m)]
 
-    table = Table(title="the same images", title_justify="left", padding=(0, 0, 0, 1))
-    table.add_column("weights", overflow="fold")
-    table.add_column("system", no_wrap=True)
-    for name in ("depth", "parameters", "trained", "ms", "δ1", "AbsRel", "RMSE m"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("weights", "system", "depth", "parameters", "trained", "ms", "δ1", "AbsRel", "RMSE m")
+    table = table_of("the same images", names)
+    table.columns[1].justify = "left"
+    table.padding = (0, 0, 0, 1)
     for column in columns:
         kind = "metres" if column.metric else f"relative{'*' if column.aligned else ''}"
         counts = (f"{n / 1e6:.2f} M" for n in (column.parameters_total, column.parameters_trained))

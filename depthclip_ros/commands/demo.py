@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, table_of, write_report
-from depthclip_ros.commands.image_size import parse_size
+from depthclip_ros.commands.arguments import add_engine, parse_size
+from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, write_report
+from depthclip_ros.commands.tables import table_of
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.ros import processes
 from depthclip_ros.ros.camera_node.source import SourceOptions
@@ -39,10 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for report and pictures (default: %(default)s)"
     )
-    parser.add_argument(
-        "--weights", default="default", help="default, a file, or a Hugging Face id (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N] (default: %(default)s)")
+    add_engine(parser, precision=False)
     parser.add_argument("--rate", type=float, default=30.0, help="camera frames per second (default: %(default)g)")
     parser.add_argument("--size", default="640x480", help="of the rendered room's pictures (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SourceOptions.seed, help="which room (default: %(default)s)")
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         console.print("stopped before the end; no process is left running")
         return 130
-    console.print(table_of(report_rows(report), "depthclip demo"))
+    console.print(table_of("depthclip demo", rows=report_rows(report), header=False))
     console.print(f"report and pictures: {args.out}/report.json, frames.png, cloud.png", highlight=False)
     return 0
 
@@ -167,7 +165,7 @@ def _watch(recorder: Recorder, nodes: list[processes.NodeProcess], args: argpars
             if newest_s is not None and now_s > newest_s + 30:
                 raise DepthClipError(f"depth stopped coming 30 s ago; {args.out}/depth_node.log says what the node did")
             if live:
-                live.update(table_of(_live_rows(record, args.duration), "depthclip demo"))
+                live.update(table_of("depthclip demo", rows=_live_rows(record, args.duration), header=False))
             elif record.began_s is not None and now_s >= next_line_s:
                 next_line_s = now_s + 2
                 console.print(

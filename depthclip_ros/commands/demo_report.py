@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import DepthClipError
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 def milliseconds(value: float | None) -> str:
     """For people; a dash for None."""
     return "-" if value is None else f"{value:.1f} ms"
-
-
-def table_of(rows: list[tuple[str, str]], title: str) -> Table:
-    """Two columns: what, and how much."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
 
 
 def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, Any]) -> dict[str, Any]:

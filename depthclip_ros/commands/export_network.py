@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from depthclip_ros.commands.image_size import parse_size
+from depthclip_ros.commands.arguments import parse_size
 from depthclip_ros.core.errors import ConfigError
 
 
@@ -70,8 +70,8 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
 
 def _fill_cache(args: argparse.Namespace, width_px: int, height_px: int) -> int:
     from rich.console import Console
-    from rich.table import Table
 
+    from depthclip_ros.commands.tables import table_of
     from depthclip_ros.core.engine import DepthEngine
 
     console = Console()
@@ -88,13 +88,12 @@ def _fill_cache(args: argparse.Namespace, width_px: int, height_px: int) -> int:
         for batch in range(1, args.cameras + 1):
             engine.warm_up(width_px, height_px, batch)
     title = f"{engine.runtime} on {engine.device} in {engine.precision}: off from torch in float32 by"
-    table = Table(title=title, title_justify="left")
-    for column in ("batch", "network input", "median", "99 of 100 pixels", "confidence"):
-        table.add_column(column, justify="right")
-    for (batch, height, width), proof in engine.proofs.items():
-        shares = (f"{proof.median:.2%}", f"{proof.p99:.2%}", f"{proof.confidence:.3f}")
-        table.add_row(str(batch), f"{width}x{height}", *shares)
-    console.print(table)
+    rows = [
+        (str(batch), f"{width}x{height}", f"{proof.median:.2%}", f"{proof.p99:.2%}", f"{proof.confidence:.3f}")
+        for (batch, height, width), proof in engine.proofs.items()
+    ]
+    columns = ("batch", "network input", "median", "99 of 100 pixels", "confidence")
+    console.print(table_of(title, columns, rows, words=0))
     for notice in engine.notices:
         console.print(notice, style="yellow", markup=False)
     return 1 if engine.notices else 0

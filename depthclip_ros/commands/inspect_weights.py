@@ -53,28 +53,20 @@ def as_dict(info: WeightsInfo) -> dict[str, Any]:
 
 def _print_tables(info: WeightsInfo) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from depthclip_ros.commands.tables import table_of
 
     console = Console()
     values = as_dict(info)
-    overview = Table(title=Path(info.path).name, show_header=False, title_justify="left")
-    overview.add_column(style="bold")
-    overview.add_column(overflow="fold")
-    for name, value in values.items():
-        if name not in _NESTED:
-            overview.add_row(name.replace("_", " "), _text(name, value))
-    console.print(overview)
+    overview = [(name.replace("_", " "), _text(name, value)) for name, value in values.items() if name not in _NESTED]
+    console.print(table_of(Path(info.path).name, rows=overview, words=2, header=False))
     for name in _NESTED:
         section: Mapping[str, Any] = values[name]
         if not section:
             console.print(f"{name}: nothing recorded", style="dim")
             continue
-        table = Table(title=name, show_header=False, title_justify="left")
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-        for key, value in _flat(section):
-            table.add_row(key, _text(key, value))
-        console.print(table)
+        rows = [(key, _text(key, value)) for key, value in _flat(section)]
+        console.print(table_of(name, rows=rows, words=2, header=False))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -89,9 +81,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _text(name: str, value: Any) -> str:
-    """A value for people; escaped, because a file may hold anything."""
-    from rich.markup import escape
-
+    """A value for people."""
     if value is None or value in ("", [], ()):
         return "-"
     if isinstance(value, bool):
@@ -103,5 +93,5 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
-        return escape(", ".join(str(item) for item in value))
-    return escape(str(value))
+        return ", ".join(str(item) for item in value)
+    return str(value)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthclip_ros.commands.arguments import add_engine, add_images
 from depthclip_ros.commands.lens import ASSUMED_HFOV_DEG, Job, Lens
 from depthclip_ros.core.errors import ConfigError, InputError
 
@@ -23,22 +23,9 @@ EXIT_SOME_FAILED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `depthclip predict`."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
+    add_images(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; made if absent")
-    lens = parser.add_mutually_exclusive_group()
-    lens.add_argument("--focal-px", type=float, metavar="PX", help="focal length in pixels of these images")
-    lens.add_argument("--hfov-deg", type=float, metavar="DEG", help="horizontal field of view")
-    lens.add_argument(
-        "--camera-info",
-        type=Path,
-        metavar="YAML",
-        help="calibration (camera_calibration's file or a printed CameraInfo); a distorted image is rectified first",
-    )
-    parser.add_argument(
-        "--weights", default="default", help="`default`, a file, preset:NAME, a transformers folder, a Hugging Face id"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    add_engine(parser)
     parser.add_argument("--max-depth", type=float, default=math.inf, metavar="M", help="farther depth becomes +Inf")
     parser.add_argument(
         "--confidence-threshold", type=float, default=0.0, metavar="SHARE", help="less certain depth becomes NaN (0..1)"
@@ -52,19 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scale-factor", type=float, default=1.0, metavar="X", help="multiplies depth")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images of one size that run together")
-
-
-@dataclass
-class _Row:
-    """One line of the final table, metres and milliseconds."""
-
-    name: str
-    size: str
-    focal: str
-    near_m: float
-    median_m: float
-    far_m: float
-    time_ms: float
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.weights} gives relative depth: leave out --max-depth and --scale-factor (metres)"
         )
 
-    rows: list[_Row] = []
+    rows: list[list[str]] = []
     failed: list[Path] = []
     assumed = 0
     columns = (
@@ -190,7 +164,7 @@ def _batches(jobs: Iterator[Job], batch: int) -> Iterator[list[Job]]:
         yield pending
 
 
-def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder: Path) -> list[_Row]:
+def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder: Path) -> list[list[str]]:
     import numpy as np
 
     from depthclip_ros.commands.depth_files import write_outputs, write_relative
@@ -214,26 +188,19 @@ def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder:
         size = f"{job.intrinsics.width_px}x{job.intrinsics.height_px}"
         focal = f"{job.intrinsics.fx_px:.0f} px ({job.focal_origin})"
         name = job.path.name if job.stem == job.path.stem else f"{job.path.name} → {job.stem}"
-        rows.append(_Row(name, size, focal, float(near_m), float(median_m), float(far_m), time_ms))
+        rows.append([name, size, focal, *(f"{value:.2f}" for value in (near_m, median_m, far_m)), f"{time_ms:.0f}"])
     return rows
 
 
-def _print_table(rows: list[_Row], engine: DepthEngine, folder: Path) -> None:
+def _print_table(rows: list[list[str]], engine: DepthEngine, folder: Path) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    metric = engine.config.metric
-    title = f"{'' if metric else 'relative '}depth in {escape(str(folder))} ({engine.device}, {engine.precision})"
-    table = Table(title=title, title_justify="left")
-    table.add_column("image", overflow="fold")
-    unit = " m" if metric else ""
-    for name in ("size", "focal length", f"min{unit}", f"median{unit}", f"max{unit}", "ms"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        metres = (f"{value:.2f}" for value in (row.near_m, row.median_m, row.far_m))
-        table.add_row(escape(row.name), row.size, row.focal, *metres, f"{row.time_ms:.0f}")
-    Console().print(table)
+    from depthclip_ros.commands.tables import table_of
+
+    kind, unit = ("", " m") if engine.config.metric else ("relative ", "")
+    title = f"{kind}depth in {folder} ({engine.device}, {engine.precision})"
+    columns = ("image", "size", "focal length", f"min{unit}", f"median{unit}", f"max{unit}", "ms")
+    Console().print(table_of(title, columns, rows))
 
 
 def _say(console: Console, sentence: str, style: str) -> None:

@@ -101,11 +101,8 @@ def rolling_table(record: LiveRecord, window_s: float, now_s: float) -> Table:
     """The newest seconds and all of it so far."""
     recent = [one for one, at_s in zip(record.scores, record.times_s, strict=True) if at_s > now_s - window_s]
     rows = [(f"last {window_s:g} s", recent), ("all", record.scores)]
-    table = _empty_table(f"{len(record.scores)} pairs of {record.depths} depths and {record.references} references")
-    for name, members in rows:
-        one = scores.mean(members)
-        _add(table, name, None if one is None else _as_dict(one), len(members))
-    return table
+    title = f"{len(record.scores)} pairs of {record.depths} depths and {record.references} references"
+    return _table(title, [(name, _as_dict(scores.mean(members)), len(members)) for name, members in rows])
 
 
 def make_report(record: LiveRecord, topics: tuple[str, ...]) -> dict[str, Any]:
@@ -143,7 +140,6 @@ def make_report(record: LiveRecord, topics: tuple[str, ...]) -> dict[str, Any]:
 
 def final_table(report: dict[str, Any]) -> Table:
     """The node, beside what knows nothing of the picture."""
-    table = _empty_table(f"{report['depth_topic']} against {report['reference_topic']}")
     constant = report["baselines"]["best_constant"]
     rows = [
         ("depth node", report["model"]),
@@ -151,26 +147,19 @@ def final_table(report: dict[str, Any]) -> Table:
         (f"a constant {constant['depth_m']:.2f} m", constant),
         ("each frame's true median", report["baselines"]["true_median_of_each_frame"]),
     ]
-    for name, values in rows:
-        _add(table, name, values, report["pairs"])
-    return table
+    title = f"{report['depth_topic']} against {report['reference_topic']}"
+    return _table(title, [(name, values, report["pairs"]) for name, values in rows])
 
 
-def _empty_table(title: str) -> Table:
-    from rich.table import Table
+def _table(title: str, rows: list[tuple[str, dict[str, float], int]]) -> Table:
+    from depthclip_ros.commands.tables import table_of
 
-    table = Table(title=title, title_justify="left")
-    for name in ("", "pairs", "δ1", "AbsRel", "RMSE", "coverage"):
-        table.add_column(name, justify="left" if not name else "right")
-    return table
-
-
-def _add(table: Table, name: str, values: dict[str, float] | None, count: int) -> None:
-    if not values:
-        table.add_row(name, str(count), "-", "-", "-", "-")
-        return
-    shown = (f"{values['delta1']:.3f}", f"{values['abs_rel']:.3f}", f"{values['rmse_m']:.3f} m")
-    table.add_row(name, str(count), *shown, f"{values['coverage']:.0%}")
+    form = {"delta1": "{:.3f}", "abs_rel": "{:.3f}", "rmse_m": "{:.3f} m", "coverage": "{:.0%}"}
+    shown = [
+        (name, str(count), *(text.format(values[key]) if values else "-" for key, text in form.items()))
+        for name, values, count in rows
+    ]
+    return table_of(title, ("", "pairs", "δ1", "AbsRel", "RMSE", "coverage"), shown)
 
 
 def _as_dict(one: scores.Score | None) -> dict[str, float]:

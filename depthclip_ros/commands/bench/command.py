@@ -14,12 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
+from depthclip_ros.commands.arguments import parse_size
 from depthclip_ros.commands.bench import regression
 from depthclip_ros.commands.bench.floor import Machine
 from depthclip_ros.commands.bench.settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench.systems import SYSTEMS
 from depthclip_ros.commands.bench.tables import COMPARISON, TABLES, markdown, rich_table
-from depthclip_ros.commands.image_size import parse_size
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.memory import keep_freed_memory

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from depthclip_ros.commands.bench.settings import Row
 from depthclip_ros.commands.machine import one_line
+from depthclip_ros.commands.tables import table_of
 
 NONE = "–"
 Cell = Callable[[Row], str]
@@ -203,15 +204,13 @@ COMPARISON = TableOf(
 
 def rich_table(of: TableOf, rows: Sequence[Row]) -> Table:
     """For the terminal."""
-    table = Table(title=of.title, title_justify="left")
-    for index, (heading, _) in enumerate(of.columns):
-        table.add_column(heading, justify="left" if index < of.words else "right")
-    for row in rows:
+
+    def cells(row: Row) -> list[str]:
         if row.get("failed"):
-            table.add_row(f"{row.get('unit', '')} {row.get('asked', '')}".strip(), f"failed: {row['failed']}")
-        else:
-            table.add_row(*(cell(row) for _, cell in of.columns))
-    return table
+            return [f"{row.get('unit', '')} {row.get('asked', '')}".strip(), f"failed: {row['failed']}"]
+        return [cell(row) for _, cell in of.columns]
+
+    return table_of(of.title, [heading for heading, _ in of.columns], map(cells, rows), words=of.words)
 
 
 def markdown(figures: dict[str, Any]) -> str:
