@@ -89,5 +89,5 @@ else
 fi
 # --inexact: the ROS wheels hold a second entry for what is in them (rosidl_parser in ros-rosidl-parser), which is in no
 # lock; an exact sync takes it for a leftover and deletes its files.
-step "$what" "$UV" sync --inexact --locked --all-packages --all-extras \
+step "$what" "$UV" sync --compile-bytecode --inexact --locked --all-packages --all-extras \
     || fail "see above; the whole output is in $LOG."

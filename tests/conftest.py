@@ -30,6 +30,41 @@ def ros_domain_id() -> int:
     return 100 + os.getpid() % 100
 
 
+SMALL_NANO = {
+    "input_pixels": 64 * 48,
+    "tower_blocks": 2,
+    "tower_width": 48,
+    "stem_channels": (8, 16, 24),
+    "stem_blocks": (0, 1, 1),
+    "adapter_layers": (1,),
+    "tap_layers": (1,),
+    "last_blocks": 1,
+    "decoder_channels": (32, 24, 16, 16),
+}
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Callable[[], Any]:
+    """Configuration of the real system with a tower of two blocks: fast to build, load, compile and run."""
+    preset = pytest.importorskip("depthclip_ros.core.model.registry").preset
+    return lambda: preset("nano", **SMALL_NANO)
+
+
+@pytest.fixture(scope="session")
+def small_weights(small_config: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of `small_config`, untrained: its depth means nothing, its path is the real one."""
+    import torch
+
+    from depthclip_ros.core.model.registry import build_model
+    from depthclip_ros.core.weights import save_weights
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    training = {"data": {"rooms": 3}, "steps": 7}
+    save_weights(path, build_model(small_config()), training=training, metrics={"delta1": 0.5})
+    return path
+
+
 TINY_DINOV2 = {
     "model_type": "dinov2",
     "hidden_size": 32,

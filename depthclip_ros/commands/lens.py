@@ -58,8 +58,8 @@ class Lens:
             raise ConfigError(f"--hfov-deg is {hfov_deg}; it must lie between 0 and 180")
         if arguments.camera_info is None:
             return cls(focal_px, hfov_deg)
+        from depthclip_ros.core.calibration import read_calibration
         from depthclip_ros.core.rectify import rectifier_for
-        from depthclip_ros.ros.calibration_file import read_calibration
 
         camera = read_calibration(arguments.camera_info)
         try:

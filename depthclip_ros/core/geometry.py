@@ -96,55 +96,11 @@ def _check_size(name: str, shape: tuple[int, ...], intrinsics: Intrinsics) -> No
         raise InputError(f"{name} is {size} but its intrinsics are {intrinsics.width_px}x{intrinsics.height_px}")
 
 
-def back_project(depth_m: NDArray[np.float32], intrinsics: Intrinsics) -> NDArray[np.float32]:
-    """Points float32 [H, W, 3] in the camera's optical frame (x right, y down, z forward), metres.
-
-    Args:
-        depth_m: [H, W], metres along the optical axis; where it is not finite the point is NaN.
-        intrinsics: of the same size as `depth_m`.
-
-    Raises:
-        InputError: the sizes differ.
-    """
-    _check_size("depth", depth_m.shape, intrinsics)
-    across, down = ray_axes(intrinsics)
-    points = np.empty((*depth_m.shape, 3), np.float32)
-    z = points[..., 2]
-    np.copyto(z, depth_m)
-    z[~np.isfinite(z)] = np.nan
-    np.multiply(z, across, out=points[..., 0])
-    np.multiply(z, down[:, None], out=points[..., 1])
-    return points
-
-
 def project(points: NDArray[np.floating], intrinsics: Intrinsics) -> NDArray[np.float64]:
     """Pixels float64 [N, 2] (u, v) of points [N, 3] in the optical frame; NaN where z is not above 0."""
     x, y, z = np.asarray(points, np.float64).T
     z = np.where(z > 0, z, np.nan)
     return np.stack([x / z * intrinsics.fx_px + intrinsics.cx_px, y / z * intrinsics.fy_px + intrinsics.cy_px], axis=-1)
-
-
-def edge_mask(depth_m: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
-    """Pixels on a depth step, bool [H, W]: both sides of every step between touching pixels (diagonals count).
-
-    Args:
-        depth_m: [H, W]; pixels that are not finite make no step.
-        threshold: a step is a difference above this share of the nearer depth; 0 or less marks nothing.
-    """
-    mask = np.zeros(depth_m.shape, np.bool_)
-    if threshold <= 0:
-        return mask
-    # One pass per direction, each comparing the image with itself shifted by a pixel.
-    finite = np.where(np.isfinite(depth_m), depth_m, np.nan).astype(np.float32)
-    height, width = depth_m.shape
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        first = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
-        second = (slice(dy, height), slice(max(0, dx), width - max(0, -dx)))
-        a, b = finite[first], finite[second]
-        step = np.abs(a - b) > threshold * np.minimum(a, b)
-        mask[first] |= step
-        mask[second] |= step
-    return mask
 
 
 _workspace = threading.local()

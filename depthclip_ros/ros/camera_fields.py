@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from depthclip_ros.core.calibration import read_calibration
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.ros.calibration_file import read_calibration
 from depthclip_ros.ros.conversions import camera_info
 
 

@@ -8,12 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from depthclip_ros.core.calibration import camera_model, stamp_ns_of
+from depthclip_ros.core.calibration import stamp_ns_of
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
-
-__all__ = ["CameraInfoCache", "camera_model", "stamp_ns_of"]
 
 
 class CameraInfoCache:

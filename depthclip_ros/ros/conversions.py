@@ -39,12 +39,20 @@ def read_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
     return decode_compressed(message.data, message.format)
 
 
-def read_depth(message: Image) -> NDArray[np.float32]:
+def read_depth(message: Image, *, keep_limits: bool = False) -> NDArray[np.float32]:
     """32FC1 metres or 16UC1 millimetres (0 = none) → float32 [H, W] metres, NaN where there is none.
+
+    Args:
+        message: of depth.
+        keep_limits: -Inf (too near) and +Inf (too far) of 32FC1 stay as they are.
 
     Raises:
         InputError: another encoding, or too little data.
     """
+    height, width = message.height, message.width
+    plain = message.encoding == "32FC1" and not message.is_bigendian and message.step == 4 * width
+    if keep_limits and plain and len(message.data) >= height * message.step:
+        return np.frombuffer(message.data, "<f4", count=height * width).reshape(height, width)
     return decode_depth(
         message.data, message.encoding, message.width, message.height, message.step, bool(message.is_bigendian)
     )

@@ -74,24 +74,12 @@ def reading_model() -> Callable[..., ReadingModel]:
 
 
 @pytest.fixture
-def small_model() -> Callable[[], DepthModel]:
+def small_model(small_config: Callable[[], ModelConfig]) -> Callable[[], DepthModel]:
     """The real system, with a tower of a few blocks."""
 
     def make() -> DepthModel:
         torch.manual_seed(0)
-        config = preset(
-            "nano",
-            input_pixels=64 * 48,
-            tower_blocks=2,
-            tower_width=48,
-            stem_channels=(8, 16, 24),
-            stem_blocks=(0, 1, 1),
-            adapter_layers=(1,),
-            tap_layers=(1,),
-            last_blocks=1,
-            decoder_channels=(32, 24, 16, 16),
-        )
-        return build_model(config)
+        return build_model(small_config())
 
     return make
 

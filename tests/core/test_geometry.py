@@ -65,11 +65,11 @@ def test_pixel_rays_are_made_once_and_cannot_be_spoilt() -> None:
 
 
 def test_points_project_back_onto_their_pixels(depth_m: np.ndarray) -> None:
-    points = geometry.back_project(depth_m, CAMERA)
-    finite = np.isfinite(depth_m)
-    assert np.array_equal(points[finite, 2], depth_m[finite])
-    assert np.isnan(points[~finite]).all()
-    seen = finite & (depth_m > 0)
+    cloud = geometry.organised_cloud(depth_m, None, CAMERA)
+    points = np.stack([cloud[axis] for axis in "xyz"], axis=-1)
+    seen = np.isfinite(depth_m) & (depth_m > 0)
+    assert np.array_equal(points[seen, 2], depth_m[seen])
+    assert np.isnan(points[~seen]).all()
     rows_columns = np.argwhere(seen)
     np.testing.assert_allclose(geometry.project(points[seen], CAMERA), rows_columns[:, ::-1], atol=0.01)
 
@@ -82,7 +82,7 @@ def test_points_behind_the_camera_have_no_pixel() -> None:
 
 def test_depth_of_another_size_than_its_intrinsics_is_refused() -> None:
     with pytest.raises(InputError, match="depth is 320x240 but its intrinsics are 640x480"):
-        geometry.back_project(np.ones((240, 320), np.float32), CAMERA)
+        geometry.organised_cloud(np.ones((240, 320), np.float32), None, CAMERA)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -132,22 +132,3 @@ def test_cloud_refuses_what_does_not_fit(depth_m: np.ndarray) -> None:
         geometry.organised_cloud(depth_m, None, CAMERA, stride=0)
     with pytest.raises(InputError, match="cloud buffer"):
         geometry.organised_cloud(depth_m, None, CAMERA, out=np.zeros((4, 4), geometry.CLOUD_XYZ))
-
-
-def test_both_sides_of_a_depth_step_are_marked() -> None:
-    depth_m = np.full((6, 8), 2.0, np.float32)
-    depth_m[:, 4:] = 2.2
-    expected = np.zeros((6, 8), bool)
-    expected[:, 3:5] = True
-    assert np.array_equal(geometry.edge_mask(depth_m, 0.05), expected)
-    assert np.array_equal(geometry.edge_mask(depth_m.T, 0.05), expected.T)
-    assert not geometry.edge_mask(depth_m, 0.11).any()
-    assert not geometry.edge_mask(depth_m, 0.0).any()
-
-
-def test_diagonal_steps_count_and_holes_do_not() -> None:
-    depth_m = np.full((4, 4), np.nan, np.float32)
-    depth_m[1, 1], depth_m[2, 2] = 1.0, 2.0
-    mask = geometry.edge_mask(depth_m, 0.5)
-    assert np.array_equal(np.argwhere(mask), [[1, 1], [2, 2]])
-    assert np.array_equal(geometry.edge_mask(depth_m[:, ::-1], 0.5), mask[:, ::-1])

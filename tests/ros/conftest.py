@@ -48,21 +48,6 @@ def ros_environment() -> Iterator[dict[str, str]]:
         yield dict(os.environ)
 
 
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained weights of a small network at a small size: its depth means nothing, its path is the real one."""
-    import torch
-
-    from depthclip_ros.core.model.registry import build_model, preset
-    from depthclip_ros.core.weights import save_weights
-
-    torch.manual_seed(0)
-    config = preset("nano", input_pixels=96 * 128)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, build_model(config), training={}, metrics={})
-    return path
-
-
 class NodeProcess:
     """depth_node in its own process, with its log in a file."""
 
@@ -74,7 +59,7 @@ class NodeProcess:
         for name, value in remaps.items():
             arguments += ["-r", f"{name}:={value}"]
         self._log = log
-        environment = {**environment, "OMP_NUM_THREADS": "2", "PYTHONWARNINGS": "default"}
+        environment = {**environment, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [_executable("depth_node"), *arguments], stdout=stream, stderr=subprocess.STDOUT, env=environment
@@ -113,12 +98,12 @@ def _executable(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def start_node(ros_environment, tiny_weights, tmp_path_factory) -> Iterator[Callable[..., NodeProcess]]:
+def start_node(ros_environment, small_weights, tmp_path_factory) -> Iterator[Callable[..., NodeProcess]]:
     """Start depth nodes: `start_node(namespace, {parameter: value}, {name: remapped})`."""
     started: list[NodeProcess] = []
 
     def start(namespace: str, parameters: dict | None = None, remaps: dict | None = None) -> NodeProcess:
-        values = {"autostart": True, "model.weights": tiny_weights, "model.device": "cpu", "model.precision": "fp32"}
+        values = {"autostart": True, "model.weights": small_weights, "model.device": "cpu", "model.precision": "fp32"}
         values["model.runtime"] = "torch"  # the others take seconds to convert the network
         log = tmp_path_factory.mktemp("node") / "log.txt"
         node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {})

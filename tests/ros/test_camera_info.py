@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from depthclip_ros.core.calibration import camera_model, stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.ros.camera_info import CameraInfoCache, camera_model, stamp_ns_of
+from depthclip_ros.ros.camera_info import CameraInfoCache
 
 
 def _info(width=640, height=480, fx=600.0, fy=610.0, cx=319.5, cy=239.5, p=None, stamp_ns=0, **fields):

@@ -50,9 +50,9 @@ def units(settings: Settings) -> list[Unit]:
     return [Unit("engine", one.label, functools.partial(_measure_system, settings, one)) for one in systems]
 
 
-def machine_of(device: str) -> floor.Machine:
+def machine_of(device: str, quick: bool) -> floor.Machine:
     """The device's rates; measured before each system, and the best of the run so far."""
-    measured = floor.measure_machine(device)
+    measured = floor.measure_machine(device, tries=1 if quick else 5)
     _machines[device] = _machines[device].best_of(measured) if device in _machines else measured
     return _machines[device]
 
@@ -189,7 +189,7 @@ def _measure_system(settings: Settings, system: System) -> list[Row]:
     eager = Eager(load_weights(weights).model.prepare_inference().to(device), device)
     auto = _auto(weights, device)
     quick_look_ms = interleaved({EAGER: eager.call(main_px, 1)}, budget_s=0, least=2)[EAGER]["total_ms"]
-    machine = machine_of(device)
+    machine = machine_of(device, settings.quick)
     rows: list[Row] = []
     wanted = [key for key in options_of(device) if not settings.precisions or key[1] in settings.precisions]
     with contextlib.ExitStack() as stack:

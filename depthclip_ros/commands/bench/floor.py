@@ -68,7 +68,7 @@ def _best(a: Mapping[Any, float], b: Mapping[Any, float]) -> dict[Any, float]:
     return {key: max(rates.get(key, 0.0) for rates in (a, b)) for key in {**a, **b}}
 
 
-def measure_machine(device: str, tries: int = 5) -> Machine:
+def measure_machine(device: str, tries: int) -> Machine:
     """Rates of a device ("cpu", "cuda:N"), each the best of several tries and shapes."""
     import torch
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import View, ViewDepth
-from depthclip_ros.ros.camera_info import CameraInfoCache, stamp_ns_of
+from depthclip_ros.ros.camera_info import CameraInfoCache
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
 from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder

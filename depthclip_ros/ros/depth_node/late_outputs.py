@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from depthclip_ros.ros.depth_node.diagnostics import Throttle
-from depthclip_ros.ros.depth_node.mailbox import Mailbox
+from depthclip_ros.ros.depth_node.mailbox import Mailboxes
 
 if TYPE_CHECKING:
     from depthclip_ros.ros.depth_node.outputs import LateFrame, Outputs
@@ -20,14 +20,15 @@ class LateOutputs:
         self._outputs = outputs
         self._logger = logger
         self._label = f"{name}: " if name else ""
-        self._mailbox: Mailbox[LateFrame] = Mailbox()
+        self._mailboxes: Mailboxes[LateFrame] = Mailboxes()
+        self._box = self._mailboxes.add()
         self._throttle = Throttle()
         self._thread = threading.Thread(target=self._work, name=f"{self._label}late outputs", daemon=True)
 
     @property
     def overtaken(self) -> int:
         """How many frames gave way to a newer one before any of it was published."""
-        return self._mailbox.overtaken
+        return self._box.overtaken
 
     def start(self) -> None:
         """Begin to work."""
@@ -35,7 +36,7 @@ class LateOutputs:
 
     def close(self) -> None:
         """Take no more; what waits is let go."""
-        self._mailbox.close()
+        self._mailboxes.close()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the frame in work, after `close`; False if that hangs."""
@@ -45,13 +46,13 @@ class LateOutputs:
 
     def put(self, frame: LateFrame) -> None:
         """Hand over; never waits."""
-        self._mailbox.put(frame)
+        self._box.put(frame)
 
     def _work(self) -> None:
-        while (frame := self._mailbox.take()) is not None:
+        while frames := self._mailboxes.take():
             try:
-                self._outputs.publish_late(frame)
+                self._outputs.publish_late(frames[0])
             except Exception as error:
                 if self._throttle.passes(f"{type(error).__name__}: {error}"):
                     self._logger.error(f"{self._label}outputs of a frame failed: {traceback.format_exc()}")
-            del frame  # nothing is held while there is nothing to do
+            frames.clear()  # nothing is held while there is nothing to do

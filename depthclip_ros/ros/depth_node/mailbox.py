@@ -10,45 +10,6 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
-    """One slot. Putting overtakes what lies in it, and counts that; taking waits for something to come."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Condition()
-        self._item: T | None = None
-        self._closed = False
-        self._overtaken = 0
-
-    @property
-    def overtaken(self) -> int:
-        """How many items were replaced before anyone took them."""
-        return self._overtaken
-
-    def put(self, item: T) -> None:
-        """Leave `item`, which must not be None; never waits. Ignored once the mailbox is closed."""
-        with self._ready:
-            if self._closed:
-                return
-            if self._item is not None:
-                self._overtaken += 1
-            self._item = item
-            self._ready.notify()
-
-    def take(self) -> T | None:
-        """Wait for the newest item and empty the slot; None once the mailbox is closed."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._closed or self._item is not None)
-            item, self._item = self._item, None
-            return None if self._closed else item
-
-    def close(self) -> None:
-        """Let every present and later `take` return None; what lies in the slot is let go."""
-        with self._ready:
-            self._closed = True
-            self._item = None
-            self._ready.notify_all()
-
-
 class Mailboxes(Generic[T]):
     """One box for each of several senders, and one taker, who is never kept waiting by a box that has nothing."""
 
@@ -57,12 +18,12 @@ class Mailboxes(Generic[T]):
         self._boxes: list[Box[T]] = []
         self._closed = False
 
-    def add(self, wait_s: Callable[[T], float] = lambda _item: 0.0) -> Box[T]:
+    def add(self, wait_s: Callable[[T], float] | None = None) -> Box[T]:
         """A box for another sender.
 
         Args:
             wait_s: for how many seconds at most an item should still lie, for what belongs to it to come; 0 or less:
-                it may be taken. Asked anew whenever something changes.
+                it may be taken. Asked anew whenever something changes. None: no item waits.
         """
         box = Box(self._changed, wait_s)
         with self._changed:
@@ -102,7 +63,7 @@ class Box(Generic[T]):
         pause_s: seconds until an item may be taken, as of the last `take`; infinite where there is none.
     """
 
-    def __init__(self, changed: threading.Condition, wait_s: Callable[[T], float]) -> None:
+    def __init__(self, changed: threading.Condition, wait_s: Callable[[T], float] | None) -> None:
         self.overtaken = 0
         self.pause_s = math.inf
         self._changed = changed
@@ -118,6 +79,9 @@ class Box(Generic[T]):
             if self._closed:
                 return
             if self._first is None:
+                self._first = item
+            elif self._wait_s is None and not self._decided_first:
+                self.overtaken += 1
                 self._first = item
             else:
                 self.overtaken += self._newest is not None
@@ -160,7 +124,7 @@ class Box(Generic[T]):
         self._first = self._newest = None
 
     def _may_be_taken(self, item: T) -> bool:
-        wait_s = self._wait_s(item)
+        wait_s = self._wait_s(item) if self._wait_s else 0.0
         self.pause_s = min(self.pause_s, wait_s)
         return wait_s <= 0
 

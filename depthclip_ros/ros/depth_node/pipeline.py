@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.calibration import camera_model
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
-from depthclip_ros.ros.camera_info import camera_model
 from depthclip_ros.ros.conversions import read_image
 from depthclip_ros.ros.depth_node.parameters import Settings
 

@@ -189,10 +189,7 @@ def _metres(message: Any) -> NDArray[np.float32]:
     """Depth as float32 [H, W] metres; 32FC1 keeps its -Inf and +Inf, which the score clips to its limits."""
     if hasattr(message, "format"):
         return decode_compressed_depth(message.data, message.format)
-    if message.encoding == "32FC1" and not message.is_bigendian and message.step == 4 * message.width:
-        size = message.height * message.width
-        return np.frombuffer(message.data, "<f4", count=size).reshape(message.height, message.width).copy()
-    return read_depth(message)
+    return read_depth(message, keep_limits=True)
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.msg import DepthStats
-from depthclip_ros.ros.camera_info import stamp_ns_of
 from depthclip_ros.ros.conversions import read_depth, read_image
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
 
@@ -217,7 +217,7 @@ class Recorder:
             with self._lock:
                 image, truth, cloud = (kept.get(stamp_ns) for kept in (self._images, self._truths, self._clouds))
             try:
-                depth_m = metres_with_limits(message)
+                depth_m = read_depth(message, keep_limits=True)
                 truth_m = read_depth(truth) if truth is not None else None
                 if truth_m is not None and (one := score(depth_m, truth_m)) is not None:
                     record.scores.append(one)
@@ -228,13 +228,6 @@ class Recorder:
                     record.samples.append(Sample(stamp_ns, read_image(image), depth_m, truth_m, cloud))
             except InputError as error:
                 self._node.get_logger().error(f"a frame cannot be scored: {error}")
-
-
-def metres_with_limits(message: Image) -> NDArray[np.float32]:
-    """Published depth as float32 [H, W] metres with its -Inf and +Inf kept."""
-    if message.encoding != "32FC1":
-        return read_depth(message)
-    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
 
 
 @contextmanager

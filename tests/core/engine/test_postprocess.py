@@ -11,7 +11,6 @@ from torch import Tensor
 
 from depthclip_ros.core.engine.postprocess import check_limits, flying_pixels, metric_depth
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.geometry import edge_mask
 from depthclip_ros.core.types import DepthLimits
 
 
@@ -98,10 +97,47 @@ def test_a_slope_below_the_threshold_stays() -> None:
     assert flying_pixels(slope, resized, 0.01).any()
 
 
+def steps(depth: torch.Tensor, threshold: float) -> np.ndarray:
+    """Both sides of every step between touching pixels, plainly."""
+    height, width = depth.shape
+    mask = np.zeros((height, width), bool)
+    for row, column in np.ndindex(height, width):
+        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            if row + dy < height and 0 <= column + dx < width:
+                pair = depth[row, column].item(), depth[row + dy, column + dx].item()
+                if abs(pair[0] - pair[1]) > threshold * min(pair):
+                    mask[row, column] = mask[row + dy, column + dx] = True
+    return mask
+
+
+def flying(depth_m: np.ndarray, threshold: float) -> np.ndarray:
+    depth = torch.from_numpy(np.ascontiguousarray(depth_m))[None]
+    return flying_pixels(depth, depth, threshold)[0].numpy()
+
+
+def test_both_sides_of_a_depth_step_are_marked() -> None:
+    depth_m = np.full((6, 8), 2.0, np.float32)
+    depth_m[:, 4:] = 2.2
+    expected = np.zeros((6, 8), bool)
+    expected[:, 3:5] = True
+    assert np.array_equal(flying(depth_m, 0.05), expected)
+    assert np.array_equal(flying(depth_m.T, 0.05), expected.T)
+    assert not flying(depth_m, 0.11).any()
+
+
+def test_diagonal_steps_count() -> None:
+    depth_m = np.ones((4, 4), np.float32)
+    depth_m[0, 0] = 2.0
+    expected = np.zeros((4, 4), bool)
+    expected[:2, :2] = True
+    assert np.array_equal(flying(depth_m, 0.5), expected)
+    assert np.array_equal(flying(depth_m[:, ::-1], 0.5), expected[:, ::-1])
+
+
 def test_at_the_networks_own_size_both_sides_of_a_step_go() -> None:
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(2, 20, 30, generator=generator) * 0.2
-    expected = np.stack([edge_mask(image.numpy(), 0.1) for image in depth])
+    expected = np.stack([steps(image, 0.1) for image in depth])
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(flying_pixels(depth, depth, 0.1), expected)
 

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import save_weights
 from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
 from depthclip_ros.ros.bag.depth_writer import TOPICS
-from depthclip_ros.ros.camera_info import stamp_ns_of
 from depthclip_ros.ros.depth_node.parameters import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
@@ -27,11 +24,8 @@ DEPTH_TOPICS = {f"/{topic}" for topic, _ in TOPICS.values()}
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DepthEngine]:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
-    save_weights(path, build_model(preset("nano")), training={}, metrics={})
-    one = DepthEngine.load(path, device="cpu")
+def engine(small_weights: Path) -> Iterator[DepthEngine]:
+    one = DepthEngine.load(small_weights, runtime="torch", device="cpu")
     yield one
     one.close()
 

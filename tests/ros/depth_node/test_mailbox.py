@@ -5,43 +5,46 @@ import time
 
 import pytest
 
-from depthclip_ros.ros.depth_node.mailbox import Mailbox, Mailboxes, StampOrder
+from depthclip_ros.ros.depth_node.mailbox import Mailboxes, StampOrder
 
 MS = 1_000_000
 
 
 def test_the_newest_item_wins_and_the_overtaken_are_counted():
-    mailbox: Mailbox[int] = Mailbox()
+    mailboxes: Mailboxes[int] = Mailboxes()
+    box = mailboxes.add()
     for item in range(1, 6):
-        mailbox.put(item)
-    assert mailbox.take() == 5
-    assert mailbox.overtaken == 4
-    mailbox.put(6)
-    assert mailbox.take() == 6
-    assert mailbox.overtaken == 4
+        box.put(item)
+    assert mailboxes.take() == [5]
+    assert box.overtaken == 4
+    box.put(6)
+    assert mailboxes.take() == [6]
+    assert box.overtaken == 4
 
 
 def test_take_waits_for_an_item():
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[int | None] = []
-    reader = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    mailboxes: Mailboxes[int] = Mailboxes()
+    box = mailboxes.add()
+    taken: list[int] = []
+    reader = threading.Thread(target=lambda: taken.extend(mailboxes.take()))
     reader.start()
     assert not taken
-    mailbox.put(7)
+    box.put(7)
     reader.join(10)
     assert taken == [7]
 
 
 def test_close_frees_a_waiting_reader_and_drops_what_is_left():
-    mailbox: Mailbox[int] = Mailbox()
-    taken: list[int | None] = []
-    reader = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    mailboxes: Mailboxes[int] = Mailboxes()
+    box = mailboxes.add()
+    taken: list[list[int]] = []
+    reader = threading.Thread(target=lambda: taken.append(mailboxes.take()))
     reader.start()
-    mailbox.close()
+    mailboxes.close()
     reader.join(10)
-    assert taken == [None]
-    mailbox.put(8)
-    assert mailbox.take() is None
+    assert taken == [[]]
+    box.put(8)
+    assert mailboxes.take() == []
 
 
 def test_a_round_has_the_newest_of_every_box_that_has_one():

@@ -89,9 +89,9 @@ def _broken_weights(kind: str, good: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "truncated", "pickle", "empty", "version", "nan"])
-def test_weights_that_cannot_be_loaded_fail_configure_with_one_sentence(managed, tiny_weights, tmp_path, kind):
+def test_weights_that_cannot_be_loaded_fail_configure_with_one_sentence(managed, small_weights, tmp_path, kind):
     _down(managed)
-    path = _broken_weights(kind, tiny_weights, tmp_path)
+    path = _broken_weights(kind, small_weights, tmp_path)
     assert managed.client.set_parameter(NODE, "model.weights", str(path)).successful
     assert not managed.client.transition(NODE, "configure")
     managed.node.wait_for_log(path.name)
@@ -99,7 +99,7 @@ def test_weights_that_cannot_be_loaded_fail_configure_with_one_sentence(managed,
     assert len(errors) == 1
     assert "Traceback" not in managed.node.log()
     assert managed.client.state(NODE) == "unconfigured"
-    assert managed.client.set_parameter(NODE, "model.weights", str(tiny_weights)).successful
+    assert managed.client.set_parameter(NODE, "model.weights", str(small_weights)).successful
     _up(managed)
     managed.send_until(managed.good, managed.depth)
 

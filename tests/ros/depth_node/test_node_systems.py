@@ -64,7 +64,7 @@ def test_the_node_runs_the_system_and_says_what_the_engine_says(weights, show, c
 
     system, path = weights
     lenses = {focal_px: Intrinsics(focal_px, focal_px, 79.5, 59.5, 160, 120) for focal_px in (200.0, 400.0)}
-    engine = DepthEngine.load(path, device="cpu", precision="fp32")
+    engine = DepthEngine.load(path, runtime="torch", device="cpu", precision="fp32")  # as the node
     expected = {focal_px: engine.infer(room[None], [lens]).depth_m[0] for focal_px, lens in lenses.items()}
     engine.close()
     near_m, far_m = expected[200.0], expected[400.0]

@@ -19,12 +19,12 @@ from depthclip_ros.ros import processes
 
 # Threads that end and begin again take memory pools of their own until there are enough: activate often at first.
 ACTIVATIONS, ACTIVATION_S = 10, 1.5
-WARM_UP_S, SOAK_S = 32.0, 100.0
+WARM_UP_S, SOAK_S = 32.0, 70.0
 CYCLE_S = 5.0
 SIZE_PX = (320, 240)
-RATE_HZ = 60.0
+RATE_HZ = 30.0
 # Allocators keep some of what the busiest moment took: half an hour shows 18 MB in the first five minutes and
-# none after them, and 6.6 MB were seen here. One image left of every twenty frames would be 40 MB.
+# none after them, and 6.6 MB were seen here. One image left of every twenty frames would be 24 MB.
 ALLOWED_MB = 12.0
 NODE, STATUS = "/soak/depth_node", "soak/depth_node: depth"
 CHANGES: tuple[tuple[str, Any, Any], ...] = (
