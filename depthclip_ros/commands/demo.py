@@ -90,16 +90,11 @@ def _prepare(source: Mapping[str, Any], console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("rendering the room (once)", total=source["frames"], visible=False)
-        options = SourceOptions(
-            width_px=source["width"],
-            height_px=source["height"],
-            seed=source["seed"],
-            frames=source["frames"],
-            image_topic=source["image_topic"],
-            depth_topic=source["depth_topic"],
-            progress=lambda done, total: progress.update(task, completed=done, total=total, visible=True),
-        )
-        opened = open_source(source["source"], options)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        opened = open_source(source["source"], SourceOptions.of(source, show))
     if next(iter(opened), None) is None:
         raise DepthClipError(f"no frame of {source['source']} can be read: {'; '.join(opened.skipped[:3])}")
 

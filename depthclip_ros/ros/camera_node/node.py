@@ -98,19 +98,7 @@ class CameraNode(Node):
         self.finished = False
         self._frame_id: str = values["frame_id"]
         self._loop: bool = values["loop"]
-        self._source = open_source(
-            values["source"],
-            SourceOptions(
-                width_px=values["width"],
-                height_px=values["height"],
-                seed=values["seed"],
-                frames=values["frames"],
-                image_topic=values["image_topic"],
-                camera_info_topic=values["camera_info_topic"],
-                depth_topic=values["depth_topic"],
-                progress=self._progress,
-            ),
-        )
+        self._source = open_source(values["source"], SourceOptions.of(values, self._progress))
         self._frames: Iterator[Frame] = iter(self._source)
         self._reported: set[str] = set()
         self._next = self._take()

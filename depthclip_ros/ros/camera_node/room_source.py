@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 
 HFOV_DEG = 70.0
 DEPTH_UNITS_PER_METRE = 4000  # uint16: quarter millimetres up to 16 m, half the size of float32
+DONE = b"a frame is rendered"
 KEPT_ROOMS = 3  # about 280 MB each at the demo's settings
 
 
@@ -87,24 +87,20 @@ def _record(settings: RoomSettings, folder: Path, options: SourceOptions) -> Non
     """Render into a folder beside and rename it: a recording is whole or not there."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    except OSError as error:
-        raise DepthClipError(f"cannot write the room to {folder.parent}: {error}; set XDG_CACHE_HOME") from error
-    try:
-        shape = (settings.frames, settings.height_px, settings.width_px)
-        for name, dtype, full in (("rgb", np.uint8, (*shape, 3)), ("depth", np.uint16, shape)):
-            np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full).flush()
-        _render_with_workers(settings, partial, options)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # another process was faster, and its recording is the same
-                raise
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as made:
+            partial = Path(made)
+            shape = (settings.frames, settings.height_px, settings.width_px)
+            for name, dtype, full in (("rgb", np.uint8, (*shape, 3)), ("depth", np.uint16, shape)):
+                np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full).flush()
+            _render_with_workers(settings, partial, options)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process was faster, and its recording is the same
+                    raise
         _forget_old(folder.parent)
     except OSError as error:
         raise DepthClipError(f"cannot write the room to {folder.parent}: {error}; set XDG_CACHE_HOME") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _render_with_workers(settings: RoomSettings, partial: Path, options: SourceOptions) -> None:
@@ -113,42 +109,25 @@ def _render_with_workers(settings: RoomSettings, partial: Path, options: SourceO
     count = min(_worker_count(), settings.frames)
     code = "import sys; from depthclip_ros.ros.camera_node.room_source import worker; worker(sys.argv[1:])"
     arguments = [json.dumps(asdict(settings)), str(partial)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     logs = [partial / f"worker_{index}.log" for index in range(count)]
+    # Started where no module lies that `-c` would find first, and out of reach of Ctrl-C: this program stops them.
+    how: dict[str, Any] = {"cwd": partial, "stdin": subprocess.DEVNULL, "start_new_session": True}
+    how["env"] = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     workers = []
     for index, log in enumerate(logs):
-        with log.open("w") as stderr:
+        with log.open("wb") as output:
             command = [sys.executable, "-c", code, *arguments, str(index), str(count)]
-            workers.append(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    text=True,
-                    env=environment,
-                    cwd=partial,  # `-c` looks for modules in the working directory first
-                    start_new_session=True,  # Ctrl-C reaches this program alone, which stops them
-                )
-            )
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+            workers.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **how))
     try:
-        for one in workers:
-            threading.Thread(target=_forward, args=(one.stdout, lines), daemon=True).start()
-        done, open_workers = 0, count
-        while open_workers:
-            try:
-                line = lines.get(timeout=0.2)
-            except queue.Empty:
-                options.progress(done, settings.frames)  # may raise: the user stopped us
-                continue
-            if line is None:
-                open_workers -= 1
-                continue
-            done += 1
-            options.progress(done, settings.frames)
+        working = True
+        while working:
+            working = any(one.poll() is None for one in workers)
+            done = sum(log.read_bytes().count(DONE) for log in logs)
+            options.progress(done, settings.frames)  # may raise: the user stopped us
+            if working:
+                time.sleep(0.1)
         for one, log in zip(workers, logs, strict=True):
-            if one.wait() != 0:
+            if one.returncode != 0:
                 said = log.read_text(errors="replace").strip().splitlines()
                 raise DepthClipError(
                     f"rendering the room failed: {said[-1] if said else f'exit code {one.returncode}'}"
@@ -161,14 +140,6 @@ def _render_with_workers(settings: RoomSettings, partial: Path, options: SourceO
             log.unlink(missing_ok=True)
 
 
-def _forward(stream: IO[str] | None, lines: queue.SimpleQueue[str | None]) -> None:
-    if stream is not None:
-        with stream:
-            for line in stream:
-                lines.put(line)
-    lines.put(None)
-
-
 def _worker_count() -> int:
     import torch
 
@@ -176,7 +147,7 @@ def _worker_count() -> int:
 
 
 def worker(arguments: list[str]) -> None:
-    """Render every COUNT-th frame from INDEX on into the files of the folder; prints a line for each."""
+    """Render every COUNT-th frame from INDEX on into the files of the folder; prints DONE for each."""
     import torch
 
     from depthclip_ros.scene import CameraPath, SceneRanges, random_scene, render
@@ -195,7 +166,7 @@ def worker(arguments: list[str]) -> None:
         rgb[number] = image.cpu().numpy()
         units = np.rint(depth_m.cpu().numpy() * DEPTH_UNITS_PER_METRE)
         depth[number] = np.where(units < 65536, units, 0)  # farther than 16 m: not known
-        print(number)
+        print(DONE.decode())
 
 
 def _forget_old(folder: Path) -> None:

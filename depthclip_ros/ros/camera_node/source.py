@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,6 +41,14 @@ class SourceOptions:
     camera_info_topic: str = ""
     depth_topic: str = ""
     progress: Callable[[int, int], None] = field(default=lambda done, total: None, compare=False)
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], progress: Callable[[int, int], None]) -> SourceOptions:
+        """From camera_node's parameters; those that are not named stay as they are."""
+        names = {"width": "width_px", "height": "height_px"}
+        own = ("seed", "frames", "image_topic", "camera_info_topic", "depth_topic")
+        names |= dict(zip(own, own, strict=True))
+        return cls(**{name: parameters[key] for key, name in names.items() if key in parameters}, progress=progress)
 
 
 class Source(Protocol):
