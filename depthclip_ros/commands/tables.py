@@ -31,7 +31,7 @@ def table_of(
         if index < words:
             table.add_column(name, overflow="fold", style=bold)
         else:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name, justify="right", no_wrap=header)
     for row in rows:
         table.add_row(*map(escape, row))
     return table

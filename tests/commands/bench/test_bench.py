@@ -8,6 +8,7 @@ import pytest
 from depthclip_ros.cli import main
 from depthclip_ros.commands.bench import engine
 from depthclip_ros.commands.bench.settings import Unit
+from depthclip_ros.commands.bench.systems import REFERENCE, SYSTEMS, System
 
 OPTIONS = [("torch", "fp32")]
 
@@ -22,7 +23,10 @@ def figures_of(path: Path) -> dict:
     return json.loads(path.read_text(), parse_constant=pytest.fail)
 
 
-def test_engine_and_cloud_stand_beside_their_baselines(tmp_path: Path, small_weights: Path) -> None:
+def test_engine_and_cloud_stand_beside_their_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path
+) -> None:
+    monkeypatch.setitem(SYSTEMS, REFERENCE, System(REFERENCE, "depth-anything-tiny-metric"))
     out, page, picture = tmp_path / "out" / "bench.json", tmp_path / "bench.md", tmp_path / "bench.png"
     arguments = ["bench", "--quick", "--parts", "engine,cloud", "--device", "cpu", "--size", "160x120"]
     files = ["--json", str(out), "--markdown", str(page), "--plot", str(picture)]
