@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,118 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("needs the RGB-D frames of ../shared/data, which are not on this machine")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _torch_for_auto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runtime `auto` is torch, which starts at once; a test that asks for `real_auto` gets what a robot gets."""
+    if "real_auto" not in request.fixturenames:
+        from depthclip_ros.core.runtimes import runtime
+
+        monkeypatch.setattr(runtime, "fastest_runtime", lambda device, precision="auto": "torch")
+
+
+@pytest.fixture
+def real_auto() -> None:
+    """See `_torch_for_auto`."""
+
+
+TRAIN = "from depthclip_trainer.cli import train_main\nsys.exit(train_main())\n"
+"""A script: depthclip-train."""
+
+FORKING = """
+import importlib, os, runpy, sys, traceback
+for name in ("torch._dynamo", "depthclip_trainer.fit.export", "depthclip_trainer.fit.loop"):
+    importlib.import_module(name)
+for line in sys.stdin:
+    order, _, what = line.rstrip("\\n").partition(" ")
+    if order == "poll":
+        pid, status = os.waitpid(int(what), os.WNOHANG)
+        print(os.waitstatus_to_exitcode(status) if pid else "running", flush=True)
+        continue
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)
+        continue
+    log = os.open(what + ".log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1), os.dup2(log, 2)
+    code = 1
+    try:
+        runpy.run_path(what, run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
+"""
+
+
+class Started:
+    """A script in a process of its own: a real one, that can really be killed."""
+
+    def __init__(self, server: subprocess.Popen[str], path: Path) -> None:
+        self._server, self._log, self._code = server, Path(f"{path}.log"), ""
+        self._pid = int(self._ask(f"start {path}"))
+
+    def _ask(self, order: str) -> str:
+        self._server.stdin.write(f"{order}\n")
+        self._server.stdin.flush()
+        return self._server.stdout.readline().strip()
+
+    @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text() if self._log.is_file() else ""
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        if self._code in ("", "running"):
+            self._code = self._ask(f"poll {self._pid}")
+        return self._code == "running"
+
+    def wait(self, timeout_s: float = 240) -> int:
+        """Its return code; minus the signal that killed it."""
+        end = time.monotonic() + timeout_s
+        while self.is_running():
+            assert time.monotonic() < end, self.output
+            time.sleep(0.01)
+        return int(self._code)
+
+    def kill(self) -> int:
+        """As `kill -9` does."""
+        if self.is_running():
+            os.kill(self._pid, signal.SIGKILL)
+        return self.wait()
+
+
+@pytest.fixture(scope="session")
+def _forking() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "ignore", "-c", FORKING]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield server
+    server.stdin.close()
+    server.wait(60)
+    server.stdout.close()
+
+
+@pytest.fixture
+def start(_forking: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """`start(script, *arguments, NAME="value" of the environment)`: forked from a process with the trainer imported."""
+    started: list[Started] = []
+
+    def begin(script: str, *arguments: object, **environment: str) -> Started:
+        path = tmp_path / f"process_{len(started)}.py"
+        head = f"import os, sys\nos.environ.update({environment!r})\nsys.argv = {[str(path), *map(str, arguments)]!r}\n"
+        path.write_text(head + script)
+        started.append(Started(_forking, path))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.kill()
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 from depthclip_trainer.fit.checkpoint import load_checkpoint
@@ -14,34 +13,32 @@ from depthclip_trainer.fit.curve import read_log
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.recipe import as_mapping
 
-DYING = """
-import sys
+# Workers and agent as torchrun makes them, but forked: each of them would take seconds to import torch.
+ELASTIC = """
+import time
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from lightning_fabric.utilities import rank_zero_only
 from depthclip_trainer.cli import train_main
 from depthclip_trainer.data.mixture import Mixture
+from depthclip_trainer.fit.checkpoint import load_checkpoint
 
 real = Mixture.batch
 
 def dies(self, step, *arguments):
     if rank_zero_only.rank == 1 and step == 2:
+        while not os.path.isfile(sys.argv[2]) or load_checkpoint(sys.argv[2])["progress"]["step"] < 2:
+            time.sleep(0.02)
         raise RuntimeError("out of luck")
     return real(self, step, *arguments)
 
-Mixture.batch = dies
-sys.exit(train_main())
+def worker():
+    sys.exit(train_main(sys.argv[3:]))
+
+if sys.argv[1] == "dying":
+    Mixture.batch = dies
+settings = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": 2, "start_method": "fork", "run_id": "test"}
+elastic_launch(LaunchConfig(rdzv_backend="c10d", rdzv_endpoint="localhost:0", **settings), worker)()
 """
-
-
-@pytest.fixture
-def torchrun() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Two processes on the CPU, as a user starts them."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
-
-    return run
 
 
 def written(config, path: Path) -> Sequence[str]:
@@ -49,16 +46,16 @@ def written(config, path: Path) -> Sequence[str]:
     return ["--config", str(path)]
 
 
-def test_two_processes_learn_what_one_does_with_the_doubled_batch(make_config, tmp_path, torchrun):
+def test_two_processes_learn_what_one_does_with_the_doubled_batch(make_config, tmp_path, start):
     shared = {"loop__steps": 6, "loop__accumulate": 2, "loop__log_every": 1, "loop__final_table": False}
     # A step as small as this keeps apart what differs in arithmetic from what differs in rounding.
     shared["optim__rates"] = dict.fromkeys(("adapters", "last_blocks", "tower"), 1e-3)
     alone = train(make_config(**shared, loop__batch=4, loop__out=str(tmp_path / "one")))
     config = make_config(**shared, loop__batch=2, loop__out=str(tmp_path / "two"))
-    done = torchrun("-m", "depthclip_trainer", *written(config, tmp_path / "two.yaml"))
-    assert done.returncode == 0, done.stderr
-    assert "2 processes, cpu" in done.stdout
-    assert done.stdout.count("held_out: delta1") == 2  # the first process alone evaluates
+    done = start(ELASTIC, "training", "", *written(config, tmp_path / "two.yaml"), GLOO_SOCKET_IFNAME="lo")
+    assert done.wait() == 0, done.output
+    assert "2 processes, cpu" in done.output
+    assert done.output.count("held_out: delta1") == 2  # the first process alone evaluates
     one, two = read_log(alone / "log.csv"), read_log(tmp_path / "two" / "log.csv")
     assert [step for step, _ in two["loss"]] == [1, 2, 3, 4, 5, 6]
     for name in ("loss", "held_out/abs_rel"):
@@ -69,10 +66,24 @@ def test_two_processes_learn_what_one_does_with_the_doubled_batch(make_config, t
     assert any(name.endswith("running_mean") and value.abs().max() > 0.01 for name, value in states[0]["model"].items())
 
 
-def test_a_process_that_fails_ends_the_others(make_config, tmp_path, torchrun):
+def test_a_process_that_fails_ends_the_others(make_config, tmp_path, start):
     config = make_config(loop__steps=6, loop__checkpoint_every=1, loop__out=str(tmp_path / "run"))
-    (tmp_path / "dying.py").write_text(DYING)
-    done = torchrun(str(tmp_path / "dying.py"), *written(config, tmp_path / "run.yaml"))
-    assert done.returncode != 0
-    assert "out of luck" in done.stderr
+    done = start(
+        ELASTIC,
+        "dying",
+        tmp_path / "run" / "last.ckpt",
+        *written(config, tmp_path / "run.yaml"),
+        GLOO_SOCKET_IFNAME="lo",
+    )
+    assert done.wait() != 0
+    assert "out of luck" in done.output
     assert load_checkpoint(tmp_path / "run" / "last.ckpt")["progress"]["step"] == 2
+
+
+def test_torchrun_starts_the_command(make_config, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "depthclip_trainer", *written(make_config(), tmp_path / "run.yaml"), "--print-config"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("never_train_on") == 2

@@ -20,7 +20,7 @@ from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.weights import read_info
 
 
-def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_config, capsys):
+def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_config, capsys, real_auto):
     config = make_config(loop__steps=2)
     out = train(config)
     path = finish(config)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from depthclip_trainer.fit.checkpoint import load_checkpoint
@@ -18,21 +17,24 @@ from depthclip_trainer.recipe import as_mapping
 STEPS = 10
 
 
-def kill_when(config_path: Path, happened: Callable[[], bool]) -> None:
+TRAIN = "from depthclip_trainer.cli import train_main\nsys.exit(train_main())\n"
+
+
+@pytest.fixture
+def kill_when(start) -> Callable[[Path, Callable[[], bool]], None]:
     """Starts a training and ends it with SIGKILL at the moment that something is seen."""
-    command = [sys.executable, "-m", "depthclip_trainer", "--config", str(config_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
+
+    def run(config_path: Path, happened: Callable[[], bool]) -> None:
+        process = start(TRAIN, "--config", config_path)
         while not happened():
-            assert process.poll() is None, process.stderr.read()  # it ended by itself
+            assert process.is_running(), process.output  # it ended by itself
             time.sleep(0.0005)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -9
+        assert process.kill() == -9
+
+    return run
 
 
-def test_a_training_killed_twice_ends_with_the_weights_of_one_that_was_not(make_config, tmp_path):
+def test_a_training_killed_twice_ends_with_the_weights_of_one_that_was_not(make_config, tmp_path, kill_when):
     settings = {"loop__steps": STEPS, "loop__checkpoint_every": 1, "loop__evaluate_every": 5, "loop__log_every": 1}
     settings["loop__final_table"] = False
     config = make_config(**settings, loop__out=str(tmp_path / "killed"))

@@ -3,10 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -80,7 +77,7 @@ def config(teacher, pictures, tmp_path):
 
 # Kills itself as `kill -9` does, in the middle of a shard.
 KILLED = """
-import os, signal, sys, webdataset
+import signal, webdataset
 written, real = 0, webdataset.TarWriter.write
 def write(self, files):
     global written
@@ -92,27 +89,16 @@ def write(self, files):
 if os.environ["RANK"] == "0":
     webdataset.TarWriter.write = write
 from depthclip_trainer.cli import train_main
-sys.exit(train_main(sys.argv[1:]))
+sys.exit(train_main())
 """
 
 
-def test_two_processes_label_each_picture_once_also_after_a_kill(config):
+def test_two_processes_label_each_picture_once_also_after_a_kill(config, start):
     arguments = ["--weights", config.weights, "--data", config.data, "--out", config.out, "--shard", "3"]
-    arguments += ["--batch", "2", "--device", "cpu", "--precision", "fp32"]
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, "pseudo-label", *map(str, arguments)]
-    workers = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    texts = [worker.communicate(timeout=240)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [-signal.SIGKILL, 0], texts
-    assert "worker 1 of 2: 4 pictures labelled in 2 shards" in texts[1]
+    arguments += ["--batch", "2", "--device", "cpu", "--precision", "fp32", "--runtime", "torch"]
+    workers = [start(KILLED, "pseudo-label", *arguments, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    assert [worker.wait() for worker in workers] == [-signal.SIGKILL, 0], [worker.output for worker in workers]
+    assert "worker 1 of 2: 4 pictures labelled in 2 shards" in workers[1].output
     # Worker 0 was in its second shard, 2; worker 1 wrote 1 and 3.
     assert sorted(p.name for p in config.out.glob("shard-*.tar")) == [f"shard-00000{i}.tar" for i in (0, 1, 3)]
     assert len(list(config.out.glob(".shard-000002.tar.*.tmp"))) == 1
