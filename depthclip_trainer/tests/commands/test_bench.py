@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import yaml
+from depthclip_trainer.commands import bench
 from depthclip_trainer.commands.bench import bench_command
 from depthclip_trainer.recipe import as_mapping
 
 from depthclip_ros.core.errors import ConfigError
+
+TRAIN = "from depthclip_trainer.cli import train_main\nsys.exit(train_main())\n"
 
 
 @pytest.fixture
@@ -32,7 +36,12 @@ def test_figures_stand_beside_their_baselines(config_path, tmp_path, capsys):
     assert not (tmp_path / "run").exists()  # nothing of the training is left
 
 
-def test_memory_is_measured_in_processes_of_their_own(config_path, tmp_path):
+def test_memory_is_measured_in_processes_of_their_own(config_path, tmp_path, start, monkeypatch):
+    def run(command, **_):
+        process = start(TRAIN, *command[command.index("bench") :])
+        return subprocess.CompletedProcess(command, process.wait(), "", process.output)
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
     out = tmp_path / "bench.json"
     bench_command(["--config", str(config_path), "--parts", "memory", "--batches", "2", "--json", str(out)])
     assert json.loads(out.read_text())["memory_mb"]["2"] > 50

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -195,7 +193,7 @@ def test_the_wall_clock_ends_a_training_and_its_schedule(make_config):
 
 
 FILLING = """
-import resource, sys, torch
+import resource, torch
 from pathlib import Path
 from depthclip_trainer.fit.checkpoint import save_checkpoint
 path = Path(sys.argv[1])
@@ -205,12 +203,13 @@ save_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
 """
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
-    path = tmp_path / "last.ckpt"
-    done = subprocess.run([sys.executable, "-c", FILLING, str(path)], capture_output=True, text=True, check=False)
-    assert re.search(r"WeightsError: the checkpoint .*last.ckpt could not be written .*the one before", done.stderr)
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, start):
+    path = tmp_path / "disk" / "last.ckpt"
+    done = start(FILLING, path)
+    assert done.wait() == 1
+    assert re.search(r"WeightsError: the checkpoint .*last.ckpt could not be written .*the one before", done.output)
     assert load_checkpoint(path)["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
 
 
 def test_broken_and_foreign_checkpoints_are_refused(tmp_path):
