@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthclip_ros.commands.arguments import add_engine, add_images
-from depthclip_ros.commands.lens import Job, Lens
+from depthclip_ros.commands.files.lens import Job, Lens
 from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from depthclip_ros.commands.compare_sheet import draw_sheet
-    from depthclip_ros.commands.depth_files import output_stems
-    from depthclip_ros.commands.image_files import find_images
-    from depthclip_ros.commands.measured_depth import read_truths
+    from depthclip_ros.commands.files.images import find_images
+    from depthclip_ros.commands.files.measured_depth import read_truths
+    from depthclip_ros.commands.files.outputs import output_stems
 
     console, errors = Console(), Console(stderr=True, soft_wrap=True)
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]

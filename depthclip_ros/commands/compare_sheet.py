@@ -13,7 +13,7 @@ from depthclip_ros.commands.pictures import DEPTH_COLOURS
 
 if TYPE_CHECKING:
     from depthclip_ros.commands.compare import Column
-    from depthclip_ros.commands.lens import Job
+    from depthclip_ros.commands.files.lens import Job
 
 ERROR_COLOURS = "magma"
 MOST_ERROR = 0.5  # of the colours: |d - g| / g

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthclip_ros.commands.arguments import add_engine, add_images
-from depthclip_ros.commands.lens import ASSUMED_HFOV_DEG, Job, Lens
+from depthclip_ros.commands.files.lens import ASSUMED_HFOV_DEG, Job, Lens
 from depthclip_ros.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from depthclip_ros.commands.depth_files import output_stems
-    from depthclip_ros.commands.image_files import find_images
+    from depthclip_ros.commands.files.images import find_images
+    from depthclip_ros.commands.files.outputs import output_stems
 
     errors = Console(stderr=True, soft_wrap=True)
     limits = _limits(arguments)
@@ -167,7 +167,7 @@ def _batches(jobs: Iterator[Job], batch: int) -> Iterator[list[Job]]:
 def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder: Path) -> list[list[str]]:
     import numpy as np
 
-    from depthclip_ros.commands.depth_files import write_outputs, write_relative
+    from depthclip_ros.commands.files.outputs import write_outputs, write_relative
 
     images = batch[0].rgb[None] if len(batch) == 1 else np.stack([job.rgb for job in batch])
     depth: Depth = engine.infer(images, [job.intrinsics for job in batch], limits)

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from depthclip_ros.cli import main
-from depthclip_ros.commands.depth_files import output_stems, to_millimetres
-from depthclip_ros.commands.image_files import read_picture
+from depthclip_ros.commands.files.images import read_picture
+from depthclip_ros.commands.files.outputs import output_stems, to_millimetres
 from depthclip_ros.core.geometry import project
 from depthclip_ros.core.types import Intrinsics
 

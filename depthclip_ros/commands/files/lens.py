@@ -73,7 +73,7 @@ class Lens:
         Raises:
             InputError: names the file, and what is wrong with it.
         """
-        from depthclip_ros.commands.image_files import read_picture
+        from depthclip_ros.commands.files.images import read_picture
         from depthclip_ros.core.types import Intrinsics
 
         picture = read_picture(path, upright=self._rectifier is None)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.commands.lens import Job
+from depthclip_ros.commands.files.lens import Job
 from depthclip_ros.core.errors import ConfigError, InputError
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.commands.depth_files import PICTURE_SUFFIXES
+from depthclip_ros.commands.files.outputs import PICTURE_SUFFIXES
 from depthclip_ros.core.encodings import check_size, decode_compressed
 from depthclip_ros.core.errors import InputError
 
