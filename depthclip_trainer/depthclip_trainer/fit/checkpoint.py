@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -11,37 +10,31 @@ import numpy as np
 import torch
 
 from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.files import replaced
 
 FORMAT = "depthclip-checkpoint-1"
-PARTIAL = ".tmp"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes beside the target and renames, so that a full disk or a kill leaves the old checkpoint whole.
+    """Replaces a checkpoint in one step, so that a full disk or a kill leaves the old one whole.
 
     `state` holds tensors, numbers, strings, lists and dictionaries only: it is read back without executing anything.
 
     Raises:
         WeightsError: the disk is full or not writable; the old file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replaced(path) as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch turns some of the system's errors into its own
         left = f"{path} is still the one before" if path.is_file() else "there is none before it"
         raise WeightsError(f"the checkpoint {path} could not be written ({error}); {left}; free some space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_partial(folder: Path) -> None:
     """Removes what a killed training had half written."""
-    for path in folder.glob(f".*.ckpt.*{PARTIAL}"):
+    for path in folder.glob(".*.ckpt.*.tmp"):
         path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.readers.unlabelled import PictureSet, Piece, find_pictures, read_piece
 from depthclip_trainer.data.store.pseudo import INDEX_NAME, PseudoFrame, encode
@@ -246,7 +247,6 @@ def summarise(out: Path, shards: int) -> bool:
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """JSON under a name of its own, renamed when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(path)
+    """JSON that is there when it is whole."""
+    with replaced(path) as file:
+        file.write(json.dumps(content, indent=1).encode())

@@ -8,7 +8,6 @@ not read, so a cache may be larger than the memory.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.scene import SceneRanges, render_batch
 from depthclip_trainer.data.sample import METRIC, MemoryPool, RawBatch, intrinsics_row
 
@@ -91,9 +91,8 @@ def render_cache(
             start = first_seed(seed) + shard * SHARD
             arrays = render_frames(start, SHARD, width_px, height_px, preset, device)
             for kind, array in zip(("image", "depth", "intrinsics"), arrays, strict=True):
-                temporary = out / f".{shard:06d}_{kind}.{os.getpid()}.npy"
-                np.save(temporary, array.cpu().numpy())
-                temporary.replace(out / f"{shard:06d}_{kind}.npy")
+                with replaced(out / f"{shard:06d}_{kind}.npy") as file:
+                    np.save(file, array.cpu().numpy())
         if on_shard:
             on_shard(shard + 1, shards)
 

@@ -9,7 +9,6 @@ uncompressed tars on a file system that every machine sees (or a copy on each), 
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import webdataset
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.files import replaced
 
 BLOCK = 512
 
@@ -79,7 +79,7 @@ def read_sample(path: Path, start: int, end: int) -> dict[str, Any]:
 
 
 def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
-    """Writes samples, as `webdataset.TarWriter` takes them, under a name of its own and renames it when it is whole.
+    """Writes samples, as `webdataset.TarWriter` takes them; the shard is there when it is whole.
 
     Returns:
         the number of samples.
@@ -90,19 +90,11 @@ def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed here
         left_over.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     count = 0
-    try:
-        with temporary.open("wb") as file:
-            with webdataset.TarWriter(file, encoder=False, mtime=0) as shard:
-                for sample in samples:
-                    shard.write(sample)
-                    count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as file, webdataset.TarWriter(file, encoder=False, mtime=0) as shard:
+        for sample in samples:
+            shard.write(sample)
+            count += 1
     return count
 
 
