@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from depthclip_ros.core.model.contract import ModelConfig, require
+from depthclip_ros.core.model.mobile_encoder import ENCODERS
 
 HYBRID_TOWER = "hybrid"
+DINOV2_TOWER = "dinov2-vits14"
+PLAIN_STEM = "plain"
 
 SCENES = (
     "kitchen",
@@ -42,10 +45,11 @@ class MoaDepthClipConfig(ModelConfig):
     """MoA-DepthCLIP (arXiv 2604.01118), its dense variant and its small one.
 
     Attributes:
-        tower: a vision transformer of open_clip by name, or "hybrid", the small convolutional transformer.
+        tower: a vision transformer of open_clip by name, "dinov2-vits14", or "hybrid", the small convolutional
+            transformer.
         base_weights: for an open_clip tower, a pretrained tag of open_clip (downloaded), the path of a checkpoint
-            (safetensors or a torch state dict), or None for random weights; for a MobileNetV2 stem, the file of its
-            ImageNet weights (`mobilenet.py`).
+            (safetensors or a torch state dict), or None for random weights; for DINOv2 and for a pretrained stem the
+            file that `depthclip-train convert-encoder` writes.
         train_tower: train the whole tower, not only `last_blocks`.
         last_blocks: how many of the tower's last transformer blocks are trained (with the norm behind them).
         adapter_layers: blocks (from 0) whose output passes through a mixture of adapters.
@@ -55,13 +59,14 @@ class MoaDepthClipConfig(ModelConfig):
         scenes: scene names of the prompts; for "prototypes" only their number counts.
         tap_layers: blocks (from 0, shallow to deep) that the decoder reads; the last must be the tower's last.
         decoder_channels: one per decoder stage, from the tower's stride down by halves.
-        detail_stem: a few convolutions on the image itself give the decoder its finest levels (open_clip towers).
+        detail_stem: a few convolutions on the image itself give the decoder its finest levels (not the hybrid tower,
+            which has a stem of its own).
         bins, bin_spacing, bin_low, bin_high: depth bins, "uniform" or "log", range in the units of the output.
         prior_depth: where an untrained head starts, in the units of the output.
         fusion: of bins and regression: "scalar" (one learned weight) or "gate" (a weight per pixel).
+        stem: of the hybrid tower: "plain", from scratch, or a pretrained encoder of `mobile_encoder.ENCODERS`.
         tower_width, tower_blocks, tower_heads, stem_channels, stem_blocks, position_grid: of the hybrid tower only;
-            one stem level per halving from 1/2 on (none: MobileNetV2 is the stem), position_grid is (rows, columns) of
-            the position embeddings.
+            one plain stem level per halving from 1/2 on, position_grid is (rows, columns) of the position embeddings.
     """
 
     system: str = "moa_depthclip"
@@ -85,6 +90,7 @@ class MoaDepthClipConfig(ModelConfig):
     bin_high: float = 30.0
     prior_depth: float = 3.5
     fusion: str = "gate"
+    stem: str = PLAIN_STEM
     tower_width: int = 224
     tower_blocks: int = 4
     tower_heads: int = 4
@@ -94,6 +100,8 @@ class MoaDepthClipConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tower == HYBRID_TOWER and self.stem == PLAIN_STEM and not self.stem_channels:
+            object.__setattr__(self, "stem", "mobilenet-v2")  # as files older than `stem` say it
         require(self.system == "moa_depthclip", "system", self.system, "moa_depthclip")
         require(self.context in CONTEXTS, "context", self.context, ", ".join(CONTEXTS))
         require(self.bin_spacing in BIN_SPACINGS, "bin_spacing", self.bin_spacing, ", ".join(BIN_SPACINGS))
@@ -113,16 +121,19 @@ class MoaDepthClipConfig(ModelConfig):
         require(min((*self.tap_layers, *self.adapter_layers)) >= 0, "tap_layers", self.tap_layers, "0 or more")
         require(2 <= len(self.decoder_channels) <= 5, "decoder_channels", self.decoder_channels, "2 to 5 stages")
         require(min(self.decoder_channels) >= 4, "decoder_channels", self.decoder_channels, "4 or more each")
+        if self.tower in (HYBRID_TOWER, DINOV2_TOWER):
+            require(self.context == "prototypes", "context", self.context, "prototypes, with a tower without text")
         if self.tower == HYBRID_TOWER:
             self._check_hybrid()
 
     def _check_hybrid(self) -> None:
-        require(self.context == "prototypes", "context", self.context, "prototypes, with the hybrid tower")
-        if self.stem_channels:
+        stems = (PLAIN_STEM, *ENCODERS)
+        require(self.stem in stems, "stem", self.stem, ", ".join(stems))
+        if self.stem == PLAIN_STEM:
             require(self.base_weights is None, "base_weights", self.base_weights, "none, with a plain stem")
-            require(
-                2 <= len(self.stem_channels) <= 4, "stem_channels", self.stem_channels, "none or two to four levels"
-            )
+            require(2 <= len(self.stem_channels) <= 4, "stem_channels", self.stem_channels, "two to four levels")
+        else:
+            require(not self.stem_channels, "stem_channels", self.stem_channels, f"none, with the stem {self.stem}")
         require(not self.detail_stem, "detail_stem", self.detail_stem, "false: the hybrid tower has its own stem")
         require(self.tower_blocks >= 1, "tower_blocks", self.tower_blocks, "1 or more")
         require(self.tower_width % self.tower_heads == 0, "tower_heads", self.tower_heads, "a divisor of tower_width")
@@ -207,19 +218,55 @@ length, which the log-spaced bins cover (0.07..45, 5 % each).
 TEACHER_MOBILENET = replace(
     NANO,
     input_pixels=256 * 192,
+    stem="mobilenet-v2",
     stem_channels=(),
     stem_blocks=(),
 )
-"""`nano` with MobileNetV2 as its stem: the teacher of the shipped weights, which starts from ImageNet weights.
+"""`nano` with MobileNetV2 as its stem, which starts from ImageNet weights.
 
-Behind the stem both are the same, so that a student can take that over from its teacher.
+Behind the stem both are the same, so that a student can take that over from its teacher. The depthwise convolutions
+make it slower than `nano` on a CPU.
+"""
 
-No CLIP or DINOv2 tower is needed. The depthwise convolutions make it slower than `nano` on a CPU.
+LITE = replace(
+    NANO,
+    stem="efficientnet-lite0",
+    stem_channels=(),
+    stem_blocks=(),
+    tower_width=192,
+    decoder_channels=(192, 128, 96, 48, 24),
+    input_pixels=160 * 128,
+)
+"""EfficientNet-Lite0, four transformer blocks at 1/32, and the small decoder: for CPUs without bfloat16.
+
+The shipped `fast` weights are of this shape.
+"""
+
+DINO_SMALL = MoaDepthClipConfig(
+    tower=DINOV2_TOWER,
+    train_tower=True,
+    adapter_layers=(2, 5, 8, 10),
+    adapter_width=16,
+    gate_width=32,
+    context="prototypes",
+    scenes=tuple(f"prototype {index}" for index in range(16)),
+    tap_layers=(2, 5, 8, 11),
+    decoder_channels=(160, 112, 80, 40),
+    detail_stem=True,
+    bin_low=0.045,
+    bin_high=45.0,
+    input_pixels=320 * 240,
+)
+"""DINOv2 ViT-S as the tower: adapters, bins and regression behind a dense decoder. The shipped `default` weights.
+
+No CLIP tower and no text: learned prototypes in place of prompts.
 """
 
 PRESETS = {
     "paper-vitb32": PAPER_VITB32,
     "dense-vitb16": DENSE_VITB16,
+    "dino-small": DINO_SMALL,
+    "lite": LITE,
     "nano": NANO,
     "teacher-mobilenet": TEACHER_MOBILENET,
 }

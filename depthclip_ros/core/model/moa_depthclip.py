@@ -9,21 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from depthclip_ros.core.model.adapters import MixtureOfAdapters
-from depthclip_ros.core.model.config import HYBRID_TOWER, MoaDepthClipConfig
+from depthclip_ros.core.model.config import DINOV2_TOWER, HYBRID_TOWER, PLAIN_STEM, MoaDepthClipConfig
 from depthclip_ros.core.model.context import AverageContext, SceneContext
 from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, require
 from depthclip_ros.core.model.convolutions import fold_norms
 from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
+from depthclip_ros.core.model.dinov2_tower import Dinov2Tower, load_dinov2
 from depthclip_ros.core.model.heads import DepthHeads
-from depthclip_ros.core.model.mobilenet import load_encoder
-from depthclip_ros.core.model.towers import HybridTower, Tower
+from depthclip_ros.core.model.mobile_encoder import load_encoder
+from depthclip_ros.core.model.towers import Block, HybridTower, Tower
 
 BIN_STRIDE = 4
 """The bins are read from the decoder's stage at this stride."""
 
 
 class MoaDepthClip(DepthModel):
-    """The system behind the presets `paper-vitb32`, `dense-vitb16` and `nano`; see `config` for what they choose.
+    """The system behind the presets of `config`, which say what each chooses.
 
     Args:
         config: what to build.
@@ -74,20 +75,10 @@ class MoaDepthClip(DepthModel):
             self.select_trained([ADAPTERS, LAST_BLOCKS] if config.last_blocks else [ADAPTERS])
 
     def _build_tower(self, config: MoaDepthClipConfig, load_base: bool) -> tuple[Tower, AverageContext | SceneContext]:
-        if config.tower == HYBRID_TOWER:
-            hybrid = HybridTower(
-                config.tower_width,
-                config.tower_blocks,
-                config.tower_heads,
-                config.stem_channels,
-                config.stem_blocks,
-                config.position_grid,
-            )
-            if load_base and config.base_weights is not None:
-                load_encoder(hybrid, Path(config.base_weights))
-                self.base_name = f"{config.tower}:{config.base_weights}"
-            prototypes = torch.randn(len(config.scenes), config.tower_width)
-            return hybrid, SceneContext(prototypes, scale=5.0, query_width=config.tower_width)
+        if config.tower in (HYBRID_TOWER, DINOV2_TOWER):
+            tower = self._build_small_tower(config, load_base)
+            prototypes = torch.randn(len(config.scenes), tower.embedding_width)
+            return tower, SceneContext(prototypes, scale=5.0, query_width=tower.embedding_width)
         from depthclip_ros.core.model.clip_tower import build_clip
 
         clip = build_clip(config.tower, config.base_weights, config.scenes, load_base=load_base)
@@ -98,6 +89,28 @@ class MoaDepthClip(DepthModel):
             return clip.tower, SceneContext(clip.prompts, scale=clip.logit_scale)
         width = clip.tower.embedding_width
         return clip.tower, SceneContext(torch.randn(len(config.scenes), width), scale=5.0, query_width=width)
+
+    def _build_small_tower(self, config: MoaDepthClipConfig, load_base: bool) -> Tower:
+        base = Path(config.base_weights) if load_base and config.base_weights is not None else None
+        if base is not None:
+            self.base_name = f"{config.tower}:{base}"
+        if config.tower == DINOV2_TOWER:
+            tower = Dinov2Tower()
+            if base is not None:
+                load_dinov2(tower, base)
+            return tower
+        hybrid = HybridTower(
+            config.tower_width,
+            config.tower_blocks,
+            config.tower_heads,
+            config.stem_channels,
+            config.stem_blocks,
+            config.position_grid,
+            None if config.stem == PLAIN_STEM else config.stem,
+        )
+        if base is not None:
+            load_encoder(hybrid, base)
+        return hybrid
 
     def _build_decoder(self, config: MoaDepthClipConfig) -> DenseDecoder:
         stages = len(config.decoder_channels)
@@ -174,7 +187,10 @@ class MoaDepthClip(DepthModel):
         return {ADAPTERS: adapters, LAST_BLOCKS: last, TOWER: rest}
 
     def prepare_inference(self) -> MoaDepthClip:
-        """See `DepthModel.prepare_inference`: batch normalisations go into their convolutions."""
+        """See `DepthModel.prepare_inference`: normalisations and gains go into the layers beside them."""
         super().prepare_inference()
         fold_norms(self)
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.fold()
         return self

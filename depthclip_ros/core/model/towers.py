@@ -1,4 +1,4 @@
-"""Image towers: what the adapters sit in, and the small hybrid tower that is trained from scratch."""
+"""Image towers: what the adapters sit in, and the small hybrid tower."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip_ros.core.model import mobilenet
 from depthclip_ros.core.model.contract import require
 from depthclip_ros.core.model.convolutions import ConvNorm, ResidualBlock
+from depthclip_ros.core.model.mobile_encoder import ENCODERS, encoder_blocks
 
 Adapters = Mapping[int, nn.Module]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -98,22 +100,39 @@ class PositionGrid:
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block: attention and a four times wider perceptron, each with its residual."""
+    """Pre-norm transformer block: attention and a four times wider perceptron, each with its residual.
 
-    def __init__(self, width: int, heads: int) -> None:
+    With `layer_scale` each residual has a learned gain per channel (arXiv 2103.17239), which `fold` takes away again.
+    """
+
+    scale_attention: nn.Parameter | None
+    scale_perceptron: nn.Parameter | None
+
+    def __init__(self, width: int, heads: int, *, layer_scale: bool = False, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.heads = heads
-        self.norm_attention = nn.LayerNorm(width)
+        self.norm_attention = nn.LayerNorm(width, eps=norm_eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.norm_perceptron = nn.LayerNorm(width)
+        self.norm_perceptron = nn.LayerNorm(width, eps=norm_eps)
         self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.scale_attention = nn.Parameter(torch.ones(width)) if layer_scale else None
+        self.scale_perceptron = nn.Parameter(torch.ones(width)) if layer_scale else None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, width], shape kept."""
-        tokens = tokens + self.attend(self.norm_attention(tokens))
+        tokens = tokens + _scaled(self.attend(self.norm_attention(tokens)), self.scale_attention)
         perceived: Tensor = self.perceptron(self.norm_perceptron(tokens))
-        return tokens + perceived
+        return tokens + _scaled(perceived, self.scale_perceptron)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply the gains into the layers before them; the output stays the same."""
+        for scale, layer in ((self.scale_attention, self.out), (self.scale_perceptron, self.perceptron[2])):
+            if scale is not None:
+                layer.weight.mul_(scale[:, None])
+                layer.bias.mul_(scale)
+        self.scale_attention = self.scale_perceptron = None
 
     def attend(self, tokens: Tensor) -> Tensor:
         """Attention over [B, N, width]."""
@@ -129,6 +148,10 @@ class Block(nn.Module):
         return mixed
 
 
+def _scaled(tokens: Tensor, scale: Tensor | None) -> Tensor:
+    return tokens if scale is None else tokens * scale.to(tokens.dtype)
+
+
 class HybridTower(Tower):
     """A convolutional stem, one level per halving from 1/2 on, then transformer blocks at half the last level.
 
@@ -138,13 +161,14 @@ class HybridTower(Tower):
     Args:
         width, blocks, heads: of the transformer.
         stem_channels: at 1/2, 1/4, …; one convolution halves, then come as many residual blocks as `stem_blocks` says.
-            Empty: MobileNetV2 is the stem (`mobilenet.py`).
+            Empty with a pretrained stem.
         stem_blocks: residual blocks of each level.
         position_grid: (rows, columns) of the learned position embeddings.
+        encoder: of `mobile_encoder.ENCODERS`, the pretrained stem; None builds the plain one.
     """
 
-    image_mean = (0.485, 0.456, 0.406)
-    image_std = (0.229, 0.224, 0.225)
+    image_mean = IMAGENET_MEAN
+    image_std = IMAGENET_STD
 
     def __init__(
         self,
@@ -154,16 +178,17 @@ class HybridTower(Tower):
         stem_channels: Sequence[int],
         stem_blocks: Sequence[int],
         position_grid: Sequence[int],
+        encoder: str | None = None,
     ) -> None:
         super().__init__()
         self.width = self.embedding_width = width
         self.blocks = blocks
         self.stem = nn.ModuleList()
-        self.with_coordinates = bool(stem_channels)
-        if stem_channels:
+        self.with_coordinates = encoder is None
+        if encoder is None:
             self._build_plain_stem(stem_channels, stem_blocks)
         else:
-            self._build_mobilenet_stem()
+            self._build_pretrained_stem(encoder)
         self.positions = nn.Parameter(torch.randn(1, width, *position_grid) * 0.02)
         self.transformer = nn.ModuleList(Block(width, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
@@ -183,14 +208,16 @@ class HybridTower(Tower):
             inputs = channels
         self.to_tokens: nn.Module = ConvNorm(inputs, self.width, stride=2, activate=False)
 
-    def _build_mobilenet_stem(self) -> None:
-        blocks = mobilenet.mobilenet_blocks()
-        parts = [blocks[first:end] for _, first, end in mobilenet.LEVELS]
-        self.image_mean, self.image_std = mobilenet.IMAGE_MEAN, mobilenet.IMAGE_STD
+    def _build_pretrained_stem(self, name: str) -> None:
+        encoder = ENCODERS[name]
+        blocks = encoder_blocks(encoder)
+        parts = [blocks[first:end] for _, first, end in encoder.levels]
+        self.image_mean = (encoder.image_mean,) * 3
+        self.image_std = (encoder.image_std,) * 3
         self.stride = 2 ** len(parts)
-        self.skips = tuple((level[0], 2 << index) for index, level in enumerate(mobilenet.LEVELS[:-1]))[::-1]
+        self.skips = tuple((level[0], 2 << index) for index, level in enumerate(encoder.levels[:-1]))[::-1]
         self.stem.extend(parts[:-1])
-        project = ConvNorm(mobilenet.LEVELS[-1][0], self.width, kernel=1, activate=False)
+        project = ConvNorm(encoder.levels[-1][0], self.width, kernel=1, activate=False)
         self.to_tokens = nn.Sequential(parts[-1], project)
 
     def forward(self, images: Tensor, adapters: Adapters, taps: Sequence[int]) -> TowerOutput:
@@ -224,7 +251,7 @@ class HybridTower(Tower):
         return [parameter for module in modules for parameter in module.parameters()]
 
     def frozen_parameters(self) -> list[nn.Parameter]:
-        """MobileNetV2 down to 1/4: general edges, which few frames can only spoil, and a quarter of a training step."""
+        """A pretrained stem down to 1/4: general edges, which few frames can only spoil, and a quarter of a step."""
         return [] if self.with_coordinates else [p for level in self.stem[:2] for p in level.parameters()]
 
 
