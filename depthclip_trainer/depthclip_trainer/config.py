@@ -184,6 +184,7 @@ class LoopConfig:
         resume: continue from `out/last.ckpt` where it exists.
         best_by: metric on the validation sources, the lower the better, that picks `best.ckpt`: abs_rel, or rmse_log,
             which counts too near as it counts too far and does better on a handful of frames.
+        settle: last share of the training in which every frame is shown as the engine shows it, not zoomed or rolled.
         final_table: after the training export the weights and score them through the engine.
     """
 
@@ -204,6 +205,7 @@ class LoopConfig:
     seed: int = 0
     resume: bool = True
     best_by: str = "abs_rel"
+    settle: float = 0.1
     final_table: bool = True
 
     def __post_init__(self) -> None:
@@ -212,6 +214,8 @@ class LoopConfig:
         for name in ("batch", "accumulate", "devices", "nodes", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"loop.{name} is {getattr(self, name)}; it must be 1 or more")
+        if not 0 <= self.settle <= 1:
+            raise ConfigError(f"loop.settle is {self.settle}; allowed: 0..1")
         if self.best_by not in BEST_BY:
             raise ConfigError(f"loop.best_by is {self.best_by!r}; allowed: {', '.join(BEST_BY)}")
         if self.precision not in PRECISIONS:

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | `.tflite`, 8 bit | MobileNetV2 | folded convolutions in order (`core/model/mobile_encoder.py`) |
 | `.pth` with EfficientNet-PyTorch's names, `timm:tf_efficientnet_lite0` … `2` | EfficientNet-Lite | the same |
-| `.onnx` or safetensors with transformers' names, `timm:vit_small_patch14_dinov2.lvd142m` | DINOv2 ViT-S/14 | transformers' names |
+| `.onnx`, safetensors of transformers, `timm:vit_small_patch14_dinov2.lvd142m` | DINOv2 ViT-S/14 | transformers' names |
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def _dinov2(state: Mapping[str, Tensor], given: str) -> Tensors:
 
 
 def _as_transformers(state: Mapping[str, Tensor]) -> Tensors:
-    """timm's names of a DINOv2 as transformers has them."""
+    """Timm's names of a DINOv2 as transformers has them."""
     renamed = {
         "embeddings.cls_token": state["cls_token"],
         "embeddings.position_embeddings": state["pos_embed"],

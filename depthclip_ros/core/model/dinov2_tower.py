@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.model.towers import IMAGENET_MEAN, IMAGENET_STD, Adapters, Block, PositionGrid, Tower, TowerOutput
+from depthclip_ros.core.model.towers import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Adapters,
+    Block,
+    PositionGrid,
+    Tower,
+    TowerOutput,
+)
 from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
 WIDTH, BLOCKS, HEADS = 384, 12, 6
@@ -149,7 +157,10 @@ def expected_tensors() -> dict[str, Tensor]:
             ("mlp.fc1", 4 * WIDTH, WIDTH),
             ("mlp.fc2", WIDTH, 4 * WIDTH),
         ):
-            expected[f"{layer}.{name}.weight"], expected[f"{layer}.{name}.bias"] = empty(outputs, inputs), empty(outputs)
+            expected[f"{layer}.{name}.weight"], expected[f"{layer}.{name}.bias"] = (
+                empty(outputs, inputs),
+                empty(outputs),
+            )
         for name in ("norm1", "norm2"):
             expected[f"{layer}.{name}.weight"], expected[f"{layer}.{name}.bias"] = empty(WIDTH), empty(WIDTH)
         for name in ("layer_scale1", "layer_scale2"):

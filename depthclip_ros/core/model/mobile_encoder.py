@@ -54,7 +54,7 @@ class MobileEncoder:
 
 
 def _efficientnet_lite(width: float, depth: float) -> MobileEncoder:
-    """Compound scaling: channels to the nearest 8 and never 10 % less, repeats up; stem, first and last row as they are."""
+    """Compound scaling: channels to the nearest 8, never 10 % less, repeats up; stem, first and last row stay."""
     rows = []
     for expansion, channels, repeats, stride, kernel in _LITE0_ROWS:
         scaled = max(8, int(channels * width + 4) // 8 * 8)
@@ -153,7 +153,7 @@ class InvertedResidual(nn.Module):
 
 
 def encoder_blocks(encoder: MobileEncoder) -> nn.Sequential:
-    """The encoder down to 1/32, every convolution a `ScaledConv`; `MobileEncoder.levels` says where which level ends."""
+    """The encoder down to 1/32, every convolution a `ScaledConv`; `MobileEncoder.levels` says where a level ends."""
     blocks: list[nn.Module] = [nn.Sequential(ScaledConv(3, STEM_CHANNELS, 3, stride=2), nn.ReLU6())]
     inputs = STEM_CHANNELS
     for expansion, channels, repeats, stride, kernel in encoder.rows:

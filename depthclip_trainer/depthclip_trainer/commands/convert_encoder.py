@@ -16,6 +16,8 @@ def convert_encoder_command(arguments: Sequence[str]) -> None:
         description="Write a published encoder (MobileNetV2, EfficientNet-Lite0/1/2, DINOv2 ViT-S/14) as safetensors.",
     )
     parser.add_argument("given", help=f"a file ({', '.join(READERS)}), or {TIMM}NAME for weights that timm fetches")
-    parser.add_argument("out", type=Path, help="the .safetensors to write: base_weights of a preset that starts from it")
+    parser.add_argument(
+        "out", type=Path, help="the .safetensors to write: base_weights of a preset that starts from it"
+    )
     options = parser.parse_args(arguments)
     print(f"{options.out}: {convert_encoder(options.given, options.out)}")

@@ -26,6 +26,7 @@ class AugmentConfig:
 
     Attributes:
         min_scale: the crop's side is min_scale..max_scale of the largest that fits: a narrower field of view.
+        whole: probability that a frame is shown as the engine shows it: the largest crop, neither rolled nor stretched.
         flip: probability of a mirrored frame.
         roll_deg: largest rotation about the optical axis, either way.
         aspect: largest relative change of the crop's aspect, either way.
@@ -39,6 +40,7 @@ class AugmentConfig:
 
     min_scale: float = 0.5
     max_scale: float = 1.0
+    whole: float = 0.3
     flip: float = 0.5
     roll_deg: float = 5.0
     aspect: float = 0.1
@@ -56,8 +58,8 @@ class AugmentConfig:
 
 
 NO_AUGMENT = AugmentConfig(
-    min_scale=1.0, flip=0, roll_deg=0, aspect=0, brightness=0, contrast=0, saturation=0, hue_deg=0, gamma=1.0,
-    white_balance=0, grey=0, blur=0, noise=0,
+    min_scale=1.0, whole=1.0, flip=0, roll_deg=0, aspect=0, brightness=0, contrast=0, saturation=0, hue_deg=0,
+    gamma=1.0, white_balance=0, grey=0, blur=0, noise=0,
 )  # fmt: skip
 
 
@@ -72,15 +74,17 @@ def draw_affine(draws: Tensor, sizes: Tensor, width_px: int, height_px: int, con
         config: strengths.
     """
     frame_w, frame_h = sizes[:, 0], sizes[:, 1]
-    stretch = torch.exp(_symmetric(draws[:, 0]) * math.log1p(config.aspect))  # x against y
+    moved = draws[:, 31] >= config.whole
+    stretch = torch.exp(moved * _symmetric(draws[:, 0]) * math.log1p(config.aspect))  # x against y
     per_y = torch.minimum(frame_w / (width_px * stretch), frame_h / height_px)  # source px per output px, largest
-    per_y = per_y * (config.min_scale + (config.max_scale - config.min_scale) * draws[:, 1])
+    scale = config.min_scale + (config.max_scale - config.min_scale) * draws[:, 1]
+    per_y = per_y * torch.where(moved, scale, 1.0)
     per_x = per_y * stretch
     free_x = (frame_w - per_x * width_px).clamp_min(0)
     free_y = (frame_h - per_y * height_px).clamp_min(0)
     centre_x = (frame_w - 1) / 2 + (draws[:, 2] - 0.5) * free_x
     centre_y = (frame_h - 1) / 2 + (draws[:, 3] - 0.5) * free_y
-    roll = torch.deg2rad(_symmetric(draws[:, 4]) * config.roll_deg)
+    roll = torch.deg2rad(moved * _symmetric(draws[:, 4]) * config.roll_deg)
     mirror = torch.where(draws[:, 5] < config.flip, -1.0, 1.0)
     cos, sin = torch.cos(roll), torch.sin(roll)
     # source = centre + R(roll) @ diag(per_x * mirror, per_y) @ (output - output centre)
@@ -107,10 +111,45 @@ def move_intrinsics(intrinsics: Tensor, affine: Tensor) -> Tensor:
 
 
 def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images float32 [N, 3, h, w] 0..1 (bilinear) and depth float32 [N, h, w] (nearest, 0 where there is none).
+    """Images float32 [N, 3, h, w] 0..1 and depth float32 [N, h, w], 0 where there is none.
+
+    Where frames shrink, colour is averaged as the engine averages it (`preprocess.network_pixels`): sampled finer, then
+    brought to size with antialias. Depth is the reading nearest to the middle of each pixel, of those within it: none
+    is invented at an edge, and a sparse one is found.
 
     Third comes the confidence float32 [N, h, w] 0..1 of frames that have one, else None.
     """
+    n, _, canvas_h, canvas_w = frames.images.shape
+    finer = round(min(MAX_FINER, max(1.0, canvas_w / width_px, canvas_h / height_px)))
+    grid, flat, inside = _look_up(frames, affine, width_px, height_px)
+    fine_grid, fine_flat = grid, flat
+    if finer > 1:
+        fine = affine.clone()
+        fine[:, :, :2] /= finer  # output pixel centres stay where they are: (u + 0.5) / finer - 0.5
+        fine[:, :, 2] += affine[:, :, :2].sum(2) * (0.5 / finer - 0.5)
+        fine_grid, fine_flat, _ = _look_up(frames, fine, width_px * finer, height_px * finer)
+    images = F.grid_sample(frames.images.float(), fine_grid, mode="bilinear", align_corners=False) / 255
+    if finer > 1:
+        images = F.interpolate(images, (height_px, width_px), mode="bilinear", antialias=True)
+    readings = frames.depth_m.view(n, -1)
+    depth = readings.gather(1, flat).view(n, height_px, width_px).float()
+    if finer > 1:
+        cells = readings.gather(1, fine_flat).view(n, height_px, finer, width_px, finer).float()
+        cells = cells.transpose(2, 3).flatten(3)  # [N, h, w, finer^2]
+        first = (cells > 0).to(torch.uint8).argmax(-1, keepdim=True)
+        depth = torch.where(depth > 0, depth, cells.gather(-1, first)[..., 0])
+    if frames.confidence is None:
+        return images, depth * inside, None
+    confidence = frames.confidence.view(n, -1).gather(1, flat).view(n, height_px, width_px).float() / 255
+    return images, depth * inside, confidence
+
+
+MAX_FINER = 3
+"""Samples a side of each output pixel, at most."""
+
+
+def _look_up(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where pixels look: grid [N, h, w, 2] of `grid_sample`, nearest pixel int64 [N, h * w], whether in the frame."""
     n, _, canvas_h, canvas_w = frames.images.shape
     device = frames.images.device
     u = torch.arange(width_px, dtype=torch.float32, device=device)
@@ -121,16 +160,9 @@ def warp(frames: RawBatch, affine: Tensor, width_px: int, height_px: int) -> tup
     inside = ((source > -0.5) & (source < last + 0.5)).all(1)
     held = torch.minimum(source.clamp_min(0), last)  # the border's colour beyond the border
     canvas = torch.tensor([canvas_w, canvas_h], dtype=torch.float32, device=device)
-    grid = ((2 * held + 1) / canvas[None, :, None, None] - 1).permute(0, 2, 3, 1)  # [N, h, w, 2]
-    images = F.grid_sample(frames.images.float(), grid, mode="bilinear", align_corners=False) / 255
+    grid = ((2 * held + 1) / canvas[None, :, None, None] - 1).permute(0, 2, 3, 1)
     nearest = held.round().long()
-    flat = nearest[:, 1] * canvas_w + nearest[:, 0]
-    flat = flat.view(n, -1)
-    depth = frames.depth_m.view(n, -1).gather(1, flat).view(n, height_px, width_px).float()
-    if frames.confidence is None:
-        return images, depth * inside, None
-    confidence = frames.confidence.view(n, -1).gather(1, flat).view(n, height_px, width_px).float() / 255
-    return images, depth * inside, confidence
+    return grid, (nearest[:, 1] * canvas_w + nearest[:, 0]).view(n, -1), inside
 
 
 def change_colours(images: Tensor, draws: Tensor, noise_seeds: list[int], config: AugmentConfig) -> Tensor:

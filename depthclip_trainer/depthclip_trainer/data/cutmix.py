@@ -44,18 +44,21 @@ def cutmix(batch: Batch, draws: Tensor, probability: float) -> Batch:
     if batch.targets is None or probability <= 0:
         return batch
     count, height_px, width_px = batch.depth_m.shape
-    draws = draws.to(batch.images.device)
-    partner = torch.arange(count, device=draws.device)
+    partner = torch.arange(count)
     mixed = (draws[:, 5] < probability) & (batch.targets != TARGETS.index(METRIC))
     for kind in batch.targets[mixed].unique().tolist():
         alike = (batch.targets == kind).nonzero().flatten()
         if len(alike) < 2:
             continue
-        place = torch.arange(len(alike), device=draws.device)
         step = 1 + (draws[alike, 4] * (len(alike) - 1)).long().clamp_max(len(alike) - 2)  # never oneself
-        partner[alike] = alike[(place + step) % len(alike)]
-    mixed &= partner != torch.arange(count, device=draws.device)
-    region = draw_boxes(draws, width_px, height_px) & mixed[:, None, None]
+        partner[alike] = alike[(torch.arange(len(alike)) + step) % len(alike)]
+    rows = (mixed & (partner != torch.arange(count))).nonzero().flatten()
+    if not len(rows):
+        return batch
+    device = batch.images.device
+    region = torch.zeros(count, height_px, width_px, dtype=torch.bool)
+    region[rows] = draw_boxes(draws[rows], width_px, height_px)
+    region, partner = region.to(device, non_blocking=True), partner.to(device, non_blocking=True)
     focal_px = (batch.intrinsics[:, 0] * batch.intrinsics[:, 1]).sqrt()
     pasted_m = batch.depth_m[partner] * (focal_px / focal_px[partner])[:, None, None]
     confidence = batch.confidence
@@ -66,4 +69,5 @@ def cutmix(batch: Batch, draws: Tensor, probability: float) -> Batch:
         valid=torch.where(region, batch.valid[partner], batch.valid),
         confidence=None if confidence is None else torch.where(region, confidence[partner], confidence),
         region=region,
+        mixed=rows,
     )

@@ -5,6 +5,7 @@ That makes resuming trivial (no sampler state), and lets several processes each 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -78,8 +79,8 @@ class Mixture:
         self.mix = mix
         self.device = device
 
-    def batch(self, step: int, first: int = 0, count: int | None = None) -> Batch:
-        """Samples first..first+count of the global batch of `step`."""
+    def batch(self, step: int, first: int = 0, count: int | None = None, *, whole: bool = False) -> Batch:
+        """Samples first..first+count of the global batch of `step`; `whole` shows every frame as the engine does."""
         count = self.global_batch - first if count is None else count
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
         source = torch.multinomial(self.shares, self.global_batch, replacement=True, generator=generator)
@@ -98,7 +99,7 @@ class Mixture:
             draws[mine],
             noise_seeds[mine].tolist(),
             (self.width_px, self.height_px),
-            self.augments,
+            [dataclasses.replace(augment, whole=1.0) for augment in self.augments] if whole else self.augments,
             self.device,
         )
         return cutmix(batch, mix_draws[mine], self.mix)
@@ -154,17 +155,5 @@ def assemble(
         return torch.cat([part.to(parts[0].device) for part in parts])[back]
 
     usable = joined(valid)
-    teacher = () if labelled else (joined(sure), targets.to(usable.device))
+    teacher = () if labelled else (joined(sure), targets)
     return Batch(joined(images), joined(depth_m) * usable, usable, joined(rows), paths, *teacher)
-
-
-def plain_batches(pool: FramePool, size: int, width_px: int, height_px: int) -> list[Batch]:
-    """A whole pool in order, central crop, nothing random: for validation."""
-    batches = []
-    for start in range(0, len(pool), size):
-        rows = torch.arange(start, min(start + size, len(pool)))
-        zeros = torch.zeros(len(rows), dtype=torch.int64)
-        place = (rows.double() + 0.5) / len(pool)
-        draws = torch.full((len(rows), DRAWS), 0.5)
-        batches.append(assemble([pool], zeros, place, draws, [0] * len(rows), (width_px, height_px), NO_AUGMENT))
-    return batches

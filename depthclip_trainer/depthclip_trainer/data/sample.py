@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,8 +80,10 @@ class Batch:
         intrinsics: float32 [B, 4]: fx, fy, cx, cy in pixels of this batch.
         paths: B names.
         confidence: float32 [B, h, w], 0..1, 1 where depth was measured; None where all of it was.
-        targets: int64 [B], what `depth_m` is, by its place in `TARGETS`; None where all of it is measured metres.
+        targets: int64 [B], what `depth_m` is, by its place in `TARGETS`; None where all of it is measured metres. It
+            stays on the CPU, so that no choice makes a GPU's queue run empty.
         region: bool [B, h, w], where another picture was pasted in (`data/cutmix.py`); None where none was.
+        mixed: int64 [n], on the CPU: the rows of `region` that have any.
     """
 
     images: Tensor
@@ -92,13 +94,21 @@ class Batch:
     confidence: Tensor | None = None
     targets: Tensor | None = None
     region: Tensor | None = None
+    mixed: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         moved = (t.to(device, non_blocking=True) for t in (self.images, self.depth_m, self.valid, self.intrinsics))
-        optional = (self.confidence, self.targets, self.region)
-        teacher = (None if t is None else t.to(device, non_blocking=True) for t in optional)
-        return Batch(*moved, self.paths, *teacher)
+        confidence, region = (
+            None if t is None else t.to(device, non_blocking=True) for t in (self.confidence, self.region)
+        )
+        return Batch(*moved, self.paths, confidence, self.targets, region, self.mixed)
+
+    def rows_of(self, *kinds: str) -> Tensor:
+        """Rows whose depth is of one of the `TARGETS` named, int64 [n], on the CPU."""
+        if self.targets is None:
+            return torch.arange(len(self.paths) if METRIC in kinds else 0)
+        return torch.isin(self.targets, torch.tensor([TARGETS.index(kind) for kind in kinds])).nonzero().flatten()
 
     def canonical_depth(self, canonical_focal_px: float | None) -> Tensor:
         """Target in the network's units: float32 [B, h, w].
@@ -159,6 +169,17 @@ class MemoryPool:
     def to(self, device: torch.device) -> MemoryPool:
         """The same frames on another device."""
         return MemoryPool(self.name, self.frames.to(device), self.target, self.max_depth_m)
+
+
+def samples_of(pool: FramePool) -> Iterator[Sample]:
+    """The frames of a pool one by one, each cut out of its canvas."""
+    for index in range(len(pool)):
+        frame = pool.gather(torch.tensor([index]))
+        width_px, height_px = (int(side) for side in frame.sizes[0])
+        image = frame.images[0, :, :height_px, :width_px].permute(1, 2, 0).contiguous().cpu().numpy()
+        depth_m = frame.depth_m[0, :height_px, :width_px].float().cpu().numpy()
+        intrinsics = Intrinsics(*frame.intrinsics[0].tolist(), width_px, height_px)
+        yield Sample(image, depth_m, depth_m > 0, intrinsics, frame.paths[0])
 
 
 def intrinsics_row(intrinsics: Intrinsics) -> list[float]:

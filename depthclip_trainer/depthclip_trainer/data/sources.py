@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -47,11 +48,16 @@ class OpenedSource:
 def open_sources(data: DataConfig, part: str, device: torch.device) -> list[OpenedSource]:
     """Opens all sources of a part (`train`, `validation`) of a training config.
 
+    Frames for the validation stay on the CPU at their own size, as the engine will see them.
+
     Raises:
         InputError, ConfigError: as of `open_source`.
     """
     size_px = (data.width_px, data.height_px)
     sources: dict[str, SourceConfig] = getattr(data, part)
+    if part == "validation":
+        device = torch.device("cpu")
+        sources = {name: full_size(source) for name, source in sources.items()}
     return [open_source(n, s, data.root, size_px, device, data.never_train_on) for n, s in sources.items()]
 
 
@@ -93,6 +99,14 @@ def open_source(
         pool = _on(pool_from_samples(name, samples, config.longest_px, config.max_depth_m), device)
     about = f"{len(pool)} frames of {frames.name}, {config.part}"
     return OpenedSource(name, pool, config.share, frames.licence, about, _hash([frames.name, names]))
+
+
+def full_size(config: SourceConfig) -> SourceConfig:
+    """A source whose recorded frames keep the size that they have."""
+    return config if config.kind == "rooms" else dataclasses.replace(config, longest_px=LONGEST_PX)
+
+
+LONGEST_PX = 1 << 16
 
 
 def frame_set(config: SourceConfig, root: str | Path, never: Sequence[str] = ()) -> FrameSet:

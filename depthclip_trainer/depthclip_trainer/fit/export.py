@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
-from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.weights import load_weights, read_info, save_weights
 from depthclip_trainer.config import TrainConfig
-from depthclip_trainer.data.mixture import plain_batches
-from depthclip_trainer.data.sample import Batch, FramePool, Sample
+from depthclip_trainer.data.sample import FramePool, Sample, samples_of
 from depthclip_trainer.data.sources import OpenedSource, open_sources
-from depthclip_trainer.evaluation.confidence import most_likely_scale, spread_of
+from depthclip_trainer.evaluation.confidence import Values, most_likely_scale, spread_of
+from depthclip_trainer.evaluation.evaluate import evaluate, predict
 from depthclip_trainer.fit.checkpoint import load_checkpoint
-from depthclip_trainer.fit.validation import predict_metres, quick_validation
+from depthclip_trainer.fit.validation import quick_validation
 from depthclip_trainer.recipe import config_from_mapping
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -32,8 +33,6 @@ PARITY_LOG_ERROR = 0.02
 
 def finish(config: TrainConfig) -> Path:
     """Exports `best.ckpt` of a finished training and prints how it does on the validation sources."""
-    from depthclip_ros.core.engine import DepthEngine
-    from depthclip_trainer.evaluation.evaluate import evaluate
     from depthclip_trainer.evaluation.protocols import protocol_named
     from depthclip_trainer.evaluation.tables import print_report, write_report
 
@@ -41,13 +40,13 @@ def finish(config: TrainConfig) -> Path:
     path = export_checkpoint(out / "best.ckpt", out / WEIGHTS_NAME)
     engine = DepthEngine.load(path)
     try:
-        frames = [pair for source in validation_sources(config) for pair in pool_frames(source.pool)]
+        frames = [(source.name, sample) for source in validation_sources(config) for sample in samples_of(source.pool)]
         high_m = max(source.max_depth_m for source in config.data.validation.values())
         protocol = dataclasses.replace(protocol_named("frames"), high_m=high_m, note=f"no crop, cap {high_m:g} m")
         report = evaluate(engine, frames, protocol)
     finally:
         engine.close()
-    report.options["data"] = "the validation sources, at the size they are kept in memory"
+    report.options["data"] = "the validation sources"
     print_report(report)
     write_report(report, out / "evaluation")
     return path
@@ -68,9 +67,9 @@ def export_checkpoint(
     if data_root:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))
     size_px = (config.data.width_px, config.data.height_px)
-    sets = {s.name: plain_batches(s.pool, config.loop.batch, *size_px) for s in validation_sources(config)}
+    sets = {source.name: source.pool for source in validation_sources(config)}
     scale = calibrate_confidence(model, sets)
-    table, _ = quick_validation(model, model, sets, pictures=0)
+    table, _ = quick_validation(model, sets, torch.device("cpu"), pictures=0)
     training: dict[str, Any] = {
         "data": progress["data"],
         "preset": config.model.preset,
@@ -86,7 +85,7 @@ def export_checkpoint(
     taken = [*config.model.take_over, *([config.imitate.teacher] if config.imitate else [])]
     if taken:
         training["learned from"] = {Path(weights).name: earlier_training(weights) for weights in taken}
-    metrics = {"validation at network resolution": table, "confidence scale": scale}
+    metrics = {"validation": table, "confidence scale": scale}
     difference = export(model, out, training, metrics, adapter_only=adapter_only, dtype=dtype)
     size_mb = out.stat().st_size / 1e6
     print(f"{out}: {size_mb:.1f} MB, {dtype}, differs by {difference:.5f} in log depth from its checkpoint")
@@ -102,20 +101,8 @@ def earlier_training(weights: str) -> dict[str, Any]:
 
 
 def validation_sources(config: TrainConfig) -> list[OpenedSource]:
-    """The validation sources on the CPU."""
+    """The validation sources: frames on the CPU, at their own size."""
     return open_sources(config.data, "validation", torch.device("cpu"))
-
-
-def pool_frames(pool: FramePool) -> Iterator[tuple[str, Sample]]:
-    """Frames of a pool as readers give them, for the engine."""
-    for i in range(len(pool)):
-        raw = pool.gather(torch.tensor([i]))
-        width_px, height_px = (int(n) for n in raw.sizes[0].tolist())
-        image = raw.images[0, :, :height_px, :width_px].permute(1, 2, 0).contiguous().numpy()
-        depth_m = raw.depth_m[0, :height_px, :width_px].float().numpy()
-        fx, fy, cx, cy = raw.intrinsics[0].tolist()
-        camera = Intrinsics(fx, fy, cx, cy, width_px, height_px)
-        yield pool.name, Sample(image, depth_m, depth_m > 0, camera, raw.paths[0])
 
 
 def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
@@ -133,21 +120,35 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     return model.eval(), config, dict(state["progress"])
 
 
-def calibrate_confidence(model: DepthModel, sets: Mapping[str, Sequence[Batch]]) -> float | None:
-    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none."""
+def calibrate_confidence(model: DepthModel, sets: Mapping[str, FramePool]) -> float | None:
+    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none.
+
+    Depth and confidence are the engine's, and every source counts alike.
+    """
     buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
-    if len(buffers) != 1:
+    if len(buffers) != 1 or not sets:
         return None
     before, spread, predicted_m, truth_m = float(buffers[0]), [], [], []
-    for batch in (batch for batches in sets.values() for batch in batches):
-        depth_m, confidence = predict_metres(model, model, batch)
-        spread.append(spread_of(confidence[batch.valid].cpu().numpy(), before))
-        predicted_m.append(depth_m[batch.valid].cpu().numpy())
-        truth_m.append(batch.depth_m[batch.valid].cpu().numpy())
-    if not spread:
-        return None
+    engine = DepthEngine(copy.deepcopy(model), device="cpu", precision="fp32")
+    for pool in sets.values():
+        found = [calibration_pixels(engine, sample, before) for sample in samples_of(pool)]
+        of_source = [np.concatenate(values) for values in zip(*found, strict=True)]
+        chosen = np.random.default_rng(0).choice(len(of_source[0]), PIXELS_PER_SOURCE)
+        for values, taken in zip((spread, predicted_m, truth_m), of_source, strict=True):
+            values.append(taken[chosen])
+    engine.close()
     buffers[0].fill_(best := most_likely_scale(spread, predicted_m, truth_m))
     return best
+
+
+def calibration_pixels(engine: DepthEngine, sample: Sample, scale: float) -> tuple[Values, Values, Values]:
+    """Spread, depth and true depth of a frame's pixels [n] where both depths are known."""
+    depth_m, confidence = predict(engine, sample, sample.depth_m.shape, flip=False)
+    known = sample.valid & np.isfinite(depth_m) & (depth_m > 0)
+    return spread_of(confidence[known], scale), depth_m[known], sample.depth_m[known]
+
+
+PIXELS_PER_SOURCE = 200_000
 
 
 def export(

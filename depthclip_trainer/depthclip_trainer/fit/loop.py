@@ -20,7 +20,7 @@ from depthclip_trainer.fit.distributed import largest
 from depthclip_trainer.fit.optim import rate_factor, set_rates
 from depthclip_trainer.fit.progress import TrainingLog
 from depthclip_trainer.fit.start import announcement, prepare
-from depthclip_trainer.fit.training import Progress, Training, training_state
+from depthclip_trainer.fit.training import Training, share_done, training_state
 from depthclip_trainer.fit.validation import quick_validation
 from depthclip_trainer.fit.watch import LossWatch, Outcome
 
@@ -50,7 +50,7 @@ def train(config: TrainConfig) -> Path:
     ):
         log.say("\n".join(announcement(training)))
         training.model.train()
-        while (done := share_done(config, progress)) < 1:
+        while (done := share_done(config, progress.step, progress.elapsed_s)) < 1:
             outcome = one_step(training, batches, done)
             watch.add(progress.step, outcome)
             progress.step += 1
@@ -60,9 +60,11 @@ def train(config: TrainConfig) -> Path:
                 terms = {f"loss/{name}": float(value) for name, value in outcome.terms.items()}
                 rate = rate_factor(done, config.optim.warmup, config.optim.final, config.optim.schedule)
                 numbers = {"loss": watch.mean_loss(), **terms, "rate_factor": rate}
-                log.step(progress.step, share_done(config, progress), progress.elapsed_s, numbers)
+                log.step(
+                    progress.step, share_done(config, progress.step, progress.elapsed_s), progress.elapsed_s, numbers
+                )
             paused = time.monotonic()
-            over = share_done(config, progress) >= 1
+            over = share_done(config, progress.step, progress.elapsed_s) >= 1
             if over or progress.step % evaluate_every == 0 or progress.elapsed_s - evaluated_s >= evaluate_after_s:
                 watch.look()
                 evaluate(training, log)
@@ -90,7 +92,8 @@ def one_step(training: Training, batches: Iterator[Batch], done: float) -> Outco
     for micro in range(accumulate):
         batch = next(batches)
         with fabric.no_backward_sync(network, enabled=micro + 1 < accumulate):
-            loss, terms = training.objective(network, training.model, batch)
+            with fabric.autocast():  # networks that are compared with run in the step's precision too
+                loss, terms = training.objective(network, training.model, batch)
             fabric.backward(loss / accumulate)
         losses.append(loss.detach())
         paths.append(batch.paths)
@@ -110,13 +113,6 @@ def batches_from(training: Training, step: int) -> Iterator[Batch]:
         step += 1
 
 
-def share_done(config: TrainConfig, progress: Progress) -> float:
-    """0..1: of the steps or of the wall-clock budget, whichever is further."""
-    by_steps = progress.step / config.loop.steps if config.loop.steps else 0.0
-    by_time = progress.elapsed_s / (60 * config.loop.max_minutes) if config.loop.max_minutes else 0.0
-    return min(1.0, max(by_steps, by_time))
-
-
 def evaluate(training: Training, log: TrainingLog) -> None:
     """Scores the averaged weights, writes pictures, and keeps `last` and, where it is the best so far, `best`.
 
@@ -125,8 +121,7 @@ def evaluate(training: Training, log: TrainingLog) -> None:
     fabric, progress, out = training.fabric, training.progress, Path(training.config.loop.out)
     if fabric.is_global_zero:
         training.ema.swap()
-        with fabric.autocast():
-            table, rows = quick_validation(training.model, training.model, training.validation)
+        table, rows = quick_validation(training.model, training.validation, fabric.device)
         training.ema.swap()
         for name, metrics in table.items():
             log.write(progress.step, {f"{name}/{key}": value for key, value in metrics.items()})

@@ -14,7 +14,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
 from depthclip_ros.core.weights import load_weights
 from depthclip_trainer.config import TrainConfig
-from depthclip_trainer.data.mixture import Mixture, plain_batches
+from depthclip_trainer.data.mixture import Mixture
 from depthclip_trainer.data.sources import open_sources
 from depthclip_trainer.fit.checkpoint import random_state, remove_partial, restore_random_state
 from depthclip_trainer.fit.distributed import launch, leave_out_unreached, share_norms
@@ -67,7 +67,7 @@ def prepare(config: TrainConfig) -> Training:
         Ema(model, config.optim.ema_decay),
         objective,
         mixture,
-        {s.name: plain_batches(s.pool, loop.batch, *size_px) for s in held_out},
+        {s.name: s.pool for s in held_out},
         [*sources, *held_out],
         Progress(data={s.name: f"{s.description}; {s.licence}" for s in sources}),
         step_s,

@@ -15,7 +15,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.weights import read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import Mixture
-from depthclip_trainer.data.sample import Batch
+from depthclip_trainer.data.sample import Batch, FramePool
 from depthclip_trainer.data.sources import OpenedSource
 from depthclip_trainer.fit.checkpoint import random_state
 from depthclip_trainer.fit.optim import Ema
@@ -47,7 +47,7 @@ class Training:
 
     Attributes:
         network: `model` as Fabric wrapped it; only training steps go through it.
-        validation: batches of each held-out source, on the first process; the others have none.
+        validation: frames of each held-out source at their own size, on the first process; the others have none.
         sources: what is trained and validated on.
         step_s: how long one step takes, about; measured before the first.
         unreached: trained parameters that the loss does not depend on.
@@ -62,7 +62,7 @@ class Training:
     ema: Ema
     objective: Objective
     mixture: Mixture
-    validation: dict[str, list[Batch]]
+    validation: dict[str, FramePool]
     sources: list[OpenedSource]
     progress: Progress
     step_s: float
@@ -72,7 +72,15 @@ class Training:
     def micro_batch(self, step: int, micro: int) -> Batch:
         """This process's part of a step's micro-batch; processes hold neighbouring parts of one joint batch."""
         size, fabric = self.config.loop.batch, self.fabric
-        return self.mixture.batch(step, (micro * fabric.world_size + fabric.global_rank) * size, size)
+        whole = share_done(self.config, step, self.progress.elapsed_s) >= 1 - self.config.loop.settle
+        return self.mixture.batch(step, (micro * fabric.world_size + fabric.global_rank) * size, size, whole=whole)
+
+
+def share_done(config: TrainConfig, step: int, elapsed_s: float) -> float:
+    """0..1: of the steps or of the wall-clock budget, whichever is further."""
+    by_steps = step / config.loop.steps if config.loop.steps else 0.0
+    by_time = elapsed_s / (60 * config.loop.max_minutes) if config.loop.max_minutes else 0.0
+    return min(1.0, max(by_steps, by_time))
 
 
 def depends_on(config: TrainConfig, sources: Sequence[OpenedSource]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.moa_depthclip import MoaDepthClip
 from depthclip_ros.core.model.towers import Tower
 from depthclip_ros.core.weights import load_weights
-from depthclip_trainer.data.sample import METRIC, TARGETS, Batch
+from depthclip_trainer.data.sample import AFFINE, CANONICAL, Batch
 from depthclip_trainer.losses.objective import Objective, batch_loss, normalise
 from depthclip_trainer.losses.semi import SemiConfig
 
@@ -102,6 +102,7 @@ class DistillingObjective(ABC):
         rows = self.compared(batch)
         if not seen or not len(rows):
             return total, terms
+        rows = rows.to(batch.images.device, non_blocking=True)
         images = batch.images[rows]
         self.seeing.to(images.device)
         with torch.no_grad():
@@ -117,8 +118,8 @@ class DistillingObjective(ABC):
             self._seen[index] = features_of(output)
 
     def compared(self, batch: Batch) -> Tensor:
-        """Rows of the batch that are compared, int64 [n]; all."""
-        return torch.arange(len(batch.paths), device=batch.images.device)
+        """Rows of the batch that are compared, int64 [n] on the CPU; all."""
+        return torch.arange(len(batch.paths))
 
     @abstractmethod
     def look(self, images: Tensor) -> Sequence[Tensor]:
@@ -155,9 +156,7 @@ class AlignedObjective(DistillingObjective):
 
     def compared(self, batch: Batch) -> Tensor:
         """Pictures that a teacher labelled."""
-        if batch.targets is None:
-            return torch.zeros(0, dtype=torch.int64)
-        return (batch.targets != TARGETS.index(METRIC)).nonzero().flatten()
+        return batch.rows_of(CANONICAL, AFFINE)
 
     def look(self, images: Tensor) -> Sequence[Tensor]:
         """The deepest features."""

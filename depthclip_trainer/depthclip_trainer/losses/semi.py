@@ -15,18 +15,17 @@ from torch import Tensor
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_trainer.data.augment import AugmentConfig
-from depthclip_trainer.data.sample import AFFINE, METRIC, TARGETS, Batch
+from depthclip_trainer.data.sample import AFFINE, CANONICAL, METRIC, Batch
 from depthclip_trainer.losses.terms import (
     AFFINE_TERMS,
     EPS,
     POINTWISE_TERMS,
     check_terms,
     composite,
+    enlarged,
     image_terms,
     log_ratio,
-    nearest,
     normalised_disparity,
-    on_grid,
 )
 
 
@@ -98,23 +97,25 @@ def mixed_loss(
         return composite(prediction, batch.canonical_depth(canonical_focal_px), batch.valid, bin_centres, loss)
     check_terms([*loss, *semi.loss])
     target = batch.canonical_depth(canonical_focal_px)
-    measured, affine = batch.targets == TARGETS.index(METRIC), batch.targets == TARGETS.index(AFFINE)
-    if bool(affine.any()) and not set(semi.loss) & set(AFFINE_TERMS):
+    measured, canonical, affine = (batch.rows_of(kind) for kind in (METRIC, CANONICAL, AFFINE))
+    if len(affine) and not set(semi.loss) & set(AFFINE_TERMS):
         raise ConfigError(f"semi.loss has no term for affine labels; give {' or '.join(AFFINE_TERMS)}")
-    weight = label_weight(prediction.depth.detach().float(), target, batch, measured, affine, semi)
+    weight = label_weight(prediction.depth.detach(), target, batch, semi)
     names = [name for name in {**loss, **semi.loss} if loss.get(name) or semi.loss.get(name)]
-    terms = region_terms(prediction, target, weight, batch.region, bin_centres, names)
+    terms = region_terms(prediction, target, weight, batch, bin_centres, names)
     if not terms:
         raise ConfigError(f"none of the loss terms {', '.join(names) or '(none given)'} applies to this system")
     total, means = prediction.depth.new_zeros((), dtype=torch.float32), {}
     for name, term in terms.items():
-        labelled = ~measured & ~affine if name not in AFFINE_TERMS else ~measured
-        of_loss, of_semi = loss.get(name, 0.0), semi.weight * semi.loss.get(name, 0.0)
-        total = total + (term * (of_loss * measured + of_semi * labelled)).mean()
-        if of_loss and bool(measured.any()):
-            means[name] = term.detach()[measured].mean()
-        if of_semi and bool(labelled.any()):
-            means[f"teacher/{name}"] = term.detach()[labelled].mean()
+        labelled = torch.cat([canonical, affine]) if name in AFFINE_TERMS else canonical
+        for rows, share, title in (
+            (measured, loss.get(name, 0.0), name),
+            (labelled, semi.weight * semi.loss.get(name, 0.0), f"teacher/{name}"),
+        ):
+            if share and len(rows):
+                own = term[rows.to(term.device, non_blocking=True)]
+                total = total + share * own.sum() / len(batch.paths)
+                means[title] = own.detach().mean()
     return total, means
 
 
@@ -122,15 +123,16 @@ def region_terms(
     prediction: Prediction,
     target: Tensor,
     weight: Tensor,
-    region: Tensor | None,
+    batch: Batch,
     bin_centres: Tensor | None,
     names: Sequence[str],
 ) -> dict[str, Tensor]:
     """Each term [B]; of a mixed picture the area-weighted sum of the losses of its two regions.
 
-    `weight` float32 [B, h, w] is that of each pixel, `region` bool [B, h, w] what was pasted in, None where nothing.
+    `weight` float32 [B, h, w] is that of each pixel; `batch.region` says what was pasted in.
     """
-    if region is None or not bool(region.any()):
+    region = batch.region
+    if region is None or batch.mixed is None:
         return image_terms(prediction, target, weight, bin_centres, names)
     area = region.float().mean((1, 2))
     # What each pixel has by itself takes one pass: weights that give each region its area do the same as two passes.
@@ -139,7 +141,7 @@ def region_terms(
     terms = image_terms(prediction, target, by_area, bin_centres, [n for n in names if n in POINTWISE_TERMS])
     joint = [n for n in names if n not in POINTWISE_TERMS]
     first = image_terms(prediction, target, outside, bin_centres, joint)
-    rows = (area > 0).nonzero().flatten()
+    rows = batch.mixed.to(area.device, non_blocking=True)
     depths = Prediction(prediction.depth[rows], prediction.confidence[rows])
     second = image_terms(depths, target[rows], inside[rows], bin_centres, joint)
     for name, values in first.items():
@@ -147,44 +149,41 @@ def region_terms(
     return terms
 
 
-def label_weight(
-    depth: Tensor, target: Tensor, batch: Batch, measured: Tensor, affine: Tensor, semi: SemiConfig
-) -> Tensor:
+def label_weight(depth: Tensor, target: Tensor, batch: Batch, semi: SemiConfig) -> Tensor:
     """Weight of each pixel, float32 [B, H, W]: of labels, the teacher's confidence, and 0 where the student is far off.
 
     Args:
         depth: [B, h, w], of the student.
         target: [B, H, W].
-        batch: whose `valid`, `confidence` and `region` are read.
-        measured: bool [B], pictures with measured depth: every valid pixel weighs 1.
-        affine: bool [B], pictures with affine labels.
+        batch: whose `valid`, `confidence`, `targets` and `region` are read; every measured pixel weighs 1.
         semi: the recipe.
     """
     weight = batch.valid.float()
-    labelled = (~measured).nonzero().flatten()
-    if not len(labelled):
+    rows = batch.rows_of(CANONICAL, AFFINE)
+    if not len(rows):
         return weight
-    own = weight[labelled]
+    affine = torch.isin(rows, batch.rows_of(AFFINE))
+    labelled = rows.to(weight.device, non_blocking=True)
+    own, valid = weight[labelled], batch.valid[labelled]
     if semi.drop_worst > 0:
         region = None if batch.region is None else batch.region[labelled]
-        small, mask = on_grid(target[labelled], batch.valid[labelled], depth.shape[-2:])
-        error = disagreement(depth[labelled], small, mask, affine[labelled], region)
-        kept = best_part(error, mask, 1 - semi.drop_worst)
-        own = own * nearest(kept.float(), target.shape[-2:])
+        student = enlarged(depth[labelled], target.shape[-2:])
+        error = disagreement(student, target[labelled], valid, affine, region)
+        own = own * best_part(error, valid, 1 - semi.drop_worst)
     if semi.confidence and batch.confidence is not None:
         own = own * batch.confidence[labelled]
     return weight.index_copy(0, labelled, own)
 
 
 def disagreement(depth: Tensor, target: Tensor, valid: Tensor, affine: Tensor, region: Tensor | None) -> Tensor:
-    """|ln depth - ln target|, or of affine pictures the difference of disparities, normalised by region; [B, h, w]."""
+    """|ln depth - ln target|, or of affine pictures the difference of disparities, normalised by region; [B, h, w].
+
+    `affine` bool [B] lies on the CPU; `region` bool [B, h, w] is what was pasted in, None where nothing was.
+    """
     error = log_ratio(depth, target, valid).abs()
     for i in affine.nonzero().flatten().tolist():
         one, other, has = depth[i : i + 1], target[i : i + 1], valid[i : i + 1]
-        parts = [has]
-        if region is not None and bool(region[i].any()):
-            inside = nearest(region[i : i + 1].float(), depth.shape[-2:]) > 0
-            parts = [has & inside, has & ~inside]
+        parts = [has] if region is None else [has & region[i : i + 1], has & ~region[i : i + 1]]
         error[i] = sum((normalised_disparity(one, p) - normalised_disparity(other, p)).abs()[0] for p in parts)
     return error
 

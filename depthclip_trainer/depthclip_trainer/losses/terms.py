@@ -73,10 +73,12 @@ def affine_gradient_matching(depth: Tensor, target: Tensor, valid: Tensor, scale
 def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Tensor) -> Tensor:
     """Cross-entropy with a soft label on the two bins around the target, linear in log depth.
 
+    Every reading counts: it is compared with the cell of the bins' grid that it lies in.
+
     Args:
         logits: [B, K, h, w].
-        target: [B, h, w].
-        valid: [B, h, w].
+        target: [B, H, W], at the bins' grid or finer.
+        valid: [B, H, W].
         centres: [K], ascending, in the units of `target`; a target outside takes the end bin.
     """
     log_centres = centres.to(target.dtype).clamp_min(EPS).log()
@@ -85,10 +87,19 @@ def bin_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, centres: Te
     lower = upper - 1
     share = (position - log_centres[lower]) / (log_centres[upper] - log_centres[lower])
     # Bins last: in the channels-last memory of the network that is no copy, and many times faster on a CPU.
-    log_probability = F.log_softmax(logits.float().permute(0, 2, 3, 1), -1)  # [B, h, w, K]
-    at_lower = log_probability.gather(-1, lower[..., None])[..., 0]
-    at_upper = log_probability.gather(-1, upper[..., None])[..., 0]
+    log_probability = F.log_softmax(logits.float().permute(0, 2, 3, 1), -1).flatten(1)  # [B, h * w * K]
+    cells = _cells(target.shape[-2:], logits.shape[-2:], target.device) * len(centres)  # [H, W]
+    at_lower = log_probability.gather(1, (cells + lower).flatten(1)).view_as(target)
+    at_upper = log_probability.gather(1, (cells + upper).flatten(1)).view_as(target)
     return masked_mean(-((1 - share) * at_lower + share * at_upper), valid)
+
+
+def _cells(fine: torch.Size, coarse: torch.Size, device: torch.device) -> Tensor:
+    """Which cell of a coarse grid each pixel of a finer one lies in, counted by rows: int64 [H, W]."""
+    row, column = (
+        (torch.arange(n, device=device) * m).div(n, rounding_mode="floor") for n, m in zip(fine, coarse, strict=True)
+    )
+    return row[:, None] * coarse[1] + column
 
 
 def confidence_likelihood(confidence: Tensor, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -123,8 +134,8 @@ def composite(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the named terms, and each term unweighted and detached.
 
-    A term whose head the system does not have (bins, regression) is left out. The target is brought to each head's
-    grid by nearest neighbour.
+    A term whose head the system does not have (bins, regression) is left out. Each head is brought to the target's
+    grid, as the engine brings depth to the image's, so that every reading counts where it is.
 
     Raises:
         ConfigError: a weight for a term that does not exist, or no term that applies to this system.
@@ -152,21 +163,19 @@ def image_terms(
     prediction: Prediction, target: Tensor, valid: Tensor, bin_centres: Tensor | None, names: Iterable[str]
 ) -> dict[str, Tensor]:
     """Each named term that applies to this system, [B]: one number an image."""
+    size = target.shape[-2:]
     terms: dict[str, Tensor] = {}
+    depth = enlarged(prediction.depth, size)
     for name in names:
         if name in DEPTH_TERMS:
-            depth = prediction.depth.float()
-            terms[name] = DEPTH_TERMS[name](depth, *on_grid(target, valid, depth.shape[-2:]))
+            terms[name] = DEPTH_TERMS[name](depth, target, valid)
         elif name == "confidence":
-            grid = on_grid(target, valid, prediction.depth.shape[-2:])
-            terms[name] = confidence_likelihood(prediction.confidence, prediction.depth, *grid)
+            terms[name] = confidence_likelihood(enlarged(prediction.confidence, size), depth, target, valid)
         elif name == "bin_cross_entropy" and prediction.bin_logits is not None and bin_centres is not None:
-            grid = on_grid(target, valid, prediction.bin_logits.shape[-2:])
-            terms[name] = bin_cross_entropy(prediction.bin_logits, *grid, bin_centres)
+            terms[name] = bin_cross_entropy(prediction.bin_logits, target, valid, bin_centres)
         elif name.startswith("regression_") and prediction.regression is not None:
-            depth = prediction.regression.float()
             loss = DEPTH_TERMS[name.removeprefix("regression_")]
-            terms[name] = loss(depth, *on_grid(target, valid, depth.shape[-2:]))
+            terms[name] = loss(enlarged(prediction.regression, size), target, valid)
     return terms
 
 
@@ -193,16 +202,8 @@ def _gradients(error: Tensor, valid: Tensor, scales: int) -> Tensor:
     return total
 
 
-def on_grid(target: Tensor, valid: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
-    """Target and mask by nearest neighbour at a head's size (h, w)."""
-    if target.shape[-2:] == size:
-        return target, valid
-    small = nearest(target * (valid > 0), size)
-    return small, small > 0 if valid.dtype == torch.bool else nearest(valid, size)
-
-
-def nearest(values: Tensor, size: torch.Size) -> Tensor:
-    """[B, h, w] at another size by nearest neighbour."""
+def enlarged(values: Tensor, size: torch.Size) -> Tensor:
+    """What a head says [B, h, w] at the target's size, float32: bilinear, as the engine does it."""
     if values.shape[-2:] == size:
-        return values
-    return F.interpolate(values[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
+        return values.float()
+    return F.interpolate(values.float()[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from depthclip_ros.core.model.mobilenet import load_encoder, mobilenet_blocks
 from depthclip_trainer.commands import convert_encoder as encoder
 from safetensors.torch import load_file
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.model.mobilenet import load_encoder, mobilenet_blocks
 
 SHOWER_CURTAIN = 794  # of ImageNet's 1000 classes
 

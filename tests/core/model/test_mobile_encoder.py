@@ -5,15 +5,17 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.model.mobilenet import LEVELS, ScaledConv, load_encoder, mobilenet_blocks
+from depthclip_ros.core.model.mobile_encoder import ENCODERS, ScaledConv, encoder_blocks, load_encoder
 from depthclip_ros.core.model.registry import build_model, preset
+
+MOBILENET = ENCODERS["mobilenet-v2"]
 
 
 @pytest.fixture(scope="module")
 def reference():
     """torchvision's own blocks, with the biases of folded normalisations, and the file that says the same."""
     torch.manual_seed(0)
-    blocks = MobileNetV2().features[: LEVELS[-1][2]].eval()
+    blocks = MobileNetV2().features[: MOBILENET.levels[-1][2]].eval()
     tensors = {}
     convolutions = [m for m in blocks.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in blocks.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -28,7 +30,7 @@ def reference():
 def test_blocks_equal_torchvision_where_both_paddings_agree(reference, tmp_path):
     blocks, tensors = reference
     save_file(tensors, tmp_path / "encoder.safetensors")
-    ours = mobilenet_blocks()
+    ours = encoder_blocks(MOBILENET)
     load_encoder(ours, tmp_path / "encoder.safetensors")
     image = torch.randn(1, 3, 65, 97)  # odd at every level: TensorFlow then pads both sides by one, as torch does
     with torch.no_grad():
@@ -57,10 +59,10 @@ def test_gain_keeps_direction_and_size_apart():
 def test_another_file_is_refused(reference, tmp_path):
     _, tensors = reference
     with pytest.raises(WeightsError, match="convert-encoder"):
-        load_encoder(mobilenet_blocks(), tmp_path / "none.safetensors")
+        load_encoder(encoder_blocks(MOBILENET), tmp_path / "none.safetensors")
     save_file({**tensors, "0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"'0\.weight' has shape"):
-        load_encoder(mobilenet_blocks(), tmp_path / "other.safetensors")
+        load_encoder(encoder_blocks(MOBILENET), tmp_path / "other.safetensors")
 
 
 def test_teacher_starts_from_the_encoder_and_leaves_its_first_levels_alone(reference, tmp_path):
