@@ -7,5 +7,16 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 with contextlib.suppress(ImportError):  # a ROS workspace has no trainer
     import depthclip_trainer  # noqa: F401
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `cuda` run where torch sees a GPU (`scripts/gpu_check.sh`)."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | `.tflite`, 8 bit | MobileNetV2 | folded convolutions in order (`core/model/mobile_encoder.py`) |
 | `.pth` with EfficientNet-PyTorch's names, `timm:tf_efficientnet_lite0` … `2` | EfficientNet-Lite | the same |
-| `.onnx`, safetensors of transformers, `timm:vit_small_patch14_dinov2.lvd142m` | DINOv2 ViT-S/14 | transformers' names |
+| `.onnx`, transformers' safetensors, `timm:vit_small_patch14_dinov2.lvd142m` | DINOv2 ViT-S/14 | transformers' names |
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_bad_ranges_are_refused():
         SceneRanges(mix=(("attic", 1.0),))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_cuda_sees_what_the_cpu_sees():
     host, depth, cameras = render_batch(SEEDS, 128, 96, photometric=False)
     images, far, same = render_batch(SEEDS, 128, 96, device="cuda", photometric=False)

@@ -33,6 +33,7 @@ SYSTEMS = {
         # The published network takes 352x480; the preset takes the image's own 640x480.
         System("moa_depthclip paper-vitb32", "paper-vitb32", {"input_pixels": 352 * 480}),
         System("moa_depthclip dense-vitb16", "dense-vitb16"),
+        System("moa_depthclip dino-small", "dino-small"),
         System("depthclip RN50", "depthclip-rn50"),
         System("clip2depth ViT-B/16", "clip2depth-vitb16"),
         System(REFERENCE, "depth-anything-v2-small"),

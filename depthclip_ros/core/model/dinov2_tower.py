@@ -88,7 +88,8 @@ def resized_patches(kernels: Tensor, side_px: int) -> Tensor:
     enlarged = F.interpolate(basis, size=(side_px, side_px), mode="bilinear", align_corners=False)
     matrix = enlarged.flatten(1).T  # [side_px^2, side^2]
     new = kernels.double().flatten(2) @ torch.linalg.pinv(matrix)  # [width, 3, side_px^2]
-    return new.unflatten(-1, (side_px, side_px)).to(kernels.dtype)
+    resized: Tensor = new.view(*kernels.shape[:2], side_px, side_px).to(kernels.dtype)
+    return resized
 
 
 def load_dinov2(tower: Dinov2Tower, path: Path) -> None:
@@ -109,7 +110,7 @@ def load_dinov2(tower: Dinov2Tower, path: Path) -> None:
         "patches.bias": t["embeddings.patch_embeddings.projection.bias"],
         "class_token": t["embeddings.cls_token"],
         "class_position": positions[:, :1],
-        "positions": positions[:, 1:].transpose(1, 2).unflatten(-1, (GRID, GRID)),
+        "positions": positions[:, 1:].transpose(1, 2).reshape(1, WIDTH, GRID, GRID),
         "norm.weight": t["layernorm.weight"],
         "norm.bias": t["layernorm.bias"],
     }

@@ -38,7 +38,8 @@ class MobileEncoder:
     @property
     def levels(self) -> tuple[tuple[int, int, int], ...]:
         """Channels at 1/2, 1/4, … 1/32, and the slice of `encoder_blocks` that makes each."""
-        levels, index = [], 1
+        levels: list[tuple[int, int, int]] = []
+        index = 1
         for _, channels, repeats, stride, _ in self.rows:
             if stride == 2 or not levels:
                 levels.append((channels, index if levels else 0, index + repeats))

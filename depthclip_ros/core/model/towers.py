@@ -129,7 +129,7 @@ class Block(nn.Module):
     def fold(self) -> None:
         """Multiply the gains into the layers before them; the output stays the same."""
         for scale, layer in ((self.scale_attention, self.out), (self.scale_perceptron, self.perceptron[2])):
-            if scale is not None:
+            if scale is not None and isinstance(layer, nn.Linear):
                 layer.weight.mul_(scale[:, None])
                 layer.bias.mul_(scale)
         self.scale_attention = self.scale_perceptron = None

@@ -58,7 +58,7 @@ class Prefetch(Iterator[Batch]):
             stream = torch.cuda.current_stream(self._device)
             stream.wait_event(made)
             for tensor in vars(found).values():
-                if isinstance(tensor, torch.Tensor):
+                if isinstance(tensor, torch.Tensor) and tensor.is_cuda:
                     tensor.record_stream(stream)  # its memory is not given out again while the step reads it
         return found
 

@@ -30,7 +30,7 @@ def quick_validation(
     if not sets:
         return table, rows
     highest_m = max(MAX_VALID_DEPTH_M, model.config.max_depth_m)
-    engine = DepthEngine(copy.deepcopy(model), device=str(device), precision="fp32")
+    engine = DepthEngine(copy.deepcopy(model).cpu(), device=str(device), precision="fp32")
     try:
         for name, pool in sets.items():
             every = max(1, len(pool) // max(1, pictures // len(sets)))

@@ -84,7 +84,7 @@ def test_a_download_gives_each_its_shape_and_bits() -> None:
     assert np.shares_memory(download([tensors[0]])[0], tensors[0].numpy())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_the_gpu_gives_the_cloud_and_the_cpus_depth(small_model: Make) -> None:
     view = _view(120)
     asked = View(view.rgb, view.intrinsics, view.limits, CloudRequest())

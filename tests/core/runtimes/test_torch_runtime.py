@@ -45,7 +45,7 @@ def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], p
     assert torch.isfinite(half.confidence).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
 def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> None:
     full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
     runtime = TorchRuntime(small_model(), "cuda")
