@@ -16,7 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from depthclip_trainer.config import TrainConfig
+from depthclip_trainer.data.augment import DRAWS, NO_AUGMENT
+from depthclip_trainer.data.mixture import assemble
+from depthclip_trainer.data.sample import Batch, FramePool
 from depthclip_trainer.recipe import config_from_mapping
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -141,6 +145,22 @@ def start(_forking: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[
     yield begin
     for one in started:
         one.kill()
+
+
+@pytest.fixture
+def plain_batches() -> Callable[..., list[Batch]]:
+    """A whole pool in order, as large as fits, nothing random: `plain_batches(pool, size, width_px, height_px)`."""
+
+    def batches(pool: FramePool, size: int, width_px: int, height_px: int) -> list[Batch]:
+        found = []
+        for rows in torch.arange(len(pool)).split(size):
+            place = (rows.double() + 0.5) / len(pool)
+            draws = torch.full((len(rows), DRAWS), 0.5)
+            zeros = torch.zeros_like(rows)
+            found.append(assemble([pool], zeros, place, draws, [0] * len(rows), (width_px, height_px), NO_AUGMENT))
+        return found
+
+    return batches
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import torch
 import yaml
 from depthclip_trainer.cli import eval_main, train_main
-from depthclip_trainer.data.mixture import plain_batches
 from depthclip_trainer.data.sources import open_source
 from depthclip_trainer.fit.optim import build_optimizer
 from depthclip_trainer.fit.start import start_model
@@ -110,7 +109,7 @@ def test_the_labelled_mat_takes_the_place_of_the_folders(make_nyu_mat, small_tow
     assert (out / "best.ckpt").is_file()
 
 
-def test_towers_of_the_published_shape_take_a_step(make_nyu_folder, tmp_path):
+def test_towers_of_the_published_shape_take_a_step(make_nyu_folder, tmp_path, plain_batches):
     torch.set_num_threads(1)
     overrides = light(tmp_path / "real", **{"data.root": str(make_nyu_folder().parent)})
     config = read_config("paper-vitb32-nyu", overrides)

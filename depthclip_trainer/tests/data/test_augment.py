@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from depthclip_trainer.data.augment import DRAWS, NO_AUGMENT, AugmentConfig, change_colours
-from depthclip_trainer.data.mixture import Mixture, assemble, plain_batches
+from depthclip_trainer.data.augment import DRAWS, NO_AUGMENT, AugmentConfig, change_colours, draw_affine
+from depthclip_trainer.data.mixture import Mixture, assemble
 from depthclip_trainer.data.sample import MemoryPool, RawBatch, Sample, pool_from_samples
 
+from depthclip_ros.core.engine.preprocess import network_pixels
 from depthclip_ros.core.types import Intrinsics
 
-GEOMETRY = dataclasses.replace(NO_AUGMENT, min_scale=0.5, flip=0.5, roll_deg=15.0)
+GEOMETRY = dataclasses.replace(NO_AUGMENT, whole=0.0, min_scale=0.5, flip=0.5, roll_deg=15.0)
 PLANE = np.array([0.25, 0.6, 1.0])  # n . X = 2 m: a floor that rises to one side
 
 
@@ -62,12 +63,12 @@ def test_image_and_depth_move_together():
     assert (y - ((v - cy) / fy)[:, None]).abs().max() < 0.012
 
 
-def test_crop_narrows_the_field_of_view_and_so_the_canonical_depth():
+def test_crop_narrows_the_field_of_view_and_so_the_canonical_depth(plain_batches):
     whole = plain_batches(plane_pool(), 1, 128, 96)[0]
     draws = torch.full((1, DRAWS), 0.5)
     draws[:, 1] = 0.0  # the smallest crop
     args = (torch.zeros(1, dtype=torch.long), torch.zeros(1), draws, [0], (128, 96))
-    half = assemble([plane_pool()], *args, dataclasses.replace(NO_AUGMENT, min_scale=0.5))
+    half = assemble([plane_pool()], *args, dataclasses.replace(NO_AUGMENT, whole=0.0, min_scale=0.5))
     assert float(half.intrinsics[0, 0]) == pytest.approx(2 * float(whole.intrinsics[0, 0]), rel=1e-5)
     middle = (0, 48, 64)
     metres = float(half.depth_m[middle])
@@ -90,7 +91,7 @@ def test_missing_depth_never_mixes_into_valid_depth():
     assert torch.equal(batch.valid, batch.depth_m > 0)
 
 
-def test_frames_of_several_sizes_share_a_canvas_and_keep_their_edges():
+def test_frames_of_several_sizes_share_a_canvas_and_keep_their_edges(plain_batches):
     samples = []
     for width, height in ((64, 48), (48, 48)):
         depth_m = np.full((height, width), 2.0, np.float32)
@@ -150,3 +151,40 @@ def test_shares_are_kept():
     paths = mixture.batch(0).paths
     assert 0.7 < sum(p.startswith("a") for p in paths) / 400 < 0.8
     assert len({p for p in paths if p.startswith("b")}) == 7
+
+
+def pool_of(image, depth_m, longest_px=1000):
+    height, width = depth_m.shape
+    camera = Intrinsics(width, width, (width - 1) / 2, (height - 1) / 2, width, height)
+    return pool_from_samples("one", [Sample(image, depth_m, depth_m > 0, camera, "one")], longest_px)
+
+
+def test_a_shrunk_frame_is_what_the_engine_makes_of_it(plain_batches):
+    """Fine stripes: sampled without antialias they turn into a moire that the node never sees."""
+    stripes = np.where((np.arange(160) // 2) % 2, 255, 0).astype(np.uint8)
+    image = np.broadcast_to(stripes[None, :, None], (120, 160, 3)).copy()
+    (batch,) = plain_batches(pool_of(image, np.ones((120, 160), np.float32)), 1, 64, 48)
+    wanted = network_pixels(torch.from_numpy(image), (64, 48))[0].permute(2, 0, 1).float() / 255
+    assert (batch.images[0] - wanted).abs()[:, 2:-2, 2:-2].max() < 0.08
+    assert wanted.std() < 0.15  # the stripes are finer than the network's pixels
+
+
+def test_sparse_readings_survive_the_shrinking(plain_batches):
+    depth_m = np.zeros((96, 128), np.float32)
+    depth_m[5::8, 2::8] = 3.0  # one in each 8 x 8, never in the middle of an output pixel's footprint
+    (batch,) = plain_batches(pool_of(np.zeros((96, 128, 3), np.uint8), depth_m), 1, 64, 48)
+    assert int(batch.valid.sum()) == int((depth_m > 0).sum())
+
+
+def test_a_share_of_the_frames_is_shown_whole():
+    config = AugmentConfig(min_scale=0.5, max_scale=0.6, whole=0.4)
+    draws = torch.rand(400, DRAWS, generator=torch.Generator().manual_seed(3))
+    sizes = torch.tensor([[128.0, 96.0]]).expand(400, 2)
+    affine = draw_affine(draws, sizes, 64, 48, dataclasses.replace(config, flip=0.0))
+    whole = affine[:, 0, 0] == 2.0
+    assert whole.float().mean() == pytest.approx(0.4, abs=0.07)
+    upright = torch.tensor([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]])
+    assert torch.allclose(affine[whole], upright.expand(int(whole.sum()), 2, 3))
+    assert (affine[~whole][:, :, :2].norm(dim=1) < 1.35).all()
+    everything = Mixture([plane_pool()], [1.0], 8, 64, 48, config, seed=0).batch(0, whole=True)
+    assert everything.intrinsics[:, 0].unique().numel() == 1

@@ -157,8 +157,7 @@ def test_a_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_checkpoint
     assert all(torch.isfinite(value).all() for value in state["ema"]["average"].values())
 
 
-def test_accumulated_gradients_are_those_of_the_joint_batch(make_config):
-    from depthclip_trainer.data.mixture import plain_batches
+def test_accumulated_gradients_are_those_of_the_joint_batch(make_config, plain_batches):
     from depthclip_trainer.data.store.rooms import render_pool
     from depthclip_trainer.losses.objective import batch_loss
 

@@ -165,7 +165,7 @@ def test_imitation_reaches_the_stem_and_lowers(teacher, student):
     objective = ImitatingObjective(no_loss, student, ImitateConfig(str(path), weight=1.0))
     optimizer = torch.optim.Adam(student.parameters(), 3e-2)
     batch, values = a_batch(), []
-    for _ in range(20):
+    for _ in range(30):
         loss, terms = objective(student, student, batch)
         optimizer.zero_grad()
         loss.backward()

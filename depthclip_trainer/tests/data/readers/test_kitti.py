@@ -45,7 +45,7 @@ def test_a_smaller_frame_than_the_crop_is_refused():
         kb_crop(375, 1200)
 
 
-def test_a_training_source_is_cropped_and_keeps_depth_to_80_m(make_kitti):
+def test_a_training_source_is_cropped_and_keeps_depth_to_80_m(make_kitti, plain_batches):
     root = make_kitti()
     source = SourceConfig(kind="kitti", path=str(root), longest_px=1216, max_depth_m=80.0)
     frames = frame_set(source, "/")
@@ -57,8 +57,6 @@ def test_a_training_source_is_cropped_and_keeps_depth_to_80_m(make_kitti):
     pool = open_source("kitti", source, "/", (608, 176), torch.device("cpu")).pool
     depth_m = pool.gather(torch.tensor([0])).depth_m
     assert depth_m.max() > 60
-    from depthclip_trainer.data.mixture import plain_batches
-
     (batch,) = plain_batches(pool, 2, 608, 176)
     assert batch.depth_m.max() > 60
     assert batch.valid.float().mean() > 0.1
