@@ -58,7 +58,7 @@ class AugmentConfig:
 
 
 NO_AUGMENT = AugmentConfig(
-    min_scale=1.0, whole=1.0, flip=0, roll_deg=0, aspect=0, brightness=0, contrast=0, saturation=0, hue_deg=0,
+    min_scale=1.0, whole=0.0, flip=0, roll_deg=0, aspect=0, brightness=0, contrast=0, saturation=0, hue_deg=0,
     gamma=1.0, white_balance=0, grey=0, blur=0, noise=0,
 )  # fmt: skip
 

@@ -96,6 +96,33 @@ def test_bin_cross_entropy_splits_the_label_between_neighbours_in_log_depth():
     assert loss(9.0) == pytest.approx(-math.log(0.3), abs=1e-5)
 
 
+def test_every_reading_is_compared_with_the_cell_of_bins_that_it_lies_in():
+    """Two cells of bins, each sure of another depth; one reading in a corner of each, where no grid's middle is."""
+    centres = torch.tensor([1.0, 2.0])
+    logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]]).T.reshape(1, 2, 1, 2)  # left cell: 1 m, right cell: 2 m
+    target = torch.zeros(1, 4, 8)
+    target[0, 3, 3], target[0, 0, 4] = 1.0, 2.0
+    right = losses.bin_cross_entropy(logits, target, target > 0, centres)
+    assert float(right) == pytest.approx(math.log1p(math.exp(-9)), abs=1e-4)
+    swapped = torch.where(target > 0, 3 - target, 0.0)
+    assert float(losses.bin_cross_entropy(logits, swapped, target > 0, centres)) == pytest.approx(9.0, abs=0.01)
+
+
+@pytest.mark.parametrize("head", ["depth", "regression"])
+def test_heads_are_compared_where_each_reading_is(head):
+    """A ramp, right in the middle of every coarse pixel: enlarged as the engine does it, it is right everywhere."""
+    target = (torch.arange(32) + 0.5).expand(1, 16, 32) / 32 + 1
+    coarse = target.unflatten(2, (8, 4)).mean(-1)[:, ::4]
+    other = torch.ones(1, 4, 8)
+    heads = {"depth": other, "regression": other, head: coarse}
+    prediction = Prediction(confidence=other, **heads)
+    name = "l1" if head == "depth" else "regression_l1"
+    inside = torch.zeros(1, 16, 32, dtype=torch.bool)
+    inside[:, :, 2:-2] = True
+    for mask in (inside, inside & (torch.arange(32) % 4 == 3)):  # also the readings at one side of their pixels alone
+        assert float(losses.image_terms(prediction, target, mask, None, [name])[name]) == pytest.approx(0, abs=1e-6)
+
+
 def test_composite_weighs_named_terms_and_brings_the_target_to_each_grid():
     target = torch.full((1, 8, 8), 2.0)
     target[:, :, :4] = 0

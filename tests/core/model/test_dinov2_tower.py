@@ -43,7 +43,7 @@ def test_files_that_do_not_fit_are_refused(tensors, tmp_path):
     with pytest.raises(WeightsError, match="convert-encoder"):
         load_dinov2(Dinov2Tower(), tmp_path / "none.safetensors")
     save_file({**tensors, "layernorm.bias": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="'layernorm.bias' has shape"):
+    with pytest.raises(WeightsError, match=r"'layernorm\.bias' has shape"):
         load_dinov2(Dinov2Tower(), tmp_path / "other.safetensors")
 
 
