@@ -20,7 +20,9 @@ from depthclip_ros.core.model.registry import PRESETS, build_model, preset
 from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
 from depthclip_ros.core.weights_file import FORMAT_VERSION, save_weights
 
-DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "default.safetensors"
+SHIPPED_FOLDER = Path(__file__).resolve().parents[1] / "data"
+SHIPPED = ("default", "fast")
+"""Names of the weights that come with the package."""
 HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 PRESET_PREFIX = "preset:"
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -33,8 +35,8 @@ def resolve(name_or_path: str | Path) -> Path:
     """Find a weights file.
 
     Args:
-        name_or_path: "default" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file with
-            such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
+        name_or_path: "default" or "fast" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file
+            with such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
             "org/name" of either kind. Only a Hugging Face id and the pretrained base of a preset are downloaded, and
             only where they are not yet on this machine.
 
@@ -42,13 +44,14 @@ def resolve(name_or_path: str | Path) -> Path:
         WeightsError: nothing there, or a preset that has to be trained first.
     """
     name = str(name_or_path)
-    if name == "default":
-        if not DEFAULT_WEIGHTS.is_file():
+    if name in SHIPPED:
+        shipped = SHIPPED_FOLDER / f"{name}.safetensors"
+        if not shipped.is_file():
             raise WeightsError(
-                f"the default weights {DEFAULT_WEIGHTS} are not in this installation; make them with depthclip-train "
+                f"the {name} weights {shipped} are not in this installation; make them with depthclip-train "
                 "and depthclip-export, or name another weights file"
             )
-        return DEFAULT_WEIGHTS
+        return shipped
     if name.startswith(PRESET_PREFIX):
         return _built(name.removeprefix(PRESET_PREFIX), {})
     path = Path(name).expanduser()
@@ -61,8 +64,8 @@ def resolve(name_or_path: str | Path) -> Path:
         return _download(name)
     kind = f"is a folder without {CONFIG_FILE}" if path.is_dir() else "does not exist"
     raise WeightsError(
-        f"weights {name!r}: {kind}; allowed: default, a .safetensors file, preset:NAME, a .yaml file that names a "
-        "preset, a folder of transformers (config.json and model.safetensors), or a Hugging Face id org/name"
+        f"weights {name!r}: {kind}; allowed: {', '.join(SHIPPED)}, a .safetensors file, preset:NAME, a .yaml file "
+        "that names a preset, a folder of transformers (config.json and model.safetensors), or a Hugging Face id org/name"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
-from depthclip_ros.core.find_weights import resolve
+from depthclip_ros.core.find_weights import SHIPPED, resolve
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.weights_file import FORMAT_VERSION, WeightsInfo, read_file_info, save_weights
@@ -77,8 +77,8 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
     chosen = str(base if base is not None else info.base_name).removeprefix(f"{getattr(config, 'tower', '')}:")
     beside = path.parent / Path(chosen).name
     own_file = next((place for place in (Path(chosen), beside) if place.is_file() and place != path), None)
-    if chosen == "default" or (own_file is not None and _is_ours(own_file)):
-        loaded = load_weights("default" if own_file is None else own_file).model
+    if chosen in SHIPPED or (own_file is not None and _is_ours(own_file)):
+        loaded = load_weights(chosen if own_file is None else own_file).model
         model = build_model(config, load_base=False)
         try:
             model.load_state_dict(loaded.state_dict())

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -356,19 +357,21 @@ def test_adapters_that_are_adapted_again_sit_on_the_same_base(saved, tmp_path):
 
 
 def test_default_that_is_missing_says_how_to_make_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(find_weights, "DEFAULT_WEIGHTS", tmp_path / "default.safetensors")
+    monkeypatch.setattr(find_weights, "SHIPPED_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="depthclip-train"):
         resolve("default")
 
 
-def test_default_is_the_shipped_file(monkeypatch, saved):
-    monkeypatch.setattr(find_weights, "DEFAULT_WEIGHTS", saved)
-    assert resolve("default") == saved
-    adapted = load_weights("default").model
+@pytest.mark.parametrize("name", find_weights.SHIPPED)
+def test_shipped_weights_go_by_name_also_as_a_base(monkeypatch, saved, tmp_path, name):
+    shutil.copy(saved, tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(find_weights, "SHIPPED_FOLDER", tmp_path)
+    assert resolve(name) == tmp_path / f"{name}.safetensors"
+    adapted = load_weights(name).model
     adapted.select_trained(["adapters"])
-    path = saved.parent / "adapters.safetensors"
+    path = tmp_path / "adapters.safetensors"
     save_weights(path, adapted, training={}, metrics={}, adapter_only=True)
-    assert read_info(path).base_name == "default"
+    assert read_info(path).base_name == name
     load_weights(path)
 
 

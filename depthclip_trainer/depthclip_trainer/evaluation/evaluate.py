@@ -16,7 +16,7 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
-from depthclip_trainer.evaluation.metrics import confidence_metrics, depth_metrics
+from depthclip_trainer.evaluation.metrics import confidence_metrics, depth_metrics, edge_metrics
 from depthclip_trainer.evaluation.pictures import PictureRow
 from depthclip_trainer.evaluation.protocols import Protocol
 
@@ -104,6 +104,7 @@ def evaluate(
         ratio = float(np.median(g) / np.median(p))
         scaled = np.clip(p * ratio, LOWEST_M, protocol.high_m)
         metrics = {**depth_metrics(g, p), **confidence_metrics(g, p, confidence[counted]), "median_ratio": ratio}
+        metrics.update(edge_metrics(np.where(counted, truth_m, np.float32(0)), clipped))
         metrics.update({f"{key}_scaled": value for key, value in depth_metrics(g, scaled).items()})
         report.frames.append(Frame(source, sample.path, g, metrics, sample.assumed_intrinsics))
         if shown.get(source, 0) < pictures_per_source:
@@ -205,7 +206,12 @@ def _constant_metrics(truth_m: NDArray[np.float32], depth_m: float) -> Metrics:
 
 
 def _mean(rows: Sequence[Metrics]) -> Metrics:
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    """Of each metric over the rows that have it (a frame may be without edges)."""
+    means = {}
+    for key in rows[0]:
+        values = [row[key] for row in rows if not np.isnan(row[key])]
+        means[key] = float(np.mean(values)) if values else float("nan")
+    return means
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:

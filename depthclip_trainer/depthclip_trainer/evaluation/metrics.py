@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,29 @@ def depth_metrics(truth_m: Values, predicted_m: Values) -> dict[str, float]:
         "log10": float(np.mean(np.abs(np.log10(p) - np.log10(g)))),
         "silog": float(100 * np.sqrt(max(0.0, np.mean(e**2) - np.mean(e) ** 2))),
     }
+
+
+EDGE_STEP, EDGE_RADIUS_PX = 0.1, 2
+
+
+def depth_edges(truth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels with a reading within 2 px of a step of more than 10 % in the true depth [H, W], 0 where there is none."""
+    steps = np.zeros(truth_m.shape, np.uint8)
+    ahead, behind, every = slice(1, None), slice(None, -1), slice(None)
+    for one, other in (((every, ahead), (every, behind)), ((ahead, every), (behind, every))):
+        a, b = truth_m[one], truth_m[other]
+        step = (np.minimum(a, b) > 0) & (np.maximum(a, b) > (1 + EDGE_STEP) * np.minimum(a, b))
+        steps[one] |= step
+        steps[other] |= step
+    side = 2 * EDGE_RADIUS_PX + 1
+    return (cv2.dilate(steps, np.ones((side, side), np.uint8)) > 0) & (truth_m > 0)
+
+
+def edge_metrics(truth_m: NDArray[np.float32], predicted_m: NDArray[np.float32]) -> dict[str, float]:
+    """AbsRel over the depth edges of a frame [H, W]; NaN where it has none."""
+    edges = depth_edges(truth_m)
+    error = np.abs(truth_m[edges] - predicted_m[edges]) / truth_m[edges]
+    return {"abs_rel_edges": float(error.mean()) if error.size else float("nan")}
 
 
 def sparsification_curve(errors: Values, order: NDArray[np.intp], steps: int = 100) -> Values:

@@ -19,6 +19,7 @@ COLUMNS = (
     ("AbsRel", "abs_rel"),
     ("SqRel", "sq_rel"),
     ("RMSE", "rmse"),
+    ("edges", "abs_rel_edges"),
     ("RMSElog", "rmse_log"),
     ("log10", "log10"),
     ("SILog", "silog"),
@@ -32,7 +33,7 @@ COLUMNS = (
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """The model by source and group, then what knows nothing of the picture, by group; options below."""
-    console = console or Console(width=170)
+    console = console or Console(width=180)
     alignment = str(report.options["alignment"]).partition(" (")[0]
     table = Table(title=f"Protocol {report.options['protocol']}, alignment: {alignment}", title_justify="left")
     table.add_column("")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from depthclip_trainer.evaluation.metrics import ause, confidence_metrics, depth_metrics
+from depthclip_trainer.evaluation.metrics import ause, confidence_metrics, depth_edges, depth_metrics, edge_metrics
 
 
 def test_depth_metrics_equal_their_definitions():
@@ -66,3 +66,25 @@ def test_confidence_that_orders_errors_has_no_ause_and_one_that_reverses_them_ha
 def test_constant_confidence_has_no_correlation():
     g = np.array([1.0, 2.0, 3.0])
     assert confidence_metrics(g, g * 1.1, np.ones(3))["confidence_correlation"] == 0.0
+
+
+def test_edges_are_what_lies_within_two_pixels_of_a_step():
+    truth = np.full((9, 12), 2.0, np.float32)
+    truth[:, 6:] = 2.19  # below a step of 10 %
+    assert not depth_edges(truth).any()
+    truth[:, 6:] = 2.21
+    assert np.flatnonzero(depth_edges(truth)[4]).tolist() == [3, 4, 5, 6, 7, 8]
+    truth[:, 7] = 0.0  # no reading: neither an edge nor a part of one
+    assert np.flatnonzero(depth_edges(truth)[4]).tolist() == [3, 4, 5, 6, 8]
+    truth[:, 6] = 0.0  # across a hole no step is known
+    assert not depth_edges(truth).any()
+
+
+def test_edge_error_is_that_of_edges_alone():
+    truth = np.full((4, 12), 2.0, np.float32)
+    truth[:, 6:] = 4.0
+    predicted = truth.copy()
+    predicted[:, 5] = 3.0
+    predicted[:, 0] = 9.0
+    assert edge_metrics(truth, predicted)["abs_rel_edges"] == pytest.approx(0.5 / 6)
+    assert math.isnan(edge_metrics(np.ones((4, 4), np.float32), np.ones((4, 4), np.float32))["abs_rel_edges"])
