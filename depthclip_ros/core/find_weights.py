@@ -65,7 +65,7 @@ def resolve(name_or_path: str | Path) -> Path:
     kind = f"is a folder without {CONFIG_FILE}" if path.is_dir() else "does not exist"
     raise WeightsError(
         f"weights {name!r}: {kind}; allowed: {', '.join(SHIPPED)}, a .safetensors file, preset:NAME, a .yaml file "
-        "that names a preset, a folder of transformers (config.json and model.safetensors), or a Hugging Face id org/name"
+        "that names a preset, a folder of transformers (config.json, model.safetensors), or a Hugging Face id org/name"
     )
 
 
