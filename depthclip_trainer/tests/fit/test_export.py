@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from depthclip_trainer.cli import eval_main, export_main
-from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.sample import Sample, pool_from_samples
 from depthclip_trainer.evaluation.evaluate import best_constant, clip_prediction, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS, protocol_named
 from depthclip_trainer.fit import export
@@ -68,34 +68,38 @@ def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, m
     assert not list(tmp_path.glob(".*proof*"))
 
 
-def test_confidence_is_calibrated_to_the_share_of_right_pixels(make_config):
-    from depthclip_trainer.data.sample import Batch
-    from depthclip_trainer.fit.start import start_model
-
+def test_confidence_is_calibrated_to_the_share_of_right_pixels(make_config, monkeypatch):
     class Known(torch.nn.Module):
-        """Spread 0.1 where the depth is right, 0.6 where it is wrong by half."""
-
-        config = start_model(make_config()).config
-        image_mean, image_std = (0.0,) * 3, (1.0,) * 3
+        """A model that has nothing but a confidence to calibrate."""
 
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("confidence_scale", torch.tensor(3.0))
 
-        def forward(self, images):
-            from depthclip_ros.core.model.contract import Prediction
+    class KnownEngine(FixedEngine):
+        """Spread 0.1 and the right depth in bright pixels, 0.6 and half as much again in dark ones."""
 
-            right = images[:, 0] > 0.5
-            spread = torch.where(right, 0.1, 0.6)
-            confidence = 1 / (1 + (spread / self.confidence_scale) ** 2)
-            return Prediction(torch.where(right, 2.0, 3.0), confidence)
+        def __init__(self, model, **_) -> None:
+            super().__init__(2.0)
+            self.scale = float(model.confidence_scale)
 
-    images = torch.zeros(1, 3, 8, 8)
-    images[..., :4] = 1.0
-    focal = torch.tensor([[300.0, 300.0, 4.0, 4.0]])
-    batch = Batch(images, torch.full((1, 8, 8), 2.0), torch.ones(1, 8, 8, dtype=torch.bool), focal, ["x"])
+        def infer(self, images, intrinsics, limits):
+            from depthclip_ros.core.types import Depth
+
+            right = images[..., 0] > 127
+            confidence = 1 / (1 + (np.where(right, 0.1, 0.6) / self.scale) ** 2)
+            return Depth(np.where(right, 2.0, 3.0).astype(np.float32), confidence.astype(np.float32), [1.0])
+
+        def close(self) -> None:
+            pass
+
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, :4] = 255
+    depth_m = np.full((8, 8), 2.0, np.float32)
+    sample = Sample(image, depth_m, depth_m > 0, Intrinsics(300.0, 300.0, 4.0, 4.0, 8, 8), "x")
+    monkeypatch.setattr(export, "DepthEngine", KnownEngine)
     model = Known()
-    scale = export.calibrate_confidence(model, {"x": [batch]})
+    scale = export.calibrate_confidence(model, {"x": pool_from_samples("x", [sample], 8)})
     assert scale == pytest.approx(float(model.confidence_scale))
     assert 0.1 < scale < 0.6
 

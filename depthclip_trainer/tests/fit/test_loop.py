@@ -188,7 +188,7 @@ def test_the_wall_clock_ends_a_training_and_its_schedule(make_config):
     config = make_config(loop__steps=0, loop__max_minutes=0.02, loop__evaluate_every=100_000)
     state = load_checkpoint(train(config) / "last.ckpt")
     assert state["progress"]["elapsed_s"] >= 1.2
-    assert loop.share_done(config, loop.Progress(elapsed_s=0.6)) == pytest.approx(0.5)
+    assert loop.share_done(config, 0, 0.6) == pytest.approx(0.5)
 
 
 FILLING = """
