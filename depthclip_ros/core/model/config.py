@@ -237,10 +237,7 @@ LITE = replace(
     decoder_channels=(192, 128, 96, 48, 24),
     input_pixels=160 * 128,
 )
-"""EfficientNet-Lite0, four transformer blocks at 1/32, and the small decoder: for CPUs without bfloat16.
-
-The shipped `fast` weights are of this shape.
-"""
+"""EfficientNet-Lite0, four transformer blocks at 1/32, and a small decoder: about `nano`'s time on a CPU."""
 
 DINO_SMALL = MoaDepthClipConfig(
     tower=DINOV2_TOWER,
@@ -257,7 +254,7 @@ DINO_SMALL = MoaDepthClipConfig(
     bin_high=45.0,
     input_pixels=320 * 240,
 )
-"""DINOv2 ViT-S as the tower: adapters, bins and regression behind a dense decoder. The shipped `default` weights.
+"""DINOv2 ViT-S as the tower: adapters, bins and regression behind a dense decoder.
 
 No CLIP tower and no text: learned prototypes in place of prompts.
 """
