@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -66,6 +67,7 @@ for line in sys.stdin:
     if pid:
         print(pid, flush=True)
         continue
+    os.setsid()  # with whatever it starts it can be ended as one group
     log = os.open(what + ".log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1), os.dup2(log, 2)
     code = 1
@@ -113,9 +115,10 @@ class Started:
         return int(self._code)
 
     def kill(self) -> int:
-        """As `kill -9` does."""
-        if self.is_running():
-            os.kill(self._pid, signal.SIGKILL)
+        """As `kill -9` does, with whatever it has started."""
+        self.is_running()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
         return self.wait()
 
 
