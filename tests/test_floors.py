@@ -53,6 +53,7 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.types",
     "depthclip_ros.core.geometry",
     "depthclip_ros.core.rectify",
+    "depthclip_ros.core.compressed_images",
     "depthclip_ros.core.encodings",
     "depthclip_ros.core.depth_encodings",
     "depthclip_ros.core.calibration",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.compressed_images import decode_depth_values
 from depthclip_ros.core.encodings import check_size
 from depthclip_ros.core.errors import InputError
 
@@ -56,15 +56,14 @@ def decode_compressed_depth(data: Any, format: str) -> NDArray[np.float32]:  # n
     Raises:
         InputError: no PNG, or a broken one.
     """
-    head, png = bytes(data[: COMPRESSED_DEPTH_HEADER.size]), np.frombuffer(data, np.uint8)[12:]
+    head = bytes(data[: COMPRESSED_DEPTH_HEADER.size])
     try:
-        raw = cv2.imdecode(png, cv2.IMREAD_UNCHANGED) if png[:4].tobytes() == b"\x89PNG" else None
-    except cv2.error:
-        raw = None
-    if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
+        raw = decode_depth_values(np.frombuffer(data, np.uint8)[COMPRESSED_DEPTH_HEADER.size :])
+    except InputError as error:
         raise InputError(
-            f"compressed depth of format {format!r} with {len(data)} bytes is no 16-bit PNG; record it as png or raw"
-        )
+            f"compressed depth of format {format!r} with {len(data)} bytes is no 16-bit PNG ({error}); record it as "
+            "png or raw"
+        ) from error
     if "32FC1" not in format:
         return _metres(raw)
     _, a, b = COMPRESSED_DEPTH_HEADER.unpack(head)

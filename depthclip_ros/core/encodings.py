@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -127,65 +126,3 @@ def decode(
     if encoding == "mono16":
         pixels = np.ascontiguousarray(pixels).view(">u2" if is_bigendian else "<u2").astype(np.uint16, copy=False)
     return layout.to_rgb(pixels)
-
-
-def decode_compressed(data: Any, format: str = "") -> NDArray[np.uint8]:  # noqa: A002, the message's field name
-    """RGB uint8 [H, W, 3] of a JPEG or PNG, told apart by their first bytes.
-
-    Grey becomes grey RGB, 16 bits become 8, transparency is dropped, an EXIF orientation is ignored (the pixels stay
-    where the camera's intrinsics say). The size in the file's header is checked before anything is decoded.
-
-    Args:
-        data: the file's bytes, any object with the buffer protocol.
-        format: what the message calls it; only repeated in errors.
-
-    Raises:
-        InputError: neither JPEG nor PNG, broken or cut short, empty or too large.
-    """
-    flat = np.frombuffer(data, np.uint8)
-    head = flat.tobytes() if flat.size < 32 else flat[:32].tobytes()
-    if head.startswith(b"\xff\xd8\xff"):
-        size = _jpeg_size(flat.data)
-        # libjpeg fills what is missing with grey and calls it success; cameras pad after the end mark, never before.
-        complete = flat.size >= 4 and b"\xff\xd9" in flat[-1024:].tobytes()
-        kind = "JPEG"
-    elif head.startswith(b"\x89PNG\r\n\x1a\n"):
-        size = struct.unpack(">II", head[16:24]) if len(head) >= 24 and head[12:16] == b"IHDR" else None
-        complete = b"IEND" in flat[-1024:].tobytes()
-        kind = "PNG"
-    else:
-        raise InputError(f"compressed image of format '{format}' is neither JPEG nor PNG; those two are allowed")
-    if size is None:
-        raise InputError(f"{kind} of {flat.size} bytes is broken: its header names no size")
-    check_size(*size)
-    if not complete:
-        raise InputError(f"{kind} of {flat.size} bytes is cut short: its end mark is missing")
-    try:
-        bgr = cv2.imdecode(flat, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        bgr = None
-    if bgr is None or bgr.shape[1::-1] != tuple(size):
-        raise InputError(f"{kind} of {flat.size} bytes is broken and cannot be decoded")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
-
-
-def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
-    """(width, height) from the frame header of a JPEG; None where there is none."""
-    position = 2
-    while position + 9 <= len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker == 0xFF:  # padding before a marker
-            position += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a body
-            position += 2
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # any start of frame
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            return width, height
-        if marker in (0xD9, 0xDA):  # image data before a frame header
-            return None
-        position += 2 + struct.unpack(">H", data[position + 2 : position + 4])[0]
-    return None

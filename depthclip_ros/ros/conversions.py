@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_depth
-from depthclip_ros.core.encodings import decode, decode_compressed
+from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 

@@ -82,7 +82,7 @@ def test_a_system_that_does_not_load_is_named_and_left_out(frames: Path, small_w
     ("arguments", "words"),
     [
         (["--depth", "rgb/a.png"], "names 1 files for 2 images"),
-        (["--depth", "depth/a.png", "rgb/a.png"], "is no 16-bit image"),
+        (["--depth", "depth/a.png", "rgb/a.png"], "depth is a one-channel 16-bit PNG"),
         (["--depth", "depth/a.png", "none.npy"], "does not read"),
         (["--depth", "empty"], "holds no .npy or .png"),
         (["--depth", "depth", "--depth-units", "0"], "--depth-units is 0.0"),

@@ -8,15 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.commands.files.outputs import PICTURE_SUFFIXES
-from depthclip_ros.core.encodings import check_size, decode_compressed
+from depthclip_ros.core.compressed_images import SUFFIXES, decode_picture
+from depthclip_ros.core.encodings import check_size
 from depthclip_ros.core.errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 _EXIF_IFD = 0x8769
 _ORIENTATION = 0x0112
@@ -72,15 +70,8 @@ def read_picture(path: Path, *, upright: bool = True) -> Picture:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         orientation, film_focal_mm = _exif(path)
-        if data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-            rgb = decode_compressed(data, path.suffix)
-        else:
-            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-            bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-            if bgr is None:
-                raise InputError("it is broken and cannot be decoded")
-            rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    except (InputError, cv2.error) as error:
+        rgb = decode_picture(data)
+    except InputError as error:
         raise InputError(f"{path} is not an image that can be used: {error}") from error
     if upright and orientation in _UPRIGHT:
         mirrored, turns = _UPRIGHT[orientation]

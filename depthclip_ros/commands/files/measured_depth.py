@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.commands.files.lens import Job
+from depthclip_ros.core.compressed_images import decode_depth_values
 from depthclip_ros.core.errors import ConfigError, InputError
 
 
@@ -28,8 +28,8 @@ def read_truths(
     if not depth:
         return [None] * len(jobs)
     if len(depth) == 1 and depth[0].is_dir():
-        candidates = [[depth[0] / f"{job.path.stem}{suffix}" for suffix in (".npy", ".png")] for job in jobs]
-        files = [next((file for file in files if file.is_file()), None) for files in candidates]
+        there = {(file.stem, file.suffix.lower()): file for file in depth[0].iterdir()}
+        files = [there.get((job.path.stem, ".npy")) or there.get((job.path.stem, ".png")) for job in jobs]
         if not any(files):
             raise InputError(f"--depth {depth[0]} holds no .npy or .png with the name of an image")
     elif len(depth) == len(jobs):
@@ -41,14 +41,11 @@ def read_truths(
 
 def _read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             values = np.load(path, allow_pickle=False)
         else:
-            values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-            if values is None or values.dtype != np.uint16:
-                raise InputError(f"depth {path} is no 16-bit image")
-            values = values / units_per_metre
-    except (OSError, ValueError, cv2.error) as error:
+            values = decode_depth_values(path.read_bytes()) / units_per_metre
+    except (OSError, ValueError, InputError) as error:
         raise InputError(f"depth {path} does not read: {error}") from error
     if values.ndim != 2:
         raise InputError(f"depth {path} has the shape {list(values.shape)}; it must be [H, W]")

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from depthclip_ros.core.engine.focal_scale import metres_per_unit
 from depthclip_ros.core.engine.postprocess import check_limits
-from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
+from depthclip_ros.core.engine.preprocess import check_batch, network_pixels, on_device
 from depthclip_ros.core.engine.view_depths import joined, view_depths
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
@@ -248,7 +249,10 @@ class DepthEngine:
             prediction = runtime.run(batch)
             runtime.synchronize()
             times_s.append(time.perf_counter())
-            scales = [self._scale(view.intrinsics, network_size) * view.limits.scale_factor for view in views]
+            canonical_px = self.config.canonical_focal_px
+            scales = [
+                metres_per_unit(view.intrinsics, network_size, canonical_px, view.limits.scale_factor) for view in views
+            ]
             depths = view_depths(views, images, prediction, scales, self.max_depth_m, self.scene_labels)
         times_s.append(time.perf_counter())
         stages = ("preprocess", "network", "postprocess")
@@ -259,11 +263,6 @@ class DepthEngine:
         for depth in depths:
             depth.timings_ms = dict(timings_ms)
         return depths
-
-    def _scale(self, intrinsics: Intrinsics, network_size: tuple[int, int]) -> float:
-        """Metres per unit of the network's output."""
-        canonical_px = self.config.canonical_focal_px
-        return 1.0 if canonical_px is None else focal_at_network_px(intrinsics, network_size) / canonical_px
 
     def _shrink(self, batch: int) -> None:
         """After running out of memory: half the batch from now on, below one image the CPU.

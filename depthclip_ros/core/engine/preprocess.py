@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from depthclip_ros.core.encodings import check_size
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.geometry import scale_intrinsics
 from depthclip_ros.core.types import Intrinsics
 
 MIN_SIDE_PX = 16
@@ -44,12 +43,6 @@ def check_batch(images: NDArray[np.uint8], intrinsics: Sequence[Intrinsics]) -> 
                 f"images are {width}x{height} but intrinsics are {camera.width_px}x{camera.height_px}; "
                 "rescale them with geometry.scale_intrinsics"
             )
-
-
-def focal_at_network_px(intrinsics: Intrinsics, network_size: tuple[int, int]) -> float:
-    """Focal length at the network's input size (width, height): the geometric mean of both axes."""
-    small = scale_intrinsics(intrinsics, *network_size)
-    return float((small.fx_px * small.fy_px) ** 0.5)
 
 
 def on_device(image: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.compressed_images import decode_picture
+from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.runtimes.shipped_rooms import CALIBRATION, shipped_rooms
 
@@ -66,8 +67,11 @@ class CalibrationSet:
             return shipped_rooms(CALIBRATION, width, height)
         pictures = []
         for path in self._files:
-            picture = cv2.imread(str(path))
-            if picture is None:
-                raise ConfigError(f"calibration picture {path} cannot be read; take it out of the folder")
-            pictures.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)[..., ::-1])
+            try:
+                picture = decode_picture(path.read_bytes())
+            except (OSError, InputError) as error:
+                raise ConfigError(
+                    f"calibration picture {path} cannot be read ({error}); take it out of the folder"
+                ) from error
+            pictures.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
         return np.stack(pictures)

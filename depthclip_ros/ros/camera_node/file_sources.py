@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.compressed_images import SUFFIXES, decode_depth_values, decode_picture
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_fields import CameraFields
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
@@ -28,15 +28,15 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as uint8 [H, W, 3] RGB.
+    """Read a picture as uint8 [H, W, 3] RGB, as its pixels are stored: depth and calibration belong to those.
 
     Raises:
-        InputError: the file is missing or OpenCV cannot decode it.
+        InputError: the file is missing, damaged, or no picture.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if image is None:
-        raise InputError(f"{path.name} is not a picture that OpenCV can read ({path.stat().st_size} bytes)")
-    return np.ascontiguousarray(image[..., ::-1])
+    try:
+        return decode_picture(path.read_bytes())
+    except (OSError, InputError) as error:
+        raise InputError(f"{path.name} is not a picture that can be read: {error}") from error
 
 
 class FolderSource:
@@ -54,11 +54,12 @@ class FolderSource:
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         images = path / "rgb" if (path / "rgb").is_dir() else path
-        self.paths = sorted((p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        self.paths = sorted((p for p in images.iterdir() if p.suffix.lower() in SUFFIXES), key=natural_key)
         if not self.paths:
-            raise InputError(f"the folder {images} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
+            raise InputError(f"the folder {images} holds no pictures ({', '.join(SUFFIXES)})")
         self.skipped: list[str] = []
-        self._depth_folder = path / "depth"
+        depth = path / "depth"
+        self._depth_files = {p.stem: p for p in depth.glob("*") if p.suffix.lower() == ".png"}
         self._meta = _read_meta(path / "meta.json")
         calibration = path / "camera_info.yaml"
         self._camera = CameraFields.from_file(calibration) if calibration.is_file() else None
@@ -87,12 +88,12 @@ class FolderSource:
         return CameraFields.from_intrinsics(Intrinsics(*map(float, numbers), width_px, height_px))
 
     def _depth_of(self, stem: str, width_px: int, height_px: int) -> NDArray[np.float32] | None:
-        path = self._depth_folder / f"{stem}.png"
-        if not path.is_file():
+        if (path := self._depth_files.get(stem)) is None:
             return None
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if raw is None or raw.ndim != 2:
-            raise InputError(f"{path.parent.name}/{path.name} is not a depth picture with one channel")
+        try:
+            raw = decode_depth_values(path.read_bytes())
+        except InputError as error:
+            raise InputError(f"{path.parent.name}/{path.name} is no depth: {error}") from error
         if raw.shape != (height_px, width_px):
             raw = cv2.resize(raw, (width_px, height_px), interpolation=cv2.INTER_NEAREST)
         depth_m = raw.astype(np.float32) / np.float32(self._meta.get("depth_units_per_metre", 1000))

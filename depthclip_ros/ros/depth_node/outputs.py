@@ -11,8 +11,8 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depthclip_ros.core.depth_colours import SteadyRange, colorize
 from depthclip_ros.core.geometry import CLOUD_XYZ, CLOUD_XYZRGB, organised_cloud
-from depthclip_ros.core.picture import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthclip_ros.core.engine.preprocess import check_batch, focal_at_network_px, network_pixels, on_device
+from depthclip_ros.core.engine.preprocess import check_batch, network_pixels, on_device
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 
@@ -37,12 +37,6 @@ def test_more_than_64_megapixels_are_refused() -> None:
     huge = np.broadcast_to(np.zeros(1, np.uint8), (1, 9000, 9000, 3))  # takes no memory
     with pytest.raises(InputError, match="9000x9000; at most 64 megapixels"):
         check_batch(huge, [Intrinsics.from_hfov(60, 9000, 9000)])
-
-
-def test_focal_is_the_geometric_mean_at_the_networks_size() -> None:
-    camera = Intrinsics(400.0, 900.0, 320, 240, 640, 480)
-    assert focal_at_network_px(camera, (320, 240)) == pytest.approx(300.0)
-    assert focal_at_network_px(camera, (320, 480)) == pytest.approx((200 * 900) ** 0.5)
 
 
 def _resized(image: np.ndarray, network_size: tuple[int, int]) -> torch.Tensor:

@@ -212,6 +212,6 @@ def test_calibration_sets(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "000.jpg"), np.full((24, 32, 3), 200, np.uint8))
     assert CalibrationSet(str(tmp_path)).identity != before
     (tmp_path / "000.jpg").write_bytes(b"broken")
-    with pytest.raises(ConfigError, match=r"000.jpg cannot be read; take it out"):
+    with pytest.raises(ConfigError, match=r"000\.jpg cannot be read \(picture of 6 bytes is broken"):
         CalibrationSet(str(tmp_path)).pixels(16, 12)
     assert CalibrationSet(ROOMS).pixels(32, 24).shape == (48, 24, 32, 3)

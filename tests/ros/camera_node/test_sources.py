@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.camera_node.source import SourceOptions
@@ -28,6 +29,23 @@ def write_picture(path: Path, value: int, size: tuple[int, int] = (64, 48)) -> N
     bgr = np.zeros((size[1], size[0], 3), np.uint8)
     bgr[..., 2] = value  # red
     assert cv2.imwrite(str(path), bgr)
+
+
+def turned_folder(root: Path, image_suffix: str = ".jpg", depth_suffix: str = ".png") -> Path:
+    """An RGB-D folder whose picture grows brighter as its depth grows; its EXIF says "turned by 180 degrees"."""
+    (root / "rgb").mkdir()
+    (root / "depth").mkdir()
+    shade = np.tile(np.linspace(0, 255, 120)[:, None], (1, 160)).astype(np.uint8)
+    picture = Image.fromarray(np.stack([shade] * 3, -1))
+    exif = picture.getexif()
+    exif[0x0112] = 3
+    picture.save(root / "rgb" / f"0{image_suffix}", format="JPEG", exif=exif)
+    (root / "depth" / f"0{depth_suffix}").write_bytes(
+        cv2.imencode(".png", shade.astype(np.uint16) * 10 + 500)[1].tobytes()
+    )
+    camera = {"fx": 150, "fy": 150, "cx": 79.5, "cy": 59.5}
+    (root / "meta.json").write_text(json.dumps({"depth_units_per_metre": 1000, "intrinsics": camera}))
+    return root
 
 
 def test_folder_is_read_in_natural_order_as_rgb(tmp_path: Path) -> None:
@@ -62,6 +80,23 @@ def test_rgbd_folder_gives_intrinsics_and_depth_in_metres(tmp_path: Path) -> Non
     assert np.isnan(first.depth_m[0, 0])
     assert np.all(first.depth_m[1:] == 1.0)
     assert second.depth_m is None
+
+
+@pytest.mark.parametrize(("image_suffix", "depth_suffix"), [(".JPG", ".png"), (".jpg", ".PNG"), (".Jpeg", ".Png")])
+def test_depth_lies_under_its_picture_whatever_exif_and_suffixes_say(
+    tmp_path: Path, image_suffix: str, depth_suffix: str
+) -> None:
+    (frame,) = open_source(str(turned_folder(tmp_path, image_suffix, depth_suffix)))
+    assert frame.depth_m[0, 0] == pytest.approx(0.5)
+    assert np.corrcoef(frame.rgb[..., 0].ravel(), frame.depth_m.ravel())[0, 1] > 0.99
+
+
+def test_depth_of_8_bits_is_named_and_skipped(tmp_path: Path) -> None:
+    folder = turned_folder(tmp_path)
+    assert cv2.imwrite(str(folder / "depth" / "0.png"), np.full((120, 160), 200, np.uint8))
+    source = open_source(str(folder))
+    assert list(source) == []
+    assert "depth/0.png is no depth: it has 1 channels of 8 bits" in source.skipped[0]
 
 
 def test_real_rgbd_folder(shared_data: Path) -> None:

@@ -19,8 +19,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.calibration import camera_model, stamp_ns_of
+from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
-from depthclip_ros.core.encodings import decode, decode_compressed
+from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, rectifier_for
 from depthclip_ros.core.types import Intrinsics

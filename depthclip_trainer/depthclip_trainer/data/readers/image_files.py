@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.compressed_images import decode_depth_values, decode_picture
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.sample import Sample
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-TAIL_BYTES = 4096
-"""An end mark must stand this near to the end; some cameras write a little behind it."""
-
-END_MARKS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
-"""First two bytes of a JPEG and a PNG, and what stands near their end. OpenCV fills what is missing with grey."""
-
 
 def decode_colour(data: bytes, name: object) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB of an encoded image; `name` is for messages.
+    """uint8 [H, W, 3] RGB of an encoded image, as its pixels are stored; `name` is for messages.
 
     Raises:
-        InputError: truncated or broken.
+        InputError: damaged, cut short or no image.
     """
-    bgr = _decoded(data, cv2.IMREAD_COLOR, name)
-    return np.ascontiguousarray(bgr[..., ::-1])
+    try:
+        return decode_picture(data)
+    except InputError as error:
+        raise InputError(f"{name} does not decode: {error}") from error
 
 
 def decode_depth(data: bytes, name: object, units_per_metre: float) -> NDArray[np.float32]:
     """float32 [H, W] metres of a 16-bit PNG, `value / units_per_metre`; 0 stays 0, no reading.
 
     Raises:
-        InputError: truncated, broken, or not of one channel and 16 bits.
+        InputError: damaged, cut short, or not of one channel and 16 bits.
     """
-    raw = _decoded(data, cv2.IMREAD_UNCHANGED, name)
-    if raw.ndim != 2 or raw.dtype != np.uint16:
-        channels = 1 if raw.ndim == 2 else raw.shape[2]
-        raise InputError(
-            f"{name} has {channels} channels of {8 * raw.dtype.itemsize} bits; depth is a one-channel 16-bit PNG"
-        )
-    return raw.astype(np.float32) / np.float32(units_per_metre)
+    try:
+        values = decode_depth_values(data)
+    except InputError as error:
+        raise InputError(f"{name} is no depth: {error}") from error
+    return values.astype(np.float32) / np.float32(units_per_metre)
+
+
+def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The files of a folder with one of these endings, in whatever case, by their name without it."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() in suffixes}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -86,16 +85,3 @@ def frame_of(
         )
     valid = np.isfinite(depth_m) & (depth_m > 0)
     return Sample(image, np.where(valid, depth_m, np.float32(0)), valid, intrinsics, path, assumed_intrinsics)
-
-
-def _decoded(data: bytes, flags: int, name: object) -> NDArray[np.generic]:
-    mark = END_MARKS.get(data[:2])
-    if mark is not None and mark not in data[-TAIL_BYTES:]:
-        raise InputError(f"{name} has no end; the file is truncated")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error as error:
-        raise InputError(f"{name} does not decode: {str(error).strip()}") from error
-    if pixels is None:
-        raise InputError(f"{name} does not decode; the file is broken or no image")
-    return pixels

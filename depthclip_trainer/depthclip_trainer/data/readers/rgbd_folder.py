@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from depthclip_ros.core.compressed_images import SUFFIXES
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_trainer.data.readers.image_files import IMAGE_SUFFIXES, frame_of, read_colour, read_depth
+from depthclip_trainer.data.readers.image_files import files_by_stem, frame_of, read_colour, read_depth
 from depthclip_trainer.data.sample import Sample
 
 ASSUMED_HFOV_DEG = 60.0
@@ -27,7 +28,13 @@ class RgbdFolder:
     name: str
     units_per_metre: float
     meta: dict[str, Any]
-    frame_names: tuple[str, ...]
+    images: dict[str, Path]
+    depths: dict[str, Path]
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Names of the depth frames, in order."""
+        return tuple(sorted(self.depths))
 
     @property
     def licence(self) -> str:
@@ -40,11 +47,10 @@ class RgbdFolder:
         Raises:
             InputError: a file is missing or broken, image and depth differ in size.
         """
-        image_path = next((p for s in IMAGE_SUFFIXES if (p := self.path / "rgb" / f"{name}{s}").is_file()), None)
-        if image_path is None:
+        if name not in self.images:
             raise InputError(f"{self.path}/rgb/{name} is missing; the depth frame has no image")
-        image = read_colour(image_path)
-        depth_m = read_depth(self.path / "depth" / f"{name}.png", self.units_per_metre)
+        image = read_colour(self.images[name])
+        depth_m = read_depth(self.depths[name], self.units_per_metre)
         intrinsics, assumed = self._intrinsics(name, image.shape[1], image.shape[0])
         return frame_of(image, depth_m, intrinsics, f"{self.name}/{name}", assumed)
 
@@ -74,7 +80,8 @@ def open_folder(path: str | Path) -> RgbdFolder:
         raise InputError(f"{meta_path} does not read ({error!r}); it needs a number depth_units_per_metre") from error
     if not units > 0:
         raise InputError(f"{meta_path} has depth_units_per_metre {units}; it must be above 0")
-    names = tuple(sorted(p.stem for p in (folder / "depth").glob("*.png")))
-    if not names:
+    depths = files_by_stem(folder / "depth", (".png",))
+    if not depths:
         raise InputError(f"{folder}/depth holds no .png; nothing to read")
-    return RgbdFolder(folder, str(meta.get("source", folder.name)), units, meta, names)
+    images = files_by_stem(folder / "rgb", SUFFIXES)
+    return RgbdFolder(folder, str(meta.get("source", folder.name)), units, meta, images, depths)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from depthclip_ros.core.depth_colours import UNKNOWN_RGB, SteadyRange, colorize, depth_range, draw_legend
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.picture import UNKNOWN_RGB, SteadyRange, colorize, depth_range, draw_legend
 
 
 def test_near_is_red_far_is_blue_unknown_is_grey() -> None:
