@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import require
-from depthclip_ros.core.model.towers import Adapters, PositionGrid, Tower, TowerOutput
+from depthclip_ros.core.model.towers import Adapters, PositionGrid, Tower, TowerOutput, walk_blocks
 
 PROMPT = "a photo of a {}"
 
@@ -77,15 +77,12 @@ class ClipTower(Tower):
         patches = patches + self._grid.resize(learned, rows, columns).to(patches.dtype)
         first = (self.visual.class_embedding + positions[0]).to(patches.dtype).expand(images.shape[0], 1, -1)
         tokens = self.visual.ln_pre(torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1))  # [B, 1 + N, width]
-        maps = []
-        for index, block in enumerate(self.visual.transformer.resblocks):
-            tokens = block(tokens) if self._batch_first else block(tokens.transpose(0, 1)).transpose(0, 1)
-            if index in adapters:
-                tokens = adapters[index](tokens)
-            if index in taps:
-                tapped = self.visual.ln_post(tokens) if index == self.blocks - 1 else tokens
-                maps.append(tapped[:, 1:].transpose(1, 2).unflatten(-1, (rows, columns)))
+        blocks = map(self._batch_first_block, self.visual.transformer.resblocks)
+        tokens, maps = walk_blocks(tokens, blocks, self.visual.ln_post, adapters, taps, (rows, columns))
         return TowerOutput(maps, [], self.visual.ln_post(tokens[:, 0]) @ self.visual.proj)
+
+    def _batch_first_block(self, block: Any) -> Callable[[Tensor], Tensor]:
+        return block if self._batch_first else lambda tokens: block(tokens.transpose(0, 1)).transpose(0, 1)
 
     def last_parameters(self, count: int) -> list[nn.Parameter]:
         """See `Tower.last_parameters`; for ViT-B the last four blocks are 28.35 M parameters."""

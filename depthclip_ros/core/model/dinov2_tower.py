@@ -18,6 +18,7 @@ from depthclip_ros.core.model.towers import (
     PositionGrid,
     Tower,
     TowerOutput,
+    walk_blocks,
 )
 from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
@@ -57,14 +58,7 @@ class Dinov2Tower(Tower):
         patches = patches + self._grid.resize(self.positions, rows, columns).to(patches.dtype)
         first = (self.class_token + self.class_position).to(patches.dtype).expand(images.shape[0], -1, -1)
         tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1)  # [B, 1 + N, WIDTH]
-        maps = []
-        for index, block in enumerate(self.transformer):
-            tokens = block(tokens)
-            if index in adapters:
-                tokens = adapters[index](tokens)
-            if index in taps:
-                tapped = self.norm(tokens) if index == self.blocks - 1 else tokens
-                maps.append(tapped[:, 1:].transpose(1, 2).unflatten(-1, (rows, columns)))
+        tokens, maps = walk_blocks(tokens, self.transformer, self.norm, adapters, taps, (rows, columns))
         return TowerOutput(maps, [], self.norm(tokens[:, 0]))
 
     def last_parameters(self, count: int) -> list[nn.Parameter]:

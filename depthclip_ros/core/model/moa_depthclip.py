@@ -16,8 +16,9 @@ from depthclip_ros.core.model.convolutions import fold_norms
 from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
 from depthclip_ros.core.model.dinov2_tower import Dinov2Tower, load_dinov2
 from depthclip_ros.core.model.heads import DepthHeads
+from depthclip_ros.core.model.hybrid_tower import HybridTower
 from depthclip_ros.core.model.mobile_encoder import load_encoder
-from depthclip_ros.core.model.towers import Block, HybridTower, Tower
+from depthclip_ros.core.model.towers import Block, Tower
 
 BIN_STRIDE = 4
 """The bins are read from the decoder's stage at this stride."""
