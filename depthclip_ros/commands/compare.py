@@ -97,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not paths:
         raise InputError(f"there is no image in {', '.join(str(path) for path in arguments.images)}")
     lens = Lens.from_arguments(arguments)
+    if lens.doubt:
+        errors.print(lens.doubt, style="yellow", markup=False, highlight=False)
     jobs = [lens.prepare(path, stem) for path, stem in zip(paths, output_stems(paths), strict=True)]
     truths = read_truths(jobs, arguments.depth, arguments.depth_units)
 

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     errors = Console(stderr=True, soft_wrap=True)
     limits = _limits(arguments)
     lens = Lens.from_arguments(arguments)
+    if lens.doubt:
+        _say(errors, lens.doubt, "yellow")
     paths = find_images(arguments.images)
     if not paths:
         raise InputError(f"there is no image in {', '.join(str(path) for path in arguments.images)}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.geometry import crop_intrinsics, scale_intrinsics
-from depthclip_ros.core.rectify import CameraModel
+from depthclip_ros.core.rectify import FISHEYE, CameraModel
 from depthclip_ros.core.types import Intrinsics
 
 
@@ -19,11 +20,17 @@ def stamp_ns_of(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def camera_model(info: Any, width_px: int, height_px: int) -> CameraModel:
+def camera_model(info: Any, width_px: int, height_px: int, *, rectified: bool = False) -> CameraModel:
     """The camera of an image of width_px x height_px.
 
     K and P of a CameraInfo belong to the full resolution of the sensor; region of interest and binning say what of it
     the image shows (REP-104). The returned model is that of the image itself.
+
+    Args:
+        info: a CameraInfo, or what has its fields.
+        width_px: of the image.
+        height_px: of the image.
+        rectified: the image comes rectified: P (K where P is zero) is its camera, and K and D are those of another.
 
     Raises:
         InputError: a size that is not the image's, focal lengths that are not finite and above 0, a distortion that
@@ -46,87 +53,119 @@ def camera_model(info: Any, width_px: int, height_px: int) -> CameraModel:
             "publish the camera_info of this image, or remap `camera_info` to it"
         )
 
-    def of_image(fx: float, fy: float, cx: float, cy: float) -> Intrinsics:
-        camera = Intrinsics(fx, fy, cx, cy, info.width, info.height)
+    def of_image(values: Any, columns: int) -> list[float]:
+        """A matrix of the sensor (K or P in row order) with the focal lengths and principal point of the image."""
+        matrix = [float(value) for value in values]
+        if not any(matrix):
+            return matrix  # not known
+        fx, cx, fy, cy = places = (0, 2, columns + 1, columns + 2)
+        camera = Intrinsics(matrix[fx], matrix[fy], matrix[cx], matrix[cy], info.width, info.height)
         if not whole:
             camera = crop_intrinsics(camera, left, top, roi_width, roi_height)
-        return camera if binning == (1, 1) else scale_intrinsics(camera, width_px, height_px)
+        if binning != (1, 1):
+            camera = scale_intrinsics(camera, width_px, height_px)
+        for place, value in zip(places, (camera.fx_px, camera.cx_px, camera.fy_px, camera.cy_px), strict=True):
+            matrix[place] = value
+        return matrix
 
-    k, p = [float(value) for value in info.k], [float(value) for value in info.p]
     try:
-        raw = of_image(k[0], k[4], k[2], k[5])
-        rectified = of_image(p[0], p[5], p[2], p[6]) if any(p) else None
+        p = of_image(info.p, 4)
+        if rectified and any(p):
+            return CameraModel.from_numbers(width_px, height_px, (*p[:3], *p[4:7], *p[8:11]))
+        k = of_image(info.k, 3)
+        if rectified:
+            return CameraModel.from_numbers(width_px, height_px, k)
+        return CameraModel.from_numbers(width_px, height_px, k, info.d, info.distortion_model, info.r, p)
     except InputError as error:
         raise InputError(f"camera_info is not usable: {error}; is the camera calibrated?") from None
-    return CameraModel.from_numbers(
-        width_px,
-        height_px,
-        k=_matrix(raw, k, columns=3),
-        d=info.d,
-        distortion_model=info.distortion_model,
-        r=info.r,
-        p=None if rectified is None else _matrix(rectified, p, columns=4),
+
+
+def misplaced_centre(k: Sequence[float], p: Sequence[float] | None, width_px: int, height_px: int) -> str:
+    """What is doubtful about a principal point outside the middle half of its image; "" where there is nothing.
+
+    Args:
+        k: of the sensor, in row order.
+        p: likewise; it counts where K is zero.
+        width_px: of the sensor.
+        height_px: of the sensor.
+    """
+    cx_px, cy_px = (k[2], k[5]) if any(k) or p is None else (p[2], p[6])
+    if abs(cx_px / width_px - 0.5) <= 0.25 and abs(cy_px / height_px - 0.5) <= 0.25:
+        return ""
+    return (
+        f"the principal point ({cx_px:g}, {cy_px:g}) lies outside the middle half of the {width_px}x{height_px} image: "
+        "the calibration may be of a binned, resized or cropped one, and depth is off by as much as it is wrong"
     )
 
 
-def _matrix(camera: Intrinsics, full: list[float], columns: int) -> list[float]:
-    """`full` (K or P in row order) with the focal lengths and principal point of `camera`."""
-    matrix = list(full)
-    matrix[0], matrix[2] = camera.fx_px, camera.cx_px
-    matrix[columns + 1], matrix[columns + 2] = camera.fy_px, camera.cy_px
-    return matrix
-
-
-# What camera_calibration calls a field of CameraInfo.
-_FILE_NAMES = {
-    "width": "image_width",
-    "height": "image_height",
-    "k": "camera_matrix",
-    "d": "distortion_coefficients",
-    "r": "rectification_matrix",
-    "p": "projection_matrix",
+# What calibration files call a field of CameraInfo, without case and underscores: camera_calibration's
+# name, that of ROS 1 and 2, that of OpenCV's samples.
+_NAMES = {
+    "image_width": ("imagewidth", "width"),
+    "image_height": ("imageheight", "height"),
+    "camera_matrix": ("cameramatrix", "k"),
+    "distortion_coefficients": ("distortioncoefficients", "distcoeffs", "d"),
+    "distortion_model": ("distortionmodel", "cameramodel"),
+    "rectification_matrix": ("rectificationmatrix", "r"),
+    "projection_matrix": ("projectionmatrix", "p"),
 }
+_FORMATS = "camera_calibration's YAML, a CameraInfo as ROS prints it, and OpenCV's YAML are read"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads OpenCV's matrices as mappings."""
+
+    def matrix(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        return self.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", _Loader.matrix)
 
 
 def read_calibration(path: Path) -> CameraModel:
-    """Read a calibration file: as camera_calibration writes it, or a CameraInfo message as printed.
+    """Read a calibration file: camera_calibration's, OpenCV's, or a CameraInfo message as printed by ROS 1 or 2.
 
     Raises:
         ConfigError: names the file, and what is missing or wrong in it.
     """
     try:
-        # A message printed by `ros2 topic echo` ends with the separator of the next document.
-        documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
+        text = path.read_text(encoding="utf-8-sig")
+        # OpenCV's first line is none that YAML knows; a printed message ends with the separator of the next document.
+        text = text.partition("\n")[2] if text.startswith("%YAML:") else text
+        documents = [one for one in yaml.load_all(text, _Loader) if one is not None]
     except OSError as error:
         raise ConfigError(f"camera info {path} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"camera info {path} is not YAML: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"camera info {path} is not YAML: {str(error).splitlines()[0]}; {_FORMATS}") from error
     values = documents[0] if documents else None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"camera info {path} holds no calibration; camera_matrix and image_width are expected")
+        raise ConfigError(f"camera info {path} holds no calibration; {_FORMATS}")
+    fields = {str(name).replace("_", "").lower(): value for name, value in values.items()}
+    missing = [name for name in ("image_width", "image_height", "camera_matrix") if _field(fields, name) is None]
+    if missing:
+        raise ConfigError(f"camera info {path} has no {' and no '.join(missing)}; {_FORMATS}")
     try:
+        d = _field(fields, "distortion_coefficients")
+        model = str(_field(fields, "distortion_model") or "")
+        if not model and "opencv-matrix" in text:
+            # OpenCV has two models: its samples write which; of more than four coefficients only one can be.
+            fisheye = fields.get("fisheyemodel")
+            if fisheye is not None or np.size(d) > 4:
+                model = FISHEYE if fisheye else "plumb_bob"
         return CameraModel.from_numbers(
-            int(_field(values, "width")),
-            int(_field(values, "height")),
-            _field(values, "k"),
-            _field(values, "d", ()),
-            str(values.get("distortion_model", "")),
-            _field(values, "r", None),
-            _field(values, "p", None),
+            int(_field(fields, "image_width")),
+            int(_field(fields, "image_height")),
+            _field(fields, "camera_matrix"),
+            () if d is None else d,
+            model,
+            _field(fields, "rectification_matrix"),
+            _field(fields, "projection_matrix"),
         )
-    except KeyError as error:
-        raise ConfigError(f"camera info {path} has no {error.args[0]}") from error
-    except (TypeError, ValueError, InputError) as error:
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise ConfigError(f"camera info {path} cannot be used: {error}") from error
 
 
-_REQUIRED = object()
-
-
-def _field(values: Mapping[str, Any], name: str, default: Any = _REQUIRED) -> Any:
-    """A field by either of its names; matrices without the rows and columns around their data."""
-    file_name = _FILE_NAMES[name]
-    value = values.get(file_name, values.get(name, default))
-    if value is _REQUIRED:
-        raise KeyError(file_name)
-    return value["data"] if isinstance(value, Mapping) else value
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    """A field by any of its names, None where it has none; matrices without the rows and columns around their data."""
+    value = next((fields[known] for known in _NAMES[name] if fields.get(known) is not None), None)
+    return value.get("data") if isinstance(value, Mapping) else value

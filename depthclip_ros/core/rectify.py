@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 
-# Coefficients that each model may have, as OpenCV orders them. Some drivers name their 12 or 14 coefficients
-# (thin prism, tilt) rational_polynomial too.
-COEFFICIENTS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+# Coefficients that each model may have, as OpenCV orders them. The two pinhole models are one polynomial, of which
+# drivers send as much as they have (12 and 14: thin prism, tilt) under either name.
+PINHOLE = (4, 5, 8, 12, 14)
+COEFFICIENTS = {"plumb_bob": PINHOLE, "rational_polynomial": PINHOLE, "equidistant": (4,)}
+FISHEYE = "equidistant"
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -27,15 +29,15 @@ class CameraModel:
     """A calibrated camera, with the numbers of ROS CameraInfo in row order; hashable, so that maps are cached by it.
 
     Attributes:
-        k: 3x3 camera matrix of the image as it comes from the lens, pixels.
+        k: 3x3 camera matrix of the image as it comes from the lens, pixels; all zero where P alone is known.
         d: distortion coefficients; all zero or none: the image is already rectified.
-        distortion_model: `plumb_bob`, `rational_polynomial` or `equidistant`; empty: already rectified.
+        distortion_model: `plumb_bob`, `rational_polynomial` or `equidistant`; of no account where D is zero.
         r: 3x3 rotation to the rectified camera; all zero counts as none.
         p: 3x4 projection of the rectified image, pixels; None or all zero where it is not known.
 
     Raises:
         InputError: lengths that do not fit, numbers that are not finite, no focal length, an empty size, or
-            coefficients of a model that cannot be rectified.
+            coefficients of a model that is not named or cannot be rectified.
     """
 
     width_px: int
@@ -54,9 +56,10 @@ class CameraModel:
         for name in ("k", "d", "r", "p"):
             if not all(math.isfinite(value) for value in getattr(self, name) or ()):
                 raise InputError(f"camera info {name.upper()} is {getattr(self, name)}; every number must be finite")
-        self._pinhole(self.k)
-        if self.p is not None and any(self.p):
-            self._pinhole((*self.p[:3], *self.p[4:7], *self.p[8:11]))
+        # Raises for focal lengths that cannot be. K all zero says "not calibrated", as P all zero does.
+        _ = self.pinhole
+        if any(self.k) or not self.is_rectified:
+            self._pinhole(self.k)
         if not self.is_rectified:
             self._check_distortion()
 
@@ -71,25 +74,33 @@ class CameraModel:
         r: Sequence[float] | None = None,
         p: Sequence[float] | None = None,
     ) -> CameraModel:
-        """From any sequences of numbers (lists, arrays, message fields), matrices flat in row order."""
+        """From any sequences of numbers (lists, arrays, message fields), matrices in row order.
+
+        `fisheye`, as calibrators call it, is equidistant; zeros behind the coefficients that a model has are dropped.
+        """
 
         def numbers(values: Sequence[float]) -> tuple[float, ...]:
-            return tuple(float(value) for value in values)
+            return tuple(np.asarray(values, np.float64).ravel().tolist())
 
+        model = FISHEYE if distortion_model == "fisheye" else distortion_model
+        coefficients = numbers(d)
+        most = COEFFICIENTS.get(model, (len(coefficients),))
+        while len(coefficients) not in most and len(coefficients) > most[0] and coefficients[-1] == 0:
+            coefficients = coefficients[:-1]
         return cls(
             width_px=int(width_px),
             height_px=int(height_px),
             k=numbers(k),
-            d=numbers(d),
-            distortion_model=distortion_model,
-            r=IDENTITY if r is None or not any(r) else numbers(r),
-            p=None if p is None or not any(p) else numbers(p),
+            d=coefficients,
+            distortion_model=model,
+            r=IDENTITY if r is None or not np.any(r) else numbers(r),
+            p=None if p is None or not np.any(p) else numbers(p),
         )
 
     @property
     def is_rectified(self) -> bool:
-        """True where there is nothing to take out: no model or only zero coefficients."""
-        return not self.distortion_model or not any(self.d)
+        """True where there is nothing to take out: no coefficients, or only zeros."""
+        return not any(self.d)
 
     @property
     def pinhole(self) -> Intrinsics:
@@ -106,12 +117,17 @@ class CameraModel:
 
     def _check_distortion(self) -> None:
         allowed = COEFFICIENTS.get(self.distortion_model)
+        if not self.distortion_model:  # a guess would take out another lens's distortion: image_geometry refuses too
+            raise InputError(
+                f"the distortion D is {list(self.d)} but no distortion_model is named; name the one that D was "
+                f"calibrated for: {', '.join(COEFFICIENTS)}"
+            )
         if allowed is None:
             raise InputError(
                 f"distortion model '{self.distortion_model}' cannot be rectified; allowed are {', '.join(COEFFICIENTS)}"
             )
         if len(self.d) not in allowed:
-            counts = " or ".join(str(count) for count in allowed)
+            counts = " or ".join(", ".join(map(str, allowed)).rsplit(", ", 1))
             raise InputError(
                 f"distortion model '{self.distortion_model}' has {len(self.d)} coefficients; it must have {counts}"
             )
@@ -141,19 +157,22 @@ class Rectifier:
         d = np.array(camera.d)
         r = np.array(camera.r).reshape(3, 3)
         size = (camera.width_px, camera.height_px)
-        fisheye = camera.distortion_model == "equidistant"
+        fisheye = camera.distortion_model == FISHEYE
         if camera.p is not None and any(camera.p):
             new_k = np.array(camera.p).reshape(3, 4)[:, :3].copy()
         elif fisheye:
+            _check_view(camera)
             new_k = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(k, d, size, r, balance=0.0)
         else:
             new_k, _ = cv2.getOptimalNewCameraMatrix(k, d, size, 0.0)
-        self.intrinsics = Intrinsics(new_k[0, 0], new_k[1, 1], new_k[0, 2], new_k[1, 2], *size)
+        try:
+            self.intrinsics = Intrinsics(new_k[0, 0], new_k[1, 1], new_k[0, 2], new_k[1, 2], *size)
+        except InputError as error:
+            raise _wants_projection(camera) from error
         undistort = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
         map_x, map_y = undistort(k, d, r, new_k, size, cv2.CV_32FC1)
         valid = (map_x >= -0.5) & (map_x <= size[0] - 0.5) & (map_y >= -0.5) & (map_y <= size[1] - 0.5)
-        if not fisheye:
-            valid &= self._radius(r) < _fold_radius(camera.d)
+        valid &= self._radius(r) < (math.tan(_fold_angle(camera.d)) if fisheye else _fold_radius(camera.d))
         if not valid.any():
             raise InputError(f"calibration {camera.distortion_model} {camera.d} leaves no pixel of the image after it")
         if not valid.all():
@@ -210,6 +229,34 @@ def _fold_radius(d: tuple[float, ...]) -> float:
         distorted = radius * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     turning = np.flatnonzero(~(np.diff(distorted) > 0))
     return float(radius[turning[0]]) if turning.size else math.inf
+
+
+def _fold_angle(d: tuple[float, ...]) -> float:
+    """Angle from the axis, at most a right one, from which on the fisheye's polynomial turns back, in radians."""
+    angle = np.linspace(0, math.pi / 2, 10_001)
+    turning = np.flatnonzero(~(np.diff(_fisheye_radius(d, angle)) > 0))
+    return float(angle[turning[0]]) if turning.size else math.pi / 2
+
+
+def _fisheye_radius(d: tuple[float, ...], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance from the image's axis, at focal length 1, of rays at an angle from the lens's axis."""
+    square = angle**2
+    return angle * (1 + square * (d[0] + square * (d[1] + square * (d[2] + square * d[3]))))
+
+
+def _check_view(camera: CameraModel) -> None:
+    """Refuse a fisheye lens whose whole view no flat image holds: only P can say what part of it is wanted."""
+    fx, _, cx, _, fy, cy, *_ = camera.k
+    sides = (cx / fx, (camera.width_px - cx) / fx, cy / fy, (camera.height_px - cy) / fy)
+    if max(sides) >= _fisheye_radius(camera.d, np.array(_fold_angle(camera.d))):
+        raise _wants_projection(camera)
+
+
+def _wants_projection(camera: CameraModel) -> InputError:
+    return InputError(
+        f"the {camera.distortion_model} lens K {list(camera.k)}, D {list(camera.d)} sees 180 degrees or more, or its D "
+        "does not hold up to the image's border; give the projection matrix P of the flat image that is wanted"
+    )
 
 
 @functools.lru_cache(maxsize=8)

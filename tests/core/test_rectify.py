@@ -81,8 +81,64 @@ def test_rays_beyond_the_turning_point_of_the_polynomial_are_invalid() -> None:
     assert not rectifier.valid[radius > 1.06].any()
 
 
+def test_no_pixel_beyond_a_fisheyes_turning_point_is_valid() -> None:
+    d, focal_px = (-1.15, 2.91, -2.48, 0.18), 100.0
+    angle = np.linspace(0, np.pi / 2, 5000)
+    bent = angle * (1 + d[0] * angle**2 + d[1] * angle**4 + d[2] * angle**6 + d[3] * angle**8)
+    turning = angle[np.flatnonzero(np.diff(bent) <= 0)[0]]
+    p = (focal_px, 0.0, 160.0, 0.0, 0.0, focal_px, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    for r in (None, ROTATION):
+        camera = CameraModel.from_numbers(WIDTH, HEIGHT, (120.0, *K[1:4], 120.0, *K[5:]), d, "equidistant", r, p)
+        rectifier = Rectifier(camera)
+        assert rectifier.valid is not None
+        rays = np.concatenate([pixel_rays(rectifier.intrinsics), np.ones((HEIGHT, WIDTH, 1))], -1)
+        rays = rays @ np.reshape(camera.r, (3, 3))
+        beyond = np.arctan2(np.hypot(rays[..., 0], rays[..., 1]), rays[..., 2])
+        assert (beyond > turning).any()
+        assert not rectifier.valid[beyond > turning + 0.001].any()
+        assert rectifier.valid[beyond < turning - 0.01].all()
+
+
 @pytest.mark.parametrize(
-    ("model", "d"), [("", ()), ("plumb_bob", (0, 0, 0, 0, 0)), ("somebody's", (0.0,)), ("", (0.1,))]
+    ("focal_px", "d", "model"),
+    [
+        (95.0, (0.01, 0.0, 0.0, 0.0), "equidistant"),  # 160 px are 96 degrees of an ideal one
+        (120.0, (-0.3, 0.0, 0.0, 0.0), "equidistant"),  # turns back within the image
+        (80.0, (-0.48, 0.18, -0.002, 0.003, 0, 0, 0, 0.1), "rational_polynomial"),
+    ],
+)
+def test_a_lens_without_a_flat_picture_of_its_own_asks_for_p(focal_px: float, d: tuple[float, ...], model: str) -> None:
+    camera = CameraModel.from_numbers(WIDTH, HEIGHT, (focal_px, 0, 160, 0, focal_px, 120, 0, 0, 1), d, model)
+    with pytest.raises(InputError, match="give the projection matrix P of the flat image"):
+        Rectifier(camera)
+    p = (*P[:2], 160.0, *P[3:6], 120.0, *P[7:])
+    assert Rectifier(CameraModel.from_numbers(WIDTH, HEIGHT, camera.k, d, model, None, p)).intrinsics.fx_px == P[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "same_model", "d", "same_d"),
+    [
+        ("equidistant", "equidistant", (*DISTORTIONS["equidistant"], 0.0), DISTORTIONS["equidistant"]),
+        ("fisheye", "equidistant", (*DISTORTIONS["equidistant"], 0, 0, 0, 0), DISTORTIONS["equidistant"]),
+        ("plumb_bob", "rational_polynomial", *[DISTORTIONS["rational_polynomial"]] * 2),
+        ("rational_polynomial", "plumb_bob", *[DISTORTIONS["plumb_bob"]] * 2),
+        ("plumb_bob", "plumb_bob", (*DISTORTIONS["plumb_bob"], 0.0), DISTORTIONS["plumb_bob"]),
+    ],
+)
+def test_coefficients_are_read_as_drivers_send_them(
+    model: str, same_model: str, d: tuple[float, ...], same_d: tuple[float, ...]
+) -> None:
+    pictures = [
+        Rectifier(CameraModel.from_numbers(WIDTH, HEIGHT, K, coefficients, name, None, P)).rectify(
+            np.arange(WIDTH * HEIGHT, dtype=np.float32).reshape(HEIGHT, WIDTH)
+        )
+        for name, coefficients in ((model, d), (same_model, same_d))
+    ]
+    np.testing.assert_array_equal(*pictures)
+
+
+@pytest.mark.parametrize(
+    ("model", "d"), [("", ()), ("plumb_bob", (0, 0, 0, 0, 0)), ("somebody's", (0.0,)), ("", (0.0,) * 5)]
 )
 def test_a_rectified_camera_passes_images_through(model: str, d: tuple[float, ...]) -> None:
     camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, d, model, [0] * 9, [0] * 12)
@@ -104,7 +160,11 @@ def test_equal_calibrations_share_their_maps() -> None:
     ("change", "message"),
     [
         ({"distortion_model": "thin_lens"}, "'thin_lens' cannot be rectified; allowed are plumb_bob, rational_poly"),
-        ({"d": (0.1, 0.2, 0.3)}, "'plumb_bob' has 3 coefficients; it must have 4 or 5"),
+        ({"distortion_model": ""}, "no distortion_model is named; name the one that D was calibrated for: plumb_bob"),
+        ({"d": (0.1, 0.2, 0.3)}, "'plumb_bob' has 3 coefficients; it must have 4, 5, 8, 12 or 14"),
+        ({"d": (0.1,) * 5, "distortion_model": "equidistant"}, "'equidistant' has 5 coefficients; it must have 4"),
+        ({"d": (0.1,) * 6}, "'plumb_bob' has 6 coefficients"),
+        ({"k": (0.0,) * 9, "p": P}, "fx_px is 0.0"),
         ({"d": (float("nan"), 0, 0, 0)}, "must be finite"),
         ({"k": (0.0,) * 9}, "fx_px is 0.0"),
         ({"k": (-5.0, *K[1:])}, "fx_px is -5.0"),

@@ -33,7 +33,11 @@ class Job:
 
 
 class Lens:
-    """Where intrinsics come from: the arguments, else the image file, else an assumption."""
+    """Where intrinsics come from: the arguments, else the image file, else an assumption.
+
+    Attributes:
+        doubt: why the calibration can be used but hardly be right; "" where nothing speaks against it.
+    """
 
     ASSUMED = "assumed"
 
@@ -43,6 +47,7 @@ class Lens:
         self._focal_px = focal_px
         self._hfov_deg = hfov_deg
         self._rectifier = rectifier
+        self.doubt = ""
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Lens:
@@ -58,14 +63,16 @@ class Lens:
             raise ConfigError(f"--hfov-deg is {hfov_deg}; it must lie between 0 and 180")
         if arguments.camera_info is None:
             return cls(focal_px, hfov_deg)
-        from depthclip_ros.core.calibration import read_calibration
+        from depthclip_ros.core.calibration import misplaced_centre, read_calibration
         from depthclip_ros.core.rectify import rectifier_for
 
         camera = read_calibration(arguments.camera_info)
         try:
-            return cls(rectifier=rectifier_for(camera))
+            lens = cls(rectifier=rectifier_for(camera))
         except InputError as error:
             raise ConfigError(f"camera info {arguments.camera_info} cannot be used: {error}") from error
+        lens.doubt = misplaced_centre(camera.k, camera.p, camera.width_px, camera.height_px)
+        return lens
 
     def prepare(self, path: Path, stem: str) -> Job:
         """Read an image, rectify it where it is distorted, and find its intrinsics.

@@ -42,7 +42,8 @@ def metric_depth(
 ) -> tuple[Tensor, Tensor]:
     """Depth in metres and confidence, float32 [B, H, W], at the image's size.
 
-    What is unknown stays unknown: a pixel that the network, the confidence or an edge makes NaN is never infinite.
+    What is unknown stays unknown: a pixel that the network, the confidence or an edge makes NaN is never infinite. What
+    the network puts at or behind the lens is unknown.
 
     Args:
         depth: [B, h, w], the network's units.
@@ -54,8 +55,9 @@ def metric_depth(
     """
     width, height = size
     depth, confidence = depth.float(), confidence.float()
-    # Interpolating a NaN would spread it; pixels that touch one become NaN again below.
-    broken = ~(torch.isfinite(depth) & torch.isfinite(confidence))
+    # Interpolating a NaN would spread it; pixels that touch one become NaN again below. Depth is
+    # above 0: what is not would be a number that nobody measured.
+    broken = ~((depth > 0) & (depth < math.inf) & torch.isfinite(confidence))
     any_broken = bool(broken.any())
     if any_broken:
         depth = torch.where(broken, 1.0, depth)

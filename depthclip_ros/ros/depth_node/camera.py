@@ -94,6 +94,7 @@ class Camera:
         self._label = f"{name}: " if name else ""
         self._outputs = outputs
         self._logger = logger
+        pipeline.warn = lambda sentence: logger.warning(f"{self._label}{sentence}")
         self._now_ns = now_ns
         self._throttle = Throttle()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.calibration import camera_model
+from depthclip_ros.core.calibration import camera_model, misplaced_centre
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
@@ -76,6 +77,7 @@ class FramePipeline:
         settings: of the next frame.
         camera: name of the camera in `settings.cameras`, which its `scale.factors` go by; "" where it has none.
         already_rectified: the images come rectified, and CameraInfo's D describes the raw images they were made from.
+        warn: told once of a calibration that can be used but hardly be right.
 
     Raises:
         ConfigError: an engine of relative depth: what is published is metres.
@@ -89,6 +91,8 @@ class FramePipeline:
         self.settings = settings
         self.camera = camera
         self.already_rectified = already_rectified
+        self.warn: Callable[[str], None] = lambda sentence: None
+        self._warned = False
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
 
     def prepare(self, image: Image | CompressedImage, info: CameraInfo | None) -> Frame:
@@ -174,11 +178,11 @@ class FramePipeline:
         return known[1]
 
     def _camera(self, info: CameraInfo, width_px: int, height_px: int) -> CameraModel:
-        camera = camera_model(info, width_px, height_px)
-        if self.already_rectified or self.settings.input_rectify == "never":
-            pinhole = camera.pinhole
-            k = (pinhole.fx_px, 0.0, pinhole.cx_px, 0.0, pinhole.fy_px, pinhole.cy_px, 0.0, 0.0, 1.0)
-            return CameraModel(width_px, height_px, k)
+        rectified = self.already_rectified or self.settings.input_rectify == "never"
+        camera = camera_model(info, width_px, height_px, rectified=rectified)
+        if not self._warned and (doubt := misplaced_centre(info.k, info.p, info.width, info.height)):
+            self._warned = True
+            self.warn(doubt)
         return camera
 
 

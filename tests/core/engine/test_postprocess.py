@@ -54,6 +54,17 @@ def test_the_models_own_maximum_holds_without_limits() -> None:
     np.testing.assert_array_equal(metres[0, 0], [4.0, np.inf])
 
 
+@pytest.mark.parametrize("limits", [{}, {"min_depth_m": 0.3}, {"edge_threshold": 0.1}])
+def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float]) -> None:
+    depth = torch.full((1, 6, 8), 2.0)
+    depth[0, 2, 3], depth[0, 4, 6] = -1.0, 0.0
+    for size in ((8, 6), (64, 48), (5, 3)):
+        metres, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), size, DepthLimits(**limits), math.inf)
+        known = metres[~metres.isnan()]
+        assert 0 < len(known) < metres.numel()
+        torch.testing.assert_close(known, torch.full_like(known, 2.0))
+
+
 def test_what_is_unknown_is_never_infinite() -> None:
     depth = torch.tensor([[[20.0, 0.01]]])
     doubtful = torch.zeros_like(depth)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from depthclip_ros.core.calibration import camera_model, stamp_ns_of
+from depthclip_ros.core.calibration import camera_model, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
 from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.rectify import CameraModel, rectifier_for
+from depthclip_ros.core.rectify import rectifier_for
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.readers.bag_lidar import cloud_points, sparse_depth
 from depthclip_trainer.data.readers.bag_topics import TF, BagTopics, choose_topics
@@ -106,16 +106,12 @@ class BagFrames:
         depth = self._message(self.topics.depth, depth_at, depth_ns)
         image = _colour(message)
         height_px, width_px = image.shape[:2]
-        camera = camera_model(self._info, width_px, height_px)
-        if self.topics.is_rectified:
-            rotation, intrinsics, rectifier = np.eye(3), camera.pinhole, None
-        else:
-            rectifier = rectifier_for(camera)
-            intrinsics = rectifier.intrinsics
-            rotation = np.eye(3) if rectifier.is_identity else _rotation(camera)
-            image = rectifier.rectify(image)
+        camera = camera_model(self._info, width_px, height_px, rectified=self.topics.is_rectified)
+        rectifier = rectifier_for(camera)
+        image = rectifier.rectify(image)
         if self.topics.is_cloud:
-            depth_m = self._projected(depth, depth_ns, message, image_ns, rotation, intrinsics)
+            rotation = np.eye(3) if rectifier.is_identity else np.reshape(camera.r, (3, 3))
+            depth_m = self._projected(depth, depth_ns, message, image_ns, rotation, rectifier.intrinsics)
         else:
             depth_m = np.nan_to_num(_depth(depth), nan=0.0)
             if depth_m.shape != (height_px, width_px):
@@ -123,11 +119,13 @@ class BagFrames:
                     f"{self.topics.depth} is {depth_m.shape[1]}x{depth_m.shape[0]} but {self.topics.image} is "
                     f"{width_px}x{height_px}; depth must be aligned with the image"
                 )
-            depth_m = depth_m if rectifier is None else rectifier.rectify(depth_m, nearest=True)
+            depth_m = rectifier.rectify(depth_m, nearest=True)
         valid = np.isfinite(depth_m) & (depth_m > 0)
-        if rectifier is not None and rectifier.valid is not None:
+        if rectifier.valid is not None:
             valid &= rectifier.valid
-        return Sample(image, np.where(valid, depth_m, np.float32(0)), valid, intrinsics, f"{self.name}/{name}")
+        return Sample(
+            image, np.where(valid, depth_m, np.float32(0)), valid, rectifier.intrinsics, f"{self.name}/{name}"
+        )
 
     def close(self) -> None:
         """Let go of the bag."""
@@ -137,6 +135,8 @@ class BagFrames:
         images, depths, frames = self._index()
         if self._info is None:
             raise InputError(f"{self.path} has no message on {self.topics.camera_info}; depth needs the lens")
+        if doubt := misplaced_centre(self._info.k, self._info.p, self._info.width, self._info.height):
+            log.warning("%s: %s", self.path, doubt)
         if self.topics.is_cloud:
             self._transforms.common_frames(*frames)
         tolerance_s = options.tolerance_s or (0.06 if self.topics.is_cloud else 0.02)
@@ -264,7 +264,3 @@ def _depth(message: Any) -> NDArray[np.float32]:
     # image_transport's plain `compressed` has no header before the PNG
     header = b"" if "compressedDepth" in message.format else bytes(12)
     return decode_compressed_depth(header + bytes(message.data), message.format)
-
-
-def _rotation(camera: CameraModel) -> NDArray[np.float64]:
-    return np.array(camera.r, np.float64).reshape(3, 3)
