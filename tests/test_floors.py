@@ -36,10 +36,10 @@ NODE_MODULES = {
     "depthclip_ros.ros.depth_node.node",
     "depthclip_ros.ros.depth_node.outputs",
     "depthclip_ros.ros.depth_node.rig",
-    "depthclip_ros.ros.depth_node.run",
     "depthclip_ros.ros.measure.live_score",
     "depthclip_ros.ros.measure.recorder",
     "depthclip_ros.ros.qos",
+    "depthclip_ros.ros.run",
     "depthclip_ros.ros.wire",
 }
 ROS_PACKAGES = {

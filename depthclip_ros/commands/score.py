@@ -57,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
         raise DepthClipError(f"live scoring needs ROS ({error}); `depthclip doctor` says what is missing") from error
     console = Console()
     interrupted = False
-    with live_scoring(args.domain_id, args.prediction, args.depth, args.tolerance) as scorer:
+    live = live_scoring(args.domain_id, args.prediction, args.depth, args.tolerance)
+    with processes.interruptible(), live as scorer:
         try:
-            with processes.interruptible(), Live(console=console, transient=True, auto_refresh=False) as live:
-                _watch(args, scorer, live)
+            with Live(console=console, transient=True, auto_refresh=False) as shown:
+                _watch(args, scorer, shown)
         except KeyboardInterrupt:
             interrupted = True
         with scorer.lock:

@@ -201,7 +201,7 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, _frame: object) -> None:
         for one in INTERRUPTS:
-            signal.signal(one, signal.SIG_IGN)
+            signal.signal(one, lambda *_: None)  # to ignore it is an error of Python's where one is on its way
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import array
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import cv2
-import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
+from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.camera_fields import copy_camera
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 from depthclip_ros.ros.conversions import assign, color_image, depth_image
-from depthclip_ros.ros.processes import interruptible
+from depthclip_ros.ros.run import end_process, run
 
-LONGEST_WAIT_S = 0.2  # Python handles a signal when the wait for the next tick is over
 RATE_WINDOW_S = 5.0
 SLOW = 0.9  # share of the rate below which the camera says that it cannot keep it
 RELIABILITIES = {
@@ -82,20 +77,29 @@ class RateWatch:
         return rate_hz if rate_hz < SLOW * self._rate_hz else None
 
 
-class CameraNode(Node):
-    """Publishes one frame of its source per timer tick.
+class _StoppedError(Exception):
+    """The node is to end while it renders."""
 
-    Raises:
-        InputError: the source cannot be used.
-        ConfigError: a parameter has a value that is not allowed.
-    """
+
+class CameraNode(Node):
+    """Publishes one frame of its source per timer tick, from `begin` on, until it has `finished`."""
+
+    finished = False
 
     def __init__(self) -> None:
         super().__init__("camera_node")
+        self._stopping = False
+
+    def begin(self) -> None:
+        """Open the source.
+
+        Raises:
+            InputError: the source cannot be used.
+            ConfigError: a parameter has a value that is not allowed.
+        """
         values = {name: self._declared(name) for name in PARAMETERS}
         if values["reliability"] not in RELIABILITIES:
             raise ConfigError(f"reliability is {values['reliability']!r}; allowed are {', '.join(RELIABILITIES)}")
-        self.finished = False
         self._frame_id: str = values["frame_id"]
         self._loop: bool = values["loop"]
         self._source = open_source(values["source"], SourceOptions.of(values, self._progress))
@@ -128,7 +132,13 @@ class CameraNode(Node):
             descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)]
         return self.declare_parameter(name, default, descriptor).value
 
+    def interrupt(self) -> None:
+        """Give up rendering."""
+        self._stopping = True
+
     def _progress(self, done: int, total: int) -> None:
+        if self._stopping:
+            raise _StoppedError
         if done == total or done % 30 == 0:
             self.get_logger().info(f"rendering the room: {done} of {total} frames")
 
@@ -179,26 +189,6 @@ class CameraNode(Node):
         return array.array("B", data.tobytes()) if good else None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until it is stopped or, without `loop`, its source has ended."""
-    # A signal raises here, in the thread that runs the callbacks: none of them meets a context that was shut down
-    # under it, and a room that is being rendered is left at once.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    node: CameraNode | None = None
-    try:
-        with interruptible():
-            node = CameraNode()
-            executor = SingleThreadedExecutor()
-            executor.add_node(node)
-            while not node.finished:
-                executor.spin_once(timeout_sec=LONGEST_WAIT_S)
-    except KeyboardInterrupt:
-        pass
-    except (DepthClipError, ParameterException) as error:
-        rclpy.logging.get_logger("camera_node").error(str(error))
-        return 1
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+def main(args: list[str] | None = None) -> NoReturn:
+    """Be the process of the node until it is told to end or, without `loop`, its source has ended."""
+    end_process(run(CameraNode, args))

@@ -19,7 +19,8 @@ from depthclip_ros.ros.depth_node import health, parameters
 from depthclip_ros.ros.depth_node.declare import declare_parameters
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.rig import Rig
-from depthclip_ros.ros.depth_node.run import end_process, run
+from depthclip_ros.ros.depth_node.worker import JOIN_S
+from depthclip_ros.ros.run import end_process, run
 
 WARM_UP_SIZE = (640, 480)
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -31,9 +32,6 @@ class DepthNode(LifecycleNode):
     """Subscribes to `image` and `camera_info`, publishes under `depth/`, or so for each of `cameras` under its name.
 
     Its parameters are in `parameters.TABLE`.
-
-    Raises:
-        ConfigError, rclpy ParameterException: an override of a parameter that is not allowed.
     """
 
     def __init__(self, name: str = "depth_node", **kwargs: Any) -> None:
@@ -42,6 +40,12 @@ class DepthNode(LifecycleNode):
         self._configure_error = ""
         self._rig: Rig | None = None
 
+    def begin(self) -> None:
+        """Declare the parameters, and answer.
+
+        Raises:
+            ConfigError, rclpy ParameterException: an override of a parameter that is not allowed.
+        """
         declare_parameters(self)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -99,7 +103,7 @@ class DepthNode(LifecycleNode):
             self._rig.start()
         except Exception as error:
             self.get_logger().error(f"cannot subscribe: {error}")
-            self._rig.stop()
+            self._rig.stop(JOIN_S)
             return FAILURE
         self._state = "active"
         return SUCCESS
@@ -128,9 +132,9 @@ class DepthNode(LifecycleNode):
         self._state = "unconfigured"
         return SUCCESS
 
-    def release(self) -> bool:
+    def release(self, timeout_s: float = JOIN_S) -> bool:
         """Unmake whatever configure and activate made; False if a thread hangs and everything is left to it."""
-        if not self._stop():
+        if not self._stop(timeout_s):
             return False
         self._release()
         return True
@@ -146,8 +150,8 @@ class DepthNode(LifecycleNode):
             self._rig.destroy()
         self._rig = None
 
-    def _stop(self) -> bool:
-        if self._rig is None or self._rig.stop():
+    def _stop(self, timeout_s: float = JOIN_S) -> bool:
+        if self._rig is None or self._rig.stop(timeout_s):
             return True
         self.get_logger().error("a thread hangs in its device; restart the process")
         return False

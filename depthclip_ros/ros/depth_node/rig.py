@@ -72,12 +72,12 @@ class Rig:
             logger.info(f"{label}depth of {source.image.topic} with {info.topic}")
         worker.start()
 
-    def stop(self) -> bool:
+    def stop(self, timeout_s: float) -> bool:
         """Unsubscribe and wait for the threads; False if one hangs, which then keeps what it works with."""
         for source in self._inputs.values():
             source.destroy()
         self._inputs = {}
-        if self._worker is not None and not self._worker.stop():
+        if self._worker is not None and not self._worker.stop(timeout_s):
             return False
         self._worker = None
         return True

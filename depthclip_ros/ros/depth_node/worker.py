@@ -33,6 +33,7 @@ class DepthWorker:
         self.cameras: list[Camera] = []
         self._engine = engine
         self._logger = logger
+        self._ended = False
         self._pool: ThreadPoolExecutor | None = None
         self._thread = threading.Thread(target=self._work, name="depth worker", daemon=True)
 
@@ -45,12 +46,13 @@ class DepthWorker:
             camera.late.start()
         self._thread.start()
 
-    def stop(self) -> bool:
-        """End after the frames in work; False if that hangs."""
-        end_s = time.monotonic() + JOIN_S
+    def stop(self, timeout_s: float = JOIN_S) -> bool:
+        """End after the frames in work; False if that takes longer. Nothing of them is published then."""
+        end_s = time.monotonic() + timeout_s
         self.mailboxes.close()
         if self._thread.ident is not None:
-            self._thread.join(JOIN_S)
+            self._thread.join(timeout_s)
+        self._ended = True
         for camera in self.cameras:
             camera.late.close()
         late_ended = [camera.late.join(max(0.0, end_s - time.monotonic())) for camera in self.cameras]
@@ -67,7 +69,10 @@ class DepthWorker:
         """One run of the network for all; every depth image goes out before anything else is made."""
         tasks = self._prepare(arrivals)
         notices = len(self._engine.notices)
-        published = [(task.camera, task.camera.publish(task, depth)) for task, depth in self._infer(tasks)]
+        found = self._infer(tasks)
+        if self._ended:  # and its publishers gone
+            return
+        published = [(task.camera, task.camera.publish(task, depth)) for task, depth in found]
         for camera, late in published:
             if late is not None and late.wanted:
                 camera.late.put(late)

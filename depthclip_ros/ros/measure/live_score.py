@@ -6,16 +6,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -25,6 +22,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.ros.conversions import read_depth
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
 from depthclip_ros.ros.qos import input_qos, same_request
+from depthclip_ros.ros.run import spinning
 
 # Either side waits for the other: depth of a slow network comes seconds after the camera's.
 WAITING_FRAMES = 90
@@ -96,45 +94,31 @@ def resized_depth(depth_m: NDArray[np.float32], shape: tuple[int, ...]) -> NDArr
 
 
 class LiveScorer:
-    """Listens to both topics, whatever their publishers offer, in a thread of its own.
+    """Listens to both topics, whatever their publishers offer.
 
     Args:
-        context: an initialised rclpy context.
+        node: spun by a thread.
         depth_topic: of the depth node.
         reference_topic: of the camera: 32FC1, 16UC1, or `.../compressedDepth`.
         tolerance_s: largest difference of stamps of a pair.
     """
 
-    def __init__(self, context: Context, depth_topic: str, reference_topic: str, tolerance_s: float) -> None:
+    def __init__(self, node: Node, depth_topic: str, reference_topic: str, tolerance_s: float) -> None:
         self.record = LiveRecord()
         self.lock = threading.Lock()
         self._tolerance_ns = round(tolerance_s * 1e9)
         self._kept: dict[str, OrderedDict[int, NDArray[np.float32]]] = {}
         self._subscriptions: dict[str, tuple[Any, Any]] = {}  # QoS asked for, subscription
-        self._node = Node("depth_score", context=context)
+        self._node = node
         self.topics = tuple(self._node.resolve_topic_name(topic) for topic in (depth_topic, reference_topic))
         self._kept = {topic: OrderedDict() for topic in self.topics}
         self._watch()
         self._node.create_timer(WATCH_S, self._watch)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
 
     def publishers(self) -> tuple[int, int]:
         """How many publish the depth and the reference now."""
         depth, reference = (self._node.count_publishers(topic) for topic in self.topics)
         return depth, reference
-
-    def close(self) -> None:
-        """End the thread and the subscriptions."""
-        self._executor.shutdown()
-        self._thread.join(timeout=5)
-        self._node.destroy_node()
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
 
     def _watch(self) -> None:
         """Subscribes with what the publishers offer, again where a new one offers less."""
@@ -194,12 +178,6 @@ def _metres(message: Any) -> NDArray[np.float32]:
 
 @contextmanager
 def live_scoring(domain_id: int | None, depth: str, reference: str, tolerance_s: float) -> Iterator[LiveScorer]:
-    """A running scorer in a context of its own; None takes the domain of the environment."""
-    context = Context()
-    rclpy.init(context=context, domain_id=domain_id, signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    scorer = LiveScorer(context, depth, reference, tolerance_s)
-    try:
-        yield scorer
-    finally:
-        scorer.close()
-        context.try_shutdown()
+    """A running scorer with a node of its own; None takes the domain of the environment."""
+    with spinning("depth_score", domain_id) as node:
+        yield LiveScorer(node, depth, reference, tolerance_s)

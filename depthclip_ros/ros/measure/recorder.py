@@ -7,16 +7,13 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -26,6 +23,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros.conversions import read_depth, read_image
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
+from depthclip_ros.ros.run import spinning
 
 # Images and exact depths wait this many frames for their depth; at 30 Hz this is four seconds of a slow network.
 WAITING_FRAMES = 120
@@ -107,20 +105,18 @@ class Recorder:
     """Subscriptions in one thread, scoring in another, so that a receipt time is the time of receipt.
 
     Args:
-        context: an initialised rclpy context.
+        node: in the namespace of the camera and its depth, spun by a thread.
         sample_every_s: time between two kept frames.
         pictures: False listens to depth and stats alone (the bench: no other load on the machine).
-        namespace: of the camera and its depth.
         everything: listen to the node's other outputs as well, so that it has to make them.
     """
 
     def __init__(
         self,
-        context: Context,
+        node: Node,
         *,
         sample_every_s: float = 2.0,
         pictures: bool = True,
-        namespace: str = "",
         everything: bool = False,
     ) -> None:
         self.record = Record()
@@ -131,39 +127,33 @@ class Recorder:
         self._truths: OrderedDict[int, Image] = OrderedDict()
         self._clouds: OrderedDict[int, PointCloud2] = OrderedDict()
         self._work: queue.Queue[tuple[float, int, Image] | None] = queue.Queue()
-        self._node = Node("recorder", context=context, namespace=namespace or None, enable_rosout=False)
-        qos = QoSProfile(depth=5)
-        self._node.create_subscription(Image, "depth/image", self._on_depth, qos)
-        self._node.create_subscription(DepthStats, "depth/stats", self._on_stats, qos)
-        if pictures:
-            self._node.create_subscription(Image, "image_raw", self._on_image, qos)
-            self._node.create_subscription(Image, "ground_truth/depth/image", self._on_truth, qos)
-            self._node.create_subscription(PointCloud2, "depth/points", self._on_cloud, qos)
-        for topic, message in OTHER_OUTPUTS.items() if everything else ():
-            self._node.create_subscription(message, topic, partial(self._on_other, topic), qos)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
+        self._node = node
         self._pictures = pictures
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._spin, self._score)]
-        for thread in self._threads:
-            thread.start()
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
+        topics: dict[str, tuple[Any, Any]] = {
+            "depth/image": (Image, self._on_depth),
+            "depth/stats": (DepthStats, self._on_stats),
+        }
+        if pictures:
+            topics["image_raw"] = Image, self._on_image
+            topics["ground_truth/depth/image"] = Image, self._on_truth
+            topics["depth/points"] = PointCloud2, self._on_cloud
+        subscriptions = [(topic, *heard) for topic, heard in topics.items()]
+        for topic, message in OTHER_OUTPUTS.items() if everything else ():
+            subscriptions.append((topic, message, partial(self._on_other, topic)))
+        self._scorer = threading.Thread(target=self._score, daemon=True)
+        self._scorer.start()
+        self._subscriptions = [
+            node.create_subscription(message, topic, callback, QoSProfile(depth=5))
+            for topic, message, callback in subscriptions
+        ]
 
     def finish(self) -> Record:
         """Stop counting, score what is waiting, and hand over the record."""
-        self._executor.shutdown()
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
         self._work.put(None)
-        for thread in self._threads:
-            thread.join(timeout=20)
+        self._scorer.join(timeout=20)
         return self.record
-
-    def close(self) -> None:
-        """Let go of threads and subscriptions."""
-        self.finish()
-        self._node.destroy_node()
 
     def _keep(self, kept: OrderedDict[int, Any], message: Any) -> None:
         kept[stamp_ns_of(message.header.stamp)] = message
@@ -231,14 +221,11 @@ class Recorder:
 
 
 @contextmanager
-def recording(domain_id: int, **arguments: Any) -> Iterator[Recorder]:
-    """A running recorder in a context of its own, so that nothing of it is left in this process afterwards."""
-    context = Context()
-    # No handlers: the program that runs the recorder decides what Ctrl-C does.
-    rclpy.init(context=context, domain_id=domain_id, signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    recorder = Recorder(context, **arguments)
-    try:
-        yield recorder
-    finally:
-        recorder.close()
-        context.try_shutdown()
+def recording(domain_id: int, *, namespace: str = "", **arguments: Any) -> Iterator[Recorder]:
+    """A running recorder with a node of its own, of which nothing is left in this process afterwards."""
+    with spinning("recorder", domain_id, namespace=namespace or None, enable_rosout=False) as node:
+        recorder = Recorder(node, **arguments)
+        try:
+            yield recorder
+        finally:
+            recorder.finish()

@@ -1,0 +1,135 @@
+"""The end of a node's process: nothing of it stays in the graph or in shared memory, whenever and however it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from depthclip_ros.ros import processes
+
+pytestmark = pytest.mark.timeout(300)
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+GONE_S = 1.0
+
+
+def segments(pid):
+    """Shared memory of Fast DDS that is the process's own: ports are shared, and swept by the next participant."""
+
+    def mapped(process):
+        lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+        return {path for line in lines if (path := line.rpartition(" ")[2]).startswith("/dev/shm/fastrtps_")}
+
+    return {path for path in mapped(pid) - mapped("self") if "port" not in path}
+
+
+def ends(client, process, name, numbers):
+    """Whether the process, told by these signals, leaves nothing behind; its exit code is 0."""
+    names = client.node.get_fully_qualified_node_names
+    client.wait(lambda: name in names(), what=f"discovery of {name}")
+    mine = segments(process.pid)
+    assert mine
+    told_s = time.monotonic()
+    for number in numbers:
+        os.kill(process.pid, number)
+    client.wait(lambda: name not in names(), what=f"the end of {name}", pause_s=0.01)
+    gone_s = time.monotonic() - told_s
+    assert process.wait(20) == 0
+    assert not {path for path in mine if Path(path).exists()}
+    return gone_s
+
+
+@pytest.mark.parametrize(
+    ("moment", "numbers"),
+    [("unconfigured", [TERM]), ("configuring", [INT, TERM]), ("working", [INT]), ("working", [TERM, TERM, INT, HUP])],
+)
+def test_depth_node_leaves_nothing_behind(start_node, client, camera, room, moment, numbers):
+    namespace = f"/ends/{moment}_{len(numbers)}"
+    node = start_node(namespace, {"autostart": moment != "unconfigured"})
+    if moment == "working":
+        eye = camera(namespace)
+        eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth)
+        eye.send(eye.image_message(room), eye.info_message(160, 120))
+    assert ends(client, node.process, f"{namespace}/depth_node", numbers) < GONE_S
+    assert "Traceback" not in node.log()
+    assert "terminate called" not in node.log()
+
+
+@pytest.mark.parametrize(("moment", "numbers"), [("rendering", [TERM, INT]), ("playing", [HUP])])
+def test_camera_node_leaves_nothing_behind(ros_environment, client, tmp_path, moment, numbers):
+    size = {"width": 320, "height": 240, "frames": 200} if moment == "rendering" else {"width": 32, "height": 32}
+    node = processes.NodeProcess(
+        "camera_node",
+        {"frames": 2, **size},
+        environment={**ros_environment, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        log_path=tmp_path / "log.txt",
+        namespace=f"/ends_{moment}",
+    )
+    try:
+        if moment == "playing":
+            client.wait(lambda: "playing room" in node.log(), what="the room")
+        assert ends(client, node._process, f"/ends_{moment}/camera_node", numbers) < GONE_S
+        assert "Traceback" not in node.log()
+        rooms = tmp_path / "cache" / "depthclip_ros" / "rooms"
+        assert not list(rooms.glob(".*")), "half a room"
+    finally:
+        node.signal_group(signal.SIGKILL)
+
+
+COMMAND = {
+    "recording": "from depthclip_ros.ros.measure.recorder import recording as listen",
+    "scoring": "from depthclip_ros.ros.measure.live_score import live_scoring",
+}
+
+
+@pytest.mark.parametrize("kind", COMMAND)
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
+def test_a_command_that_listens_leaves_nothing_behind(ros_environment, client, tmp_path, kind, delay_s):
+    name = {"recording": "recorder", "scoring": "depth_score"}[kind]
+    listen = {"recording": "listen(None)", "scoring": "live_scoring(None, 'a', 'b', 0.1)"}[kind]
+    code = f"""
+        import time
+        from depthclip_ros.ros.processes import interruptible
+        {COMMAND[kind]}
+        try:
+            with interruptible(), {listen}:
+                for _ in range(300):  # as commands do: the system may give the signal to a thread of numpy's
+                    time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=ros_environment, stderr=subprocess.PIPE, text=True)
+    try:
+        names = client.node.get_fully_qualified_node_names
+        client.wait(lambda: process.poll() is not None or f"/{name}" in names(), what="discovery")
+        time.sleep(delay_s)
+        assert ends(client, process, f"/{name}", [INT, TERM]) < GONE_S
+        assert not process.communicate()[1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_signal_between_any_two_steps_of_python_is_heard():
+    """A handler that takes a lock hangs when a second signal comes while the first is in it."""
+    code = """
+        import os, signal, sys, threading
+        from depthclip_ros.ros.run import _wake_up
+        for _ in range(300):
+            with _wake_up() as (_, wait):
+                sender = threading.Thread(target=lambda: [os.kill(os.getpid(), n) for n in (2, 15, 2, 15)])
+                sender.start()
+                wait()
+                sender.join()
+    """
+    assert (
+        subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, cwd=Path(__file__).parent).returncode
+        == 0
+    )
