@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.ros.processes import interruptible
 
+EXIT_UNWRITTEN = 1
 EXIT_ERROR = 2  # as argparse for bad arguments
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+# A disk that is full, read-only or somebody else's, a name that cannot be: no fault of the program, so no traceback.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM} | {
+    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+}
 
 COMMANDS = {
     "predict": ("predict", "depth, pictures and clouds of image files"),
@@ -26,7 +33,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code: 0, 1 (some of it failed), 2 (error), 130 (interrupted)."""
+    """Run a subcommand; returns the exit code: 0, 1 (some of it failed), 2 (error), 128 + the signal that ended it.
+
+    SIGINT, SIGTERM and SIGHUP unwind what runs, so that nothing half-written is left.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="depthclip", description="Metric depth from any single camera.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -41,12 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if module is None:
         parser.error("a command is needed")
     try:
-        return int(module.run(parsed))
+        with interruptible():
+            return int(module.run(parsed))
     except DepthClipError as error:
         _print_error(str(error))
         return EXIT_ERROR
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = error.filename or "the output"
+        _print_error(f"{where} cannot be used: {error.strerror}; give a place with room and the right to write")
+        return EXIT_UNWRITTEN
+    except KeyboardInterrupt as error:
+        return 128 + (signal.Signals[error.args[0]] if error.args else signal.SIGINT)
 
 
 def _print_error(sentence: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 
 import pytest
 
@@ -32,7 +35,15 @@ def test_no_and_unknown_commands_are_usage_errors(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(
     ("error", "code", "text"),
-    [(InputError("focal [red]is[/red] 0"), 2, "focal [red]is[/red] 0\n"), (KeyboardInterrupt(), 130, "")],
+    [
+        (InputError("focal [red]is[/red] 0"), 2, "focal [red]is[/red] 0\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/full/a[0].npy"),
+            1,
+            "/full/a[0].npy cannot be used: No space left on device; give a place with room and the right to write\n",
+        ),
+    ],
 )
 def test_errors_become_exit_codes(
     monkeypatch: pytest.MonkeyPatch,
@@ -44,10 +55,54 @@ def test_errors_become_exit_codes(
     def run(_: object) -> int:
         raise error
 
+    assert call(monkeypatch, run) == code
+    assert capsys.readouterr().err == text
+
+
+def call(monkeypatch: pytest.MonkeyPatch, run: Callable[[object], int]) -> int:
     command = types.ModuleType("depthclip_ros.commands.failing")
     command.add_arguments = lambda parser: None  # type: ignore[attr-defined]
     command.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, command.__name__, command)
     monkeypatch.setitem(cli.COMMANDS, "failing", ("failing", "fails"))
-    assert cli.main(["failing"]) == code
-    assert capsys.readouterr().err == text
+    return cli.main(["failing"])
+
+
+def test_an_error_of_the_program_is_not_called_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/a")
+
+    with pytest.raises(FileNotFoundError):
+        call(monkeypatch, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_unwinds_what_runs_and_a_second_one_does_not_disturb(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    cleaned = []
+    before = signal.getsignal(number)
+
+    def run(_: object) -> int:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+            cleaned.append(True)
+        return 0
+
+    assert call(monkeypatch, run) == 128 + number
+    assert cleaned
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object) -> int:
+        signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert call(monkeypatch, run) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

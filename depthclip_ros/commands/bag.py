@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.output} exists; it is never overwritten: give another name or remove it")
     engine = DepthEngine.load(args.weights, device=args.device, precision=args.precision)
     columns = (
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}", style="progress.description", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("messages"),
@@ -83,13 +83,15 @@ def run(args: argparse.Namespace) -> int:
     console.print(table_of(str(args.output), ("topic", "messages"), rows))
     done = result.frames - result.refused
     speed = f", {result.depth_s / result.frames * 1e3:.0f} ms per image" if result.frames else ""
-    console.print(f"depth for {done} of {result.frames} images of {result.image_topic}{speed}", highlight=False)
+    console.print(
+        f"depth for {done} of {result.frames} images of {result.image_topic}{speed}", markup=False, highlight=False
+    )
     if not result.camera_info_topic:
         console.print(
             "no camera_info: an assumed field of view gives the scale, and there is no cloud (--camera-info-topic)"
         )
     for reason in result.reasons:
-        console.print(f"refused: {reason}", style="yellow", highlight=False)
+        console.print(f"refused: {reason}", style="yellow", markup=False, highlight=False)
     return 0 if done else 1
 
 

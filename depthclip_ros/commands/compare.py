@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from depthclip_ros.commands.arguments import add_engine, add_images
 from depthclip_ros.commands.files.lens import Job, Lens
 from depthclip_ros.core.errors import ConfigError, DepthClipError, InputError
+from depthclip_ros.core.files import replaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run every system over every image; one that does not load is named and left out (exit code 1 at the end).
 
     Raises:
-        ConfigError: an argument that cannot be, a file that cannot be written.
+        ConfigError: an argument that cannot be.
+        OSError: no room or no right to write.
         InputError: no image, measured depth that is missing or does not read.
         DepthClipError: no system loads.
     """
@@ -106,22 +110,20 @@ def run(arguments: argparse.Namespace) -> int:
     failures: list[DepthClipError] = []
     for weights, name in zip(names, short_names(names), strict=True):
         try:
-            with errors.status(name):
+            with errors.status(escape(name)):
                 columns.append(fill(Column(weights, name), jobs, truths, arguments.device, arguments.precision))
         except DepthClipError as error:  # noqa: PERF203 (the others go on)
             failures.append(error)
             errors.print(f"{weights}: {error}", style="red", markup=False, highlight=False)
     if not columns:
         raise failures[0]
-    try:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        draw_sheet(arguments.out, jobs, truths, columns)
-        report = arguments.out.with_suffix(".json")
-        report.write_text(json.dumps(as_mapping(jobs, columns, medians_of(truths)), indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"--out {arguments.out} cannot be written: {error.strerror or error}") from error
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    draw_sheet(arguments.out, jobs, truths, columns)
+    report = arguments.out.with_suffix(".json")
+    with replaced(report) as file:
+        file.write((json.dumps(as_mapping(jobs, columns, medians_of(truths)), indent=1) + "\n").encode())
     _print_table(console, columns, truths)
-    console.print(f"written: {arguments.out}, {report}", highlight=False, soft_wrap=True)
+    console.print(f"written: {arguments.out}, {report}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_SOME_FAILED if failures else 0
 
 
@@ -244,7 +246,7 @@ def _print_table(console: Console, columns: Sequence[Column], truths: Sequence[N
     for column in columns:
         kind = "metres" if column.metric else f"relative{'*' if column.aligned else ''}"
         counts = (f"{n / 1e6:.2f} M" for n in (column.parameters_total, column.parameters_trained))
-        table.add_row(column.name, column.system, kind, *counts, f"{column.ms:.0f}", *errors(mean_of(column)))
+        table.add_row(escape(column.name), column.system, kind, *counts, f"{column.ms:.0f}", *errors(mean_of(column)))
     medians = medians_of(truths)
     if medians is not None:
         table.add_section()
@@ -252,4 +254,4 @@ def _print_table(console: Console, columns: Sequence[Column], truths: Sequence[N
     console.print(table)
     if any(column.aligned for column in columns):
         note = "* each image's depth was given the scale and shift (in 1/depth) that fit its measured depth best"
-        console.print(note, style="dim", highlight=False)
+        console.print(note, style="dim", markup=False, highlight=False)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.commands.pictures import DEPTH_COLOURS
+from depthclip_ros.core.files import replaced
 
 if TYPE_CHECKING:
     from depthclip_ros.commands.compare import Column
@@ -54,7 +55,7 @@ def draw_sheet(
         axis.set_yticks([])
     titles = ["image", *(["measured depth"] if with_truth else []), *(_title(column) for column in columns)]
     for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)
 
     depth_picture = error_picture = None
     for line, (i, kind) in zip(axes, rows, strict=True):
@@ -62,7 +63,7 @@ def draw_sheet(
         if kind == "depth":
             near_m, far_m = _range(truth, [column.depth_m[i] for column in columns if column.metric or column.aligned])
             line[0].imshow(jobs[i].rgb)
-            line[0].set_xlabel(f"{jobs[i].path.name}, {near_m:.1f} … {far_m:.1f} m", fontsize=7)
+            line[0].set_xlabel(f"{jobs[i].path.name}, {near_m:.1f} … {far_m:.1f} m", fontsize=7, parse_math=False)
             if truth is not None:
                 depth_picture = _show(line[1], np.where(truth > 0, truth, np.nan), near_m, far_m)
         for axis, column in zip(line[1 + with_truth :], columns, strict=True):
@@ -97,7 +98,8 @@ def draw_sheet(
         if picture is depth_picture:
             ends = picture.get_clim()
             bar.set_ticks(list(ends), labels=["near", "far"])
-    figure.savefig(path)
+    with replaced(path) as file:
+        figure.savefig(file, format=path.suffix[1:] or "png")
 
 
 def _title(column: Column) -> str:

@@ -136,5 +136,5 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
             (folder / "cloud.png").unlink(missing_ok=True)
     if not clouds:
         why = "without camera_info the node publishes none" if report["focal_assumed"] else "none arrived"
-        console.print(f"no cloud.png: there is no cloud ({why})")
+        console.print(f"no cloud.png: there is no cloud ({why})", markup=False)
     (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -95,6 +96,11 @@ def _python() -> Iterator[Finding]:
 
 def _ros() -> Iterator[Finding]:
     distribution = os.environ.get("ROS_DISTRO", "")
+    rmw = os.environ.get("RMW_IMPLEMENTATION", "")
+    if rmw and (error := _rmw_error(rmw)):
+        package = f"ros-{distribution or 'jazzy'}-{rmw.replace('_', '-')}"
+        yield Finding("RMW", "FAIL", error, f"install it (apt install {package}), or unset RMW_IMPLEMENTATION")
+        return
     error = _import_error("rclpy")
     where = f"ROS_DISTRO {distribution}" if distribution else "no distribution sourced"
     if error:
@@ -112,12 +118,20 @@ def _ros() -> Iterator[Finding]:
         )
     else:
         yield Finding("own messages", "OK", "depthclip_ros/msg/DepthStats")
-    rmw = os.environ.get("RMW_IMPLEMENTATION") or "default (rmw_fastrtps_cpp)"
+    rmw = rmw or "default (rmw_fastrtps_cpp)"
     fast = "fastrtps" in rmw
     advice = (
         "" if fast else "config/fastdds.xml is for Fast DDS alone: give this RMW large shared-memory or UDP buffers"
     )
     yield Finding("RMW", "OK" if fast else "WARN", rmw, advice)
+
+
+def _rmw_error(rmw: str) -> str:
+    """Why the RMW that is asked for cannot be used: importing rclpy then ends the process, so another one tries."""
+    probe = [sys.executable, "-c", "import rclpy"]
+    tried = subprocess.run(probe, check=False, capture_output=True, text=True, errors="replace")
+    said = [line.rpartition("]: ")[2] for line in tried.stderr.splitlines() if rmw in line]
+    return f"{rmw} is not there: {said[0]}" if tried.returncode and said else ""
 
 
 def _dds() -> Iterator[Finding]:

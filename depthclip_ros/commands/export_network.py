@@ -60,7 +60,7 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
     network = PixelNetwork(loaded.model.prepare_inference())
     export_onnx(network, out, height, width, about)
     console = Console()
-    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", markup=False, highlight=False)
     console.print(f"  in   pixels uint8 [batch, {height}, {width}, 3], RGB: the camera's image, resized", markup=False)
     focal = config.canonical_focal_px
     unit = "metres" if focal is None else f"times (focal length at this size in px / {focal:g}) is metres"

@@ -63,7 +63,7 @@ def _print_tables(info: WeightsInfo) -> None:
     for name in _NESTED:
         section: Mapping[str, Any] = values[name]
         if not section:
-            console.print(f"{name}: nothing recorded", style="dim")
+            console.print(f"{name}: nothing recorded", style="dim", markup=False)
             continue
         rows = [(key, _text(key, value)) for key, value in _flat(section)]
         console.print(table_of(name, rows=rows, words=2, header=False))

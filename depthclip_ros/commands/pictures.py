@@ -53,7 +53,7 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4, truth
     FigureCanvasAgg(figure)
     edges = {"left": margin / size[0], "right": 1 - margin / size[0], "top": 1 - 0.7 / size[1], "bottom": 0.9 / size[1]}
     axes = figure.subplots(len(chosen), columns, squeeze=False, gridspec_kw={**edges, "wspace": 0.03, "hspace": 0.03})
-    figure.suptitle(title, fontsize=11, y=1 - 0.2 / size[1])
+    figure.suptitle(title, fontsize=11, y=1 - 0.2 / size[1], parse_math=False)
     depth_picture = error_picture = None
     for row, one in zip(axes, chosen, strict=True):
         for axis in row:

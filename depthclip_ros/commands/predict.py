@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict for every image; a broken one is named, counted and skipped (exit code 1 at the end).
 
     Raises:
-        ConfigError: an argument that cannot be, a folder that cannot be written.
+        ConfigError: an argument that cannot be, a file in place of the folder.
+        OSError: no room or no right to write.
         InputError: no images.
         WeightsError, DeviceError: see `DepthEngine.load`.
     """
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"there is no image in {', '.join(str(path) for path in arguments.images)}")
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise ConfigError(f"--out {arguments.out} cannot be made: {error.strerror or error}") from error
     engine = _load_engine(arguments, errors)
     if not engine.config.metric and (limits.max_depth_m < math.inf or limits.scale_factor != 1):
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[file]}"),
+        TextColumn("{task.fields[file]}", markup=False),
     )
     with Progress(*columns, console=errors, transient=True) as progress:
         task = progress.add_task("depth", total=len(paths), file="")
@@ -178,13 +179,10 @@ def _predict(engine: DepthEngine, batch: list[Job], limits: DepthLimits, folder:
     for job, depth_m in zip(batch, depth.depth_m, strict=True):
         if job.valid is not None:
             depth_m[~job.valid] = np.nan
-        try:
-            if engine.config.metric:
-                write_outputs(folder, job.stem, job.rgb, depth_m, job.intrinsics)
-            else:
-                write_relative(folder, job.stem, depth_m)
-        except OSError as error:
-            raise ConfigError(f"--out {folder} cannot be written: {error.strerror or error}") from error
+        if engine.config.metric:
+            write_outputs(folder, job.stem, job.rgb, depth_m, job.intrinsics)
+        else:
+            write_relative(folder, job.stem, depth_m)
         finite = depth_m[np.isfinite(depth_m)]
         near_m, median_m, far_m = np.percentile(finite, (0, 50, 100)) if finite.size else (math.nan,) * 3
         size = f"{job.intrinsics.width_px}x{job.intrinsics.height_px}"

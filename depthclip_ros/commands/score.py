@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.ros.measure import scores
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def run(args: argparse.Namespace) -> int:
             report = make_report(scorer.record, scorer.topics)
     console.print(final_table(report))
     for warning in report["warnings"]:
-        console.print(f"note: {warning}", style="yellow", highlight=False)
+        console.print(f"note: {warning}", style="yellow", markup=False, highlight=False)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        console.print(f"figures: {args.out}", highlight=False)
+        with replaced(args.out) as file:
+            file.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+        console.print(f"figures: {args.out}", markup=False, highlight=False)
     # Without an end of its own, Ctrl-C is how it ends.
     return 130 if interrupted and args.duration > 0 else 0
 

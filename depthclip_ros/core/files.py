@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +34,9 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
     Until then, and after any error or kill, `path` is what it was.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be written; names `path`.
     """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
+    with naming(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:99]}.", delete=False) as file:
         temporary = Path(file.name)
         try:
             yield file
@@ -44,3 +46,18 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
             os.replace(temporary, path)  # noqa: PTH105 (Path.replace is the same; tests fail it by this name)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of writing below a temporary name, or of SQLite, as those of the file that was to be written.
+
+    Raises:
+        OSError: names `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except sqlite3.Error as error:
+        raise OSError(errno.ENOSPC, str(error), str(path)) from error

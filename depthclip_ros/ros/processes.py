@@ -193,7 +193,7 @@ def stop(processes: Sequence[NodeProcess], patience_s: float = 5.0) -> None:
 def interruptible() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that `finally` clauses stop what was started.
 
-    Of a second signal nothing comes: the first is being obeyed.
+    Of a second signal nothing comes: the first is being obeyed. An ignored SIGHUP (`nohup`) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -204,7 +204,8 @@ def interruptible() -> Iterator[None]:
             signal.signal(one, lambda *_: None)  # to ignore it is an error of Python's where one is on its way
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS if number not in ignored}
     try:
         yield
     finally:

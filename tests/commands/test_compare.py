@@ -106,3 +106,16 @@ def test_the_median_row() -> None:
     assert row is not None
     assert row.abs_rel == pytest.approx((1 + 0 + 1 / 3) / 3)
     assert medians_of([None]) is None
+
+
+def test_brackets_and_dollars_in_names_are_no_markup(frames: Path, small_weights: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    (frames / "[").mkdir()  # a path with "[/b]": a closing tag that was never opened
+    weights = frames / "w[red]_2.safetensors"
+    weights.write_bytes(small_weights.read_bytes())
+    (frames / "rgb" / "a.png").rename(frames / "rgb" / "$a_{$.png")
+    assert compare(frames, [weights], "--out", frames / "[" / "b] sheet.png") == 0
+    said = capsys.readouterr().out
+    assert "w[red]_2" in said
+    assert "[/b] sheet.png" in said
+    assert (frames / "[" / "b] sheet.json").is_file()

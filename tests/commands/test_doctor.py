@@ -59,3 +59,17 @@ def test_dds_profile_that_is_no_file_fails(
     assert "absent.xml" in one["found"]
     (tmp_path / "absent.xml").write_text("<dds/>")
     assert findings(capsys)["DDS profile"]["status"] == "OK"
+
+
+def test_an_absent_rmw_is_a_row_and_the_others_follow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody_cpp")
+    found = findings(capsys)
+    assert found["RMW"]["status"] == "FAIL"
+    assert "rmw_of_nobody_cpp is not there" in found["RMW"]["found"]
+    assert "rmw-of-nobody-cpp" in found["RMW"]["advice"]
+    assert {"Python", "DDS profile", "torch", "default weights", "video"} <= found.keys()
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    assert findings(capsys)["RMW"]["status"] == "OK"

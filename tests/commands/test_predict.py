@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -280,6 +282,25 @@ def test_an_empty_folder_and_a_file_in_place_of_the_output_folder(
     (tmp_path / "out").write_text("")
     assert predict(image) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence_and_older_files_survive(
+    predict: Predict, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(image) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    capsys.readouterr()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # less than an array of the image's size
+    try:
+        assert predict(image, "--scale-factor", 2) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "room.npy cannot be used: File too large; give a place with room" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_a_calibration_of_another_size_fails_that_image(

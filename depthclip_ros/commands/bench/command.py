@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         def say(text: str) -> None:
             status.update(text)
             if not console.is_terminal and not text.startswith("soak:"):
-                console.print(text, highlight=False, style="dim")
+                console.print(text, markup=False, highlight=False, style="dim")
 
         settings = Settings(
             folder=Path(folder),
@@ -164,17 +164,19 @@ def _measure(unit: Unit, console: Console) -> list[Row]:
 def _compare(old: dict[str, Any], figures: dict[str, Any], units: Sequence[Unit], console: Console) -> list[Row]:
     """Ratios against an older run's; what is beyond its margin is measured again before it is believed."""
     if one_line(old["machine"]) != one_line(figures["machine"]):
-        console.print(f"the older run is of another machine: {one_line(old['machine'])}", highlight=False)
+        console.print(f"the older run is of another machine: {one_line(old['machine'])}", markup=False, highlight=False)
     first = regression.compare(old, figures)
     doubted = regression.doubted_units(first)
     again: list[Row] = []
     for unit in units:
         if (unit.part, unit.name) in doubted:
-            console.print(f"measured again, for it seems worse: {unit.part}, {unit.name}", highlight=False)
+            console.print(
+                f"measured again, for it seems worse: {unit.part}, {unit.name}", markup=False, highlight=False
+            )
             again += _measure(unit, console)
     compared = regression.believed(first, regression.compare(old, {"rows": again}))
     console.print(rich_table(COMPARISON, compared))
-    console.print(regression.summary(compared), highlight=False)
+    console.print(regression.summary(compared), markup=False, highlight=False)
     return compared
 
 
@@ -215,4 +217,4 @@ def _write_pages(args: argparse.Namespace, figures: dict[str, Any], console: Con
 
         written += plot(figures, args.plot)
     for path in written:
-        console.print(f"written: {path}", highlight=False)
+        console.print(f"written: {path}", markup=False, highlight=False)

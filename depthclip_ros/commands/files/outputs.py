@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.depth_colours import colorize, depth_range, draw_legend
+from depthclip_ros.core.files import replaced
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 
@@ -42,7 +43,7 @@ def write_outputs(
     Raises:
         OSError: no room or no right to write.
     """
-    np.save(folder / f"{stem}.npy", depth_m)
+    _write_array(folder / f"{stem}.npy", depth_m)
     _write_png(folder / f"{stem}{DEPTH_SUFFIX}", to_millimetres(depth_m))
     near_m, far_m = depth_range(depth_m)
     picture = draw_legend(colorize(depth_m, near_m, far_m), near_m, far_m)
@@ -56,7 +57,7 @@ def write_relative(folder: Path, stem: str, depth: NDArray[np.float32]) -> None:
     Raises:
         OSError: no room or no right to write.
     """
-    np.save(folder / f"{stem}_relative.npy", depth)
+    _write_array(folder / f"{stem}_relative.npy", depth)
     known = depth[np.isfinite(depth)]
     near, far = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
     picture = colorize(depth, float(near), max(float(far), float(near) * (1 + 1e-6) + 1e-9))
@@ -90,11 +91,18 @@ def write_ply(path: Path, rgb: NDArray[np.uint8], depth_m: NDArray[np.float32], 
         *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
         "end_header",
     ]
-    path.write_bytes("\n".join(header).encode() + b"\n" + points.tobytes())
+    with replaced(path) as file:
+        file.write("\n".join(header).encode() + b"\n" + points.tobytes())
+
+
+def _write_array(path: Path, values: NDArray[np.float32]) -> None:
+    with replaced(path) as file:
+        np.save(file, values)
 
 
 def _write_png(path: Path, image: NDArray[Any]) -> None:
     coded, data = cv2.imencode(".png", image)
     if not coded:
         raise OSError(f"cannot encode {path.name}")
-    path.write_bytes(data.tobytes())
+    with replaced(path) as file:
+        file.write(data.tobytes())

@@ -18,6 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.files import naming
 from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
 from depthclip_ros.ros.bag.reader import find_image_topic, opened_bag, sibling_camera_info
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
@@ -69,6 +70,7 @@ def add_depth_to_bag(
     Raises:
         ConfigError: `target` exists, an unknown topic key, or a depth topic that the bag has already.
         InputError: `source` is no bag, or lacks the topics named.
+        OSError: `target` cannot be written.
     """
     if target.exists():
         raise ConfigError(f"{target} exists; it is never overwritten: give another name or remove it")
@@ -136,10 +138,15 @@ def _storage_of(source: Path, target: Path) -> StoragePlugin:
 
 @contextmanager
 def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
-    """A writer whose bag appears at `target` only when it is whole; nothing is left of one that fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """A writer whose bag appears at `target` only when it is whole; nothing is left of one that fails.
+
+    Raises:
+        OSError: no room or no right to write; names `target`.
+    """
     single = target.suffix in STORAGES
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+    with naming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with naming(target), tempfile.TemporaryDirectory(prefix=f".{target.name[:99]}.", dir=target.parent) as folder:
         partial = Path(folder) / (target.stem if single else target.name)
         with Writer(partial, version=8, storage_plugin=storage) as writer:
             yield writer

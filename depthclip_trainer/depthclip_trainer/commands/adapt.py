@@ -129,7 +129,7 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     before = _score(config.model.init, held_out) if config.model.init else None
     say = f"{options.data}: {len(held_out)} frames at its end are held out"
     say += f"; AbsRel {_model(before)['abs_rel']:.3f} before" if before else ""
-    console.print(say, highlight=False, soft_wrap=True)
+    console.print(say, markup=False, highlight=False, soft_wrap=True)
     out = train(config)
     candidate = export_checkpoint(out / "best.ckpt", out / f"candidate.{WEIGHTS_NAME}", adapter_only=True)
     try:
@@ -149,7 +149,12 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     write_report(after, out / "held_out")
     _write_summary(result, out / "report.json")
     size_mb = result.weights.stat().st_size / 1e6
-    console.print(f"{result.weights} ({size_mb:.1f} MB): model.weights of depth_node", highlight=False, soft_wrap=True)
+    console.print(
+        f"{result.weights} ({size_mb:.1f} MB): model.weights of depth_node",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return result
 
 
@@ -210,7 +215,9 @@ def print_adapted(result: Adapted, console: Console) -> None:
         if metrics:
             table.add_row(name, *(f"{metrics[key]:.3f}" if key in metrics else "" for _, key in COLUMNS))
     console.print(table)
-    console.print(f"{result.minutes:.1f} minutes, peak memory {result.peak_memory_mb:.0f} MB", highlight=False)
+    console.print(
+        f"{result.minutes:.1f} minutes, peak memory {result.peak_memory_mb:.0f} MB", markup=False, highlight=False
+    )
 
 
 def peak_memory_mb() -> float:

@@ -226,7 +226,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def print_figures(figures: dict[str, Any], console: Console) -> None:
     """Everything that was measured, as one table."""
     if "machine" in figures:
-        console.print(", ".join(f"{key} {value}" for key, value in figures["machine"].items()), highlight=False)
+        console.print(
+            ", ".join(f"{key} {value}" for key, value in figures["machine"].items()), markup=False, highlight=False
+        )
     table = Table(title="training, medians", title_justify="left")
     for title in ("", "measured", "baseline", "ratio"):
         table.add_column(title, justify="left" if not title else "right")

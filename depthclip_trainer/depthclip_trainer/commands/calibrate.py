@@ -181,8 +181,10 @@ def _print(done: Calibration, out: Path) -> None:
     console = Console()
     print_parts(done.table, console)
     for name, centres_m in (("class depths were", done.before_m), ("class depths are", done.after_m)):
-        console.print(f"{name} {', '.join(f'{depth:.2f}' for depth in centres_m)} m", highlight=False)
+        console.print(f"{name} {', '.join(f'{depth:.2f}' for depth in centres_m)} m", markup=False, highlight=False)
     part = list(done.table["calibrated"])[-1]
     gained = done.table["as it was"][part]["abs_rel"] - done.table["calibrated"][part]["abs_rel"]
     note = "" if part == HELD_OUT else " (on the frames it was fitted to: none is left to score on)"
-    console.print(f"AbsRel {'fell' if gained >= 0 else 'rose'} by {abs(gained):.3f}{note}; {out}", highlight=False)
+    console.print(
+        f"AbsRel {'fell' if gained >= 0 else 'rose'} by {abs(gained):.3f}{note}; {out}", markup=False, highlight=False
+    )

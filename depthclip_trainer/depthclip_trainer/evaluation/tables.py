@@ -50,7 +50,12 @@ def print_report(report: Report, console: Console | None = None) -> None:
             for name in [row for row in rows if row not in sources]:
                 _add(table, f"{name}: {method}", rows[name], "dim")
     console.print(table)
-    console.print(" · ".join(f"{key}: {value}" for key, value in report.options.items()), style="dim", highlight=False)
+    console.print(
+        " · ".join(f"{key}: {value}" for key, value in report.options.items()),
+        style="dim",
+        markup=False,
+        highlight=False,
+    )
 
 
 def print_parts(table: Mapping[str, Mapping[str, Mapping[str, float]]], console: Console) -> None:

@@ -89,7 +89,7 @@ class TrainingLog:
     def say(self, text: str) -> None:
         """A line for people, above the bar."""
         if not self.quiet:
-            self._bar.console.print(text, highlight=False, soft_wrap=True)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _take_back(path: Path, step: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,8 +149,6 @@ def test_custom_type_without_definition_is_copied(
     write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
 ) -> None:
     """Bags of Humble and older carry no definitions: what the type is stays unknown, its bytes stay the same."""
-    import sqlite3
-
     source = write_bag("bag")
     with sqlite3.connect(source / "bag.db3") as database:
         database.execute("UPDATE topics SET type = 'robot_msgs/msg/Secret' WHERE name = '/chatter'")
@@ -178,17 +178,25 @@ def test_existing_output_is_refused_and_kept(
     assert out.read_text() == "precious"
 
 
-def test_failure_leaves_nothing_behind(write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("No space left on disk")]
+)
+def test_failure_leaves_nothing_behind(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline, error: Exception
+) -> None:
     source = write_bag("bag")
     folder = tmp_path / "results"
 
     def full(done: int, total: int) -> None:
         if done == 5:
-            raise OSError("No space left on device")
+            raise error
 
-    with pytest.raises(OSError, match="No space"):
-        add_depth_to_bag(source, folder / "out", pipeline, progress=full)
-    assert list(folder.iterdir()) == []
+    for name in ("out", "out.mcap"):
+        with pytest.raises(OSError, match="No space") as raised:
+            add_depth_to_bag(source, folder / name, pipeline, progress=full)
+        assert raised.value.errno == errno.ENOSPC
+        assert raised.value.filename == str(folder / name)
+        assert list(folder.iterdir()) == []
 
 
 def test_bad_arguments(write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline) -> None:
