@@ -1,4 +1,4 @@
-"""Which of the last CameraInfos belongs to an image."""
+"""Which CameraInfo belongs to an image: by its topic, and among the last ones by its stamp."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from depthclip_ros.core.calibration import stamp_ns_of
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
+
+
+def sibling_camera_info(image_topic: str) -> str:
+    """`camera_info` beside an image topic, by image_transport's rule: `/cam/image/compressed` → `/cam/camera_info`."""
+    base = image_topic.removesuffix("/compressed")
+    return f"{base.rpartition('/')[0]}/camera_info"
 
 
 class CameraInfoCache:

@@ -7,7 +7,7 @@ The functions return a dict of field values, arrays as numpy; `assign` puts one 
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,8 +95,11 @@ def color_image(rgb: NDArray[np.uint8]) -> Values:
     return _image(rgb, "rgb8")
 
 
-def camera_info(intrinsics: Intrinsics) -> Values:
-    """CameraInfo of a rectified image: no distortion, P holds K; `roi` and binning stay zero: the whole image."""
+def camera_info(intrinsics: Intrinsics, offset_m: tuple[float, float] = (0.0, 0.0)) -> Values:
+    """CameraInfo of a rectified image: no distortion, P holds K; `roi` and binning stay zero: the whole image.
+
+    `offset_m`: see `stereo_offset_m`.
+    """
     fx, fy, cx, cy = intrinsics.fx_px, intrinsics.fy_px, intrinsics.cx_px, intrinsics.cy_px
     return {
         "height": intrinsics.height_px,
@@ -105,10 +108,15 @@ def camera_info(intrinsics: Intrinsics) -> Values:
         "d": np.zeros(5),
         "k": np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1], np.float64),
         "r": np.eye(3).reshape(-1),
-        "p": np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1, 0], np.float64),
+        "p": np.array([fx, 0, cx, fx * offset_m[0], 0, fy, cy, fy * offset_m[1], 0, 0, 1, 0], np.float64),
         "binning_x": 0,
         "binning_y": 0,
     }
+
+
+def stereo_offset_m(p: Sequence[float]) -> tuple[float, float]:
+    """Where P of a stereo pair's second camera says that the first one is, in metres along x and y; else zeros."""
+    return (float(p[3] / p[0]), float(p[7] / p[5])) if p[0] and p[5] else (0.0, 0.0)
 
 
 def point_cloud(

@@ -138,3 +138,10 @@ def test_the_cloud_agrees_with_sensor_msgs_py(depth_m, rgb):
     points = reader.read_points(cloud, ("x", "y", "z"), reshape_organized_cloud=True)
     finite = np.isfinite(points["z"])
     np.testing.assert_array_equal(points["z"][finite], depth_m[finite])
+
+
+def test_p_of_a_rectified_stereo_camera_holds_its_offset_in_pixels():
+    p = conversions.camera_info(CAMERA, conversions.stereo_offset_m([100, 0, 9, -12, 0, 105, 9, 0, 0, 0, 1, 0]))["p"]
+    assert p[3] == pytest.approx(-0.12 * 50)
+    assert p[7] == 0
+    assert conversions.stereo_offset_m([0.0] * 12) == (0.0, 0.0)

@@ -20,7 +20,8 @@ from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import naming
 from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
-from depthclip_ros.ros.bag.reader import find_image_topic, opened_bag, sibling_camera_info
+from depthclip_ros.ros.bag.reader import find_image_topic, opened_bag
+from depthclip_ros.ros.camera_info import sibling_camera_info
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 if TYPE_CHECKING:

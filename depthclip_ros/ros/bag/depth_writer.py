@@ -89,7 +89,7 @@ class DepthWriter:
         values: dict[str, Callable[[], dict[str, Any]]] = {
             "depth": lambda: conversions.depth_image(result.depth_m, settings.output_encoding),
             "camera_info": lambda: {
-                **conversions.camera_info(frame.intrinsics),
+                **conversions.camera_info(frame.intrinsics, frame.offset_m),
                 "roi": self._type("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False),
             },
             "points": lambda: self._cloud(result),

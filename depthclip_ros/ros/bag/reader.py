@@ -11,6 +11,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.ros.camera_info import sibling_camera_info
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -42,12 +43,6 @@ def opened_bag(path: Path) -> Iterator[AnyReader]:
         raise InputError(f"cannot read the bag {path}: {error}") from error
     with closing(reader):
         yield reader
-
-
-def sibling_camera_info(image_topic: str) -> str:
-    """`camera_info` beside an image topic, by image_transport's rule: `/cam/image/compressed` → `/cam/camera_info`."""
-    base = image_topic.removesuffix("/compressed")
-    return f"{base.rpartition('/')[0]}/camera_info"
 
 
 def find_image_topic(connections: Collection[Connection], wanted: str = "") -> str:

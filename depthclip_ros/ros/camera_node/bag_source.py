@@ -12,7 +12,8 @@ import numpy as np
 
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.ros.bag.reader import find_image_topic, listed, opened_bag, sibling_camera_info
+from depthclip_ros.ros.bag.reader import find_image_topic, listed, opened_bag
+from depthclip_ros.ros.camera_info import sibling_camera_info
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.conversions import read_depth, read_image
 

@@ -12,6 +12,7 @@ from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import View, ViewDepth
 from depthclip_ros.ros.camera_info import CameraInfoCache
+from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
 from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder
@@ -163,10 +164,10 @@ class Camera:
         info = self.infos.find(arrival.stamp_ns)
         wanted = outputs.wanted()
         if not wanted - {INFO}:  # the one output that needs no network
+            if wanted and info is not None:
+                intrinsics = self.pipeline.intrinsics_of(message, info)
+                outputs.publish_camera_info(message.header, intrinsics, stereo_offset_m(info.p))
             self.counters.count_unwatched()
-            if wanted and info is not None and hasattr(message, "width"):
-                intrinsics = self.pipeline.intrinsics_of(info, message.width, message.height)
-                outputs.publish_camera_info(message.header, intrinsics)
             return None
         try:
             frame = self.pipeline.prepare(message, info)
@@ -192,7 +193,7 @@ class Camera:
             self._outputs.publish_depth(header, result)
         latency = latency_ms(arrival.stamp_ns, self._now_ns())
         if INFO in task.wanted and not frame.focal_assumed:
-            self._outputs.publish_camera_info(header, frame.intrinsics)
+            self._outputs.publish_camera_info(header, frame.intrinsics, frame.offset_m)
         counters.count_published(latency)
         counters.timings_ms = {"wait": task.wait_ms, **result.timings_ms}
         counters.batch_sizes.append(result.batch_size)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.ros.camera_info import sibling_camera_info
 from depthclip_ros.ros.qos import incompatible_qos_callbacks, input_qos, name_of, same_request
 
 
@@ -18,7 +21,7 @@ class FollowingSubscription:
     Nothing is made again while the offers ask for the same QoS, so no frame is lost for nothing.
     """
 
-    def __init__(self, node: Node, message: Any, topic: str, reliability: str, callback: Callable[[Any], None]) -> None:
+    def __init__(self, node: Node, message: Any, name: str, reliability: str, callback: Callable[[Any], None]) -> None:
         self._node = node
         self._message = message
         self._reliability = reliability
@@ -26,8 +29,12 @@ class FollowingSubscription:
         # The event comes while the executor works on the subscription: leave it before unmaking that.
         self._follow_soon = node.create_guard_condition(self.follow)
         self._subscription: Any = None
-        self.topic = topic
-        self.topic = self._subscribe(input_qos(reliability, self._offers()))
+        self._name = name  # not yet remapped: rclpy does that, for each subscription and each question for its offers
+        try:
+            self.topic = self._subscribe(input_qos(reliability, self._offers()))
+        except BaseException:
+            self.destroy()
+            raise
 
     @property
     def publishers(self) -> int:
@@ -60,13 +67,13 @@ class FollowingSubscription:
             self._subscription = None
 
     def _offers(self) -> list[QoSProfile]:
-        return [info.qos_profile for info in self._node.get_publishers_info_by_topic(self.topic)]
+        return [info.qos_profile for info in self._node.get_publishers_info_by_topic(self._name)]
 
     def _subscribe(self, qos: QoSProfile) -> str:
         self._qos = qos
         self._subscription = self._node.create_subscription(
             self._message,
-            self.topic,
+            self._name,
             self._callback,
             qos,
             event_callbacks=incompatible_qos_callbacks(self._follow_soon.trigger),
@@ -86,10 +93,14 @@ class ImageInput:
         on_camera_info: Callable[[CameraInfo], None],
         prefix: str = "",
     ) -> None:
-        image_topic, camera_info_topic = topics(node, transport, prefix)
         message = CompressedImage if transport == "compressed" else Image
-        self.image = FollowingSubscription(node, message, image_topic, reliability, on_image)
-        self.camera_info = FollowingSubscription(node, CameraInfo, camera_info_topic, reliability, on_camera_info)
+        with ExitStack() as made:
+            name = image_name(node, transport, prefix)
+            self.image = FollowingSubscription(node, message, name, reliability, on_image)
+            made.callback(self.image.destroy)
+            name = camera_info_name(node, self.image.topic, prefix)
+            self.camera_info = FollowingSubscription(node, CameraInfo, name, reliability, on_camera_info)
+            made.pop_all()
 
     def follow(self) -> None:
         """Follow the publishers' QoS."""
@@ -102,24 +113,57 @@ class ImageInput:
         self.camera_info.destroy()
 
 
-def topics(node: Node, transport: str, prefix: str = "") -> tuple[str, str]:
-    """Topics of the image and of its camera_info, which is its sibling unless `camera_info` itself is remapped.
+def image_name(node: Node, transport: str, prefix: str = "") -> str:
+    """What to subscribe to for images: rclpy remaps it.
 
     Args:
-        node: what they are resolved and remapped for.
+        node: whose remappings count.
         transport: raw or compressed.
-        prefix: before both names, e.g. "front/".
+        prefix: before the name, e.g. "front/".
+
+    Raises:
+        ConfigError: see `_as_it_is`.
     """
-    image = node.resolve_topic_name(f"{prefix}image")
-    camera_info = node.resolve_topic_name(f"{prefix}camera_info")
-    if camera_info == node.resolve_topic_name(f"{prefix}camera_info", only_expand=True):
-        camera_info = image.rpartition("/")[0] + "/camera_info"
-    return (f"{image}/compressed" if transport == "compressed" else image), camera_info
+    name = f"{prefix}image"
+    if transport != "compressed":
+        return name
+    # A remapping of `image` is meant for `image/compressed` too.
+    resolved = node.resolve_topic_name(name)
+    plain = resolved == node.resolve_topic_name(name, only_expand=True)
+    return f"{name}/compressed" if plain else _as_it_is(node, f"{resolved}/compressed")
 
 
-def comes_rectified(node: Node, prefix: str = "") -> bool:
+def camera_info_name(node: Node, image_topic: str, prefix: str = "") -> str:
+    """What to subscribe to for camera_info: the sibling of the images' topic unless `camera_info` itself is remapped.
+
+    Raises:
+        ConfigError: see `_as_it_is`.
+    """
+    name = f"{prefix}camera_info"
+    if node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True):
+        return name
+    return _as_it_is(node, sibling_camera_info(image_topic))
+
+
+def comes_rectified(node: Node, transport: str, prefix: str = "") -> bool:
     """Whether the image topic is named as image_proc names rectified images (image_rect, image_rect_color).
 
     The camera_info beside such a topic still holds the distortion of the raw image; P describes the rectified one.
     """
-    return "rect" in node.resolve_topic_name(f"{prefix}image").rpartition("/")[2].split("_")
+    topic = node.resolve_topic_name(image_name(node, transport, prefix)).removesuffix("/compressed")
+    return "rect" in topic.rpartition("/")[2].split("_")
+
+
+def _as_it_is(node: Node, topic: str) -> str:
+    """The topic; rclpy would remap it a second time where a rule is for this very name.
+
+    Raises:
+        ConfigError: it would.
+    """
+    other = node.resolve_topic_name(topic)
+    if other != topic:
+        raise ConfigError(
+            f"{topic} is what the remapping of an image leads to, and is itself remapped to {other}; remap each "
+            "camera's image (or image/compressed) and its camera_info by name"
+        )
+    return topic

@@ -92,9 +92,9 @@ class Outputs:
         """The depth image."""
         self._send(DEPTH, header, conversions.depth_image(result.depth_m, result.frame.settings.output_encoding))
 
-    def publish_camera_info(self, header: Any, intrinsics: Intrinsics) -> None:
-        """The camera of a rectified image."""
-        self._send(INFO, header, conversions.camera_info(intrinsics))
+    def publish_camera_info(self, header: Any, intrinsics: Intrinsics, offset_m: tuple[float, float]) -> None:
+        """The camera of a rectified image; `offset_m`: see `conversions.stereo_offset_m`."""
+        self._send(INFO, header, conversions.camera_info(intrinsics, offset_m))
 
     def publish_late(self, late: LateFrame) -> None:
         """All else that is wanted of one frame."""

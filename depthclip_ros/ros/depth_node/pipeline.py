@@ -14,7 +14,7 @@ from depthclip_ros.core.calibration import camera_model, misplaced_centre
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
-from depthclip_ros.ros.conversions import read_image
+from depthclip_ros.ros.conversions import read_image, stereo_offset_m
 from depthclip_ros.ros.depth_node.parameters import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Frame:
         focal_assumed: there was no CameraInfo.
         prepare_ms: time that decoding and rectifying took.
         settings: those of the moment when the frame was prepared, for all that is done to it.
+        offset_m: see `conversions.stereo_offset_m`.
     """
 
     rgb: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class Frame:
     focal_assumed: bool
     prepare_ms: float
     settings: Settings
+    offset_m: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,12 @@ class FramePipeline:
         height, width = rgb.shape[:2]
         _check_size(width, height)
         settings = self.settings
-        camera = None if info is None else self._camera(info, width, height)
-        if camera is None:
+        if info is None:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.input_assumed_hfov, width, height)
             return Frame(rgb, intrinsics, None, True, _ms_since(start_s), settings)
+        camera = self._camera(info, width, height)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(
                 f"the image is distorted ({camera.distortion_model} {list(camera.d)}) and input.rectify is require: "
@@ -125,15 +127,17 @@ class FramePipeline:
             )
         rectifier = self._rectifier_for(camera)
         rgb = rectifier.rectify(rgb)
-        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, _ms_since(start_s), settings)
+        offset_m = stereo_offset_m(info.p)
+        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, _ms_since(start_s), settings, offset_m)
 
-    def intrinsics_of(self, info: CameraInfo, width_px: int, height_px: int) -> Intrinsics:
-        """Intrinsics that the rectified image will have, without an image.
+    def intrinsics_of(self, image: Image | CompressedImage, info: CameraInfo) -> Intrinsics:
+        """Intrinsics that the rectified image will have.
 
         Raises:
-            InputError: a CameraInfo that cannot be used.
+            InputError: an image or a CameraInfo that cannot be used.
         """
-        return self._rectifier_for(self._camera(info, width_px, height_px)).intrinsics
+        height, width = (image.height, image.width) if hasattr(image, "encoding") else read_image(image).shape[:2]
+        return self._rectifier_for(self._camera(info, width, height)).intrinsics
 
     def infer(self, frame: Frame) -> FrameDepth:
         """Depth and confidence of one frame.

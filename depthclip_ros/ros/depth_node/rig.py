@@ -36,9 +36,9 @@ class Rig:
         self.names = list(settings.cameras) or [""]
         self._node = node
         self._settings = settings
+        rectified = {name: comes_rectified(node, settings.input_transport, _prefix(name)) for name in self.names}
         self._pipelines = {
-            name: FramePipeline(engine, settings, camera=name, already_rectified=comes_rectified(node, _prefix(name)))
-            for name in self.names
+            name: FramePipeline(engine, settings, camera=name, already_rectified=rectified[name]) for name in self.names
         }
         self._outputs = {name: Outputs(node, _prefix(name)) for name in self.names}
         self._inputs: dict[str, ImageInput] = {}

@@ -6,7 +6,8 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the pac
 
 import rclpy
 
-from depthclip_ros.ros.depth_node.image_input import comes_rectified, topics
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
 
 
 @pytest.fixture
@@ -44,6 +45,53 @@ def test_camera_info_is_the_sibling_of_the_image_unless_it_is_remapped(make_node
     assert topics(node, "compressed") == (f"{image}/compressed", camera_info)
 
 
+def topics(node, transport, prefix=""):
+    """Topics of the two subscriptions, as the graph has them."""
+    source = ImageInput(node, transport, "reliable", print, print, prefix)
+    found = source.image.topic, source.camera_info.topic
+    source.destroy()
+    return found
+
+
+@pytest.mark.parametrize("infos", [False, True])
+def test_two_cameras_exchanged_by_remapping_keep_their_own_calibration(make_node, infos):
+    remaps = {"front/image": "left/image", "left/image": "front/image"}
+    if infos:
+        remaps |= {"front/camera_info": "left/camera_info", "left/camera_info": "front/camera_info"}
+    node = make_node(remaps)
+    assert topics(node, "raw", "front/") == ("/robot/left/image", "/robot/left/camera_info")
+    assert topics(node, "compressed", "front/") == ("/robot/left/image/compressed", "/robot/left/camera_info")
+    assert topics(node, "raw", "left/") == ("/robot/front/image", "/robot/front/camera_info")
+
+
+def test_a_remapped_compressed_topic_has_its_own_sibling(make_node):
+    node = make_node({"image/compressed": "/cam/image_raw/compressed"})
+    assert topics(node, "compressed") == ("/cam/image_raw/compressed", "/cam/camera_info")
+
+
+def test_a_sibling_that_would_be_remapped_a_second_time_is_refused(make_node):
+    remaps = {"front/image": "left/image", "left/image": "front/image", "left/camera_info": "front/camera_info"}
+    with pytest.raises(ConfigError, match="/robot/left/camera_info is what"):
+        topics(make_node(remaps), "raw", "front/")
+
+
+def test_an_input_that_cannot_be_made_leaves_nothing_behind(make_node, monkeypatch):
+    node = make_node({})
+    count = len(list(node.subscriptions)), len(list(node.guards))
+    create, made = node.create_subscription, []
+
+    def fail(*args, **kwargs):
+        if made:
+            raise RuntimeError("no second one")
+        made.append(create(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(node, "create_subscription", fail)
+    with pytest.raises(RuntimeError, match="no second one"):
+        ImageInput(node, "raw", "reliable", print, print)
+    assert (len(list(node.subscriptions)), len(list(node.guards))) == count
+
+
 @pytest.mark.parametrize(
     ("image", "rectified"),
     [
@@ -55,4 +103,4 @@ def test_camera_info_is_the_sibling_of_the_image_unless_it_is_remapped(make_node
     ],
 )
 def test_rectified_images_are_told_by_image_procs_names(make_node, image, rectified):
-    assert comes_rectified(make_node({"image": image})) is rectified
+    assert comes_rectified(make_node({"image": image}), "raw") is rectified

@@ -6,6 +6,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the pac
 from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.camera import Camera
-from depthclip_ros.ros.depth_node.outputs import FIRST, LATE
+from depthclip_ros.ros.depth_node.outputs import FIRST, INFO, LATE
 from depthclip_ros.ros.depth_node.parameters import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.depth_node.worker import DepthWorker
@@ -65,8 +66,9 @@ class Outputs:
     def publish_depth(self, header, result):
         self.depths.append(int(result.depth_m[0, 0]))
 
-    def publish_camera_info(self, header, intrinsics):
+    def publish_camera_info(self, header, intrinsics, offset_m):
         self.infos.append(header)
+        self.offset_m = offset_m
 
     def publish_late(self, frame):
         assert self.gate.wait(WAIT_S)
@@ -253,3 +255,25 @@ def test_stats_say_which_camera_and_how_it_was_served(rig):
     assert (stats["camera"], stats["frames_in"], stats["frames_out"]) == ("left", 1, 1)
     assert 0 <= stats["receive_ms"] <= stats["latency_ms"]
     assert stats["wait_ms"] >= 0
+
+
+def test_camera_info_alone_is_published_of_compressed_images_too(rig):
+    rig.front.outputs.topics = frozenset({INFO})
+    rig.front.on_camera_info(_info(1))
+    data = cv2.imencode(".jpg", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+    rig.front.on_image(SimpleNamespace(header=_header(1), data=data, format="jpeg"))
+    _until(lambda: rig.front.counters.unwatched)
+    assert len(rig.front.outputs.infos) == 1
+    assert not rig.engine.batches
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_second_camera_of_a_stereo_pair_keeps_its_offset(rig, alone):
+    if alone:
+        rig.front.outputs.topics = frozenset({INFO})
+    info = _info(1)
+    info.p[3] = -info.p[0] * 0.12
+    rig.front.on_camera_info(info)
+    _send(rig.front, 1, stamp_ns=1)
+    _until(lambda: rig.front.outputs.infos)
+    assert rig.front.outputs.offset_m == pytest.approx((-0.12, 0.0))
