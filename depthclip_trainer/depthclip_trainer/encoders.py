@@ -2,7 +2,7 @@
 
 | given | encoder | file |
 | --- | --- | --- |
-| `.tflite`, 8 bit | MobileNetV2 | folded convolutions in order (`core/model/mobile_encoder.py`) |
+| `.tflite`, 8 bit | MobileNetV2 | folded convolutions in order (`core/model/towers/mobile_encoder.py`) |
 | `.pth` with EfficientNet-PyTorch's names, `timm:tf_efficientnet_lite0` … `2` | EfficientNet-Lite | the same |
 | `.onnx`, transformers' safetensors, `timm:vit_small_patch14_dinov2.lvd142m` | DINOv2 ViT-S/14 | transformers' names |
 """
@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
-from depthclip_ros.core.model.dinov2_tower import BLOCKS, expected_tensors
-from depthclip_ros.core.model.mobile_encoder import ENCODERS
+from depthclip_ros.core.model.towers.dinov2_tower import BLOCKS, expected_tensors
+from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS
 
 Tensors = dict[str, Tensor]
 BN_EPS = 1e-3
@@ -184,7 +184,7 @@ def _folded(kernels: list[Tensor], vectors: list[Tensor]) -> Tensors:
 
 
 def _shapes(name: str) -> list[tuple[int, ...]]:
-    from depthclip_ros.core.model.mobile_encoder import ScaledConv, encoder_blocks
+    from depthclip_ros.core.model.towers.mobile_encoder import ScaledConv, encoder_blocks
 
     with torch.device("meta"):
         blocks = encoder_blocks(ENCODERS[name])

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.model.dinov2_tower import Dinov2Tower, expected_tensors, load_dinov2
-from depthclip_ros.core.model.mobile_encoder import ENCODERS, encoder_blocks, load_encoder
+from depthclip_ros.core.model.towers.dinov2_tower import Dinov2Tower, expected_tensors, load_dinov2
+from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS, encoder_blocks, load_encoder
 from depthclip_trainer import encoders
 
 SHOWER_CURTAIN = 794  # of ImageNet's 1000 classes

@@ -22,10 +22,10 @@ from depthclip_ros.core.model.contract import (
     require,
 )
 from depthclip_ros.core.model.convolutions import PreciseProjection
-from depthclip_ros.core.model.towers import Block
+from depthclip_ros.core.model.towers.tower import Block
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.model.clip_text import FrozenText
+    from depthclip_ros.core.model.towers.clip_text import FrozenText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +152,8 @@ class Clip2Depth(DepthModel):
     def __init__(self, config: Clip2DepthConfig, *, load_base: bool = True) -> None:
         super().__init__(config)
         # open_clip takes a second to import: only where one of its models is built
-        from depthclip_ros.core.model.clip_text import FrozenText
-        from depthclip_ros.core.model.clip_tower import ClipTower, open_clip_model
+        from depthclip_ros.core.model.towers.clip_text import FrozenText
+        from depthclip_ros.core.model.towers.clip_tower import ClipTower, open_clip_model
 
         clip, self.base_name = open_clip_model(config.tower, config.base_weights, load_base=load_base, with_text=True)
         self.tower = ClipTower(clip.visual)

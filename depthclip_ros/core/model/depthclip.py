@@ -161,8 +161,8 @@ class DepthClip(DepthModel):
     def __init__(self, config: DepthClipConfig, *, load_base: bool = True) -> None:
         super().__init__(config)
         # open_clip takes a second to import: only where one of its models is built
-        from depthclip_ros.core.model.clip_features import spatial_features
-        from depthclip_ros.core.model.clip_tower import embed_texts, open_clip_model
+        from depthclip_ros.core.model.towers.clip_features import spatial_features
+        from depthclip_ros.core.model.towers.clip_tower import embed_texts, open_clip_model
 
         clip, self.base_name = open_clip_model(config.tower, config.base_weights, load_base=load_base)
         prompts = None

@@ -14,11 +14,11 @@ from depthclip_ros.core.model.context import AverageContext, SceneContext
 from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, require
 from depthclip_ros.core.model.convolutions import fold_norms
 from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
-from depthclip_ros.core.model.dinov2_tower import Dinov2Tower, load_dinov2
 from depthclip_ros.core.model.heads import DepthHeads
-from depthclip_ros.core.model.hybrid_tower import HybridTower
-from depthclip_ros.core.model.mobile_encoder import load_encoder
-from depthclip_ros.core.model.towers import Block, Tower
+from depthclip_ros.core.model.towers.dinov2_tower import Dinov2Tower, load_dinov2
+from depthclip_ros.core.model.towers.hybrid_tower import HybridTower
+from depthclip_ros.core.model.towers.mobile_encoder import load_encoder
+from depthclip_ros.core.model.towers.tower import Block, Tower
 
 BIN_STRIDE = 4
 """The bins are read from the decoder's stage at this stride."""
@@ -80,7 +80,7 @@ class MoaDepthClip(DepthModel):
             tower = self._build_small_tower(config, load_base)
             prototypes = torch.randn(len(config.scenes), tower.embedding_width)
             return tower, SceneContext(prototypes, scale=5.0, query_width=tower.embedding_width)
-        from depthclip_ros.core.model.clip_tower import build_clip
+        from depthclip_ros.core.model.towers.clip_tower import build_clip
 
         clip = build_clip(config.tower, config.base_weights, config.scenes, load_base=load_base)
         self.base_name = clip.base_name

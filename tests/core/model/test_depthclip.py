@@ -134,7 +134,7 @@ def test_arithmetic_is_that_of_the_definitions(make, tiny_resnet, projected, tem
 
 @torch.no_grad()
 def test_projection_is_what_the_attention_pool_gives_for_one_position(tiny_resnet):
-    from depthclip_ros.core.model.clip_features import spatial_features
+    from depthclip_ros.core.model.towers.clip_features import spatial_features
 
     visual = copy.deepcopy(tiny_resnet[2].visual)
     pool = visual.attnpool

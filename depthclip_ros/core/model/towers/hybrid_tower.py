@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from depthclip_ros.core.model.convolutions import ConvNorm, ResidualBlock
-from depthclip_ros.core.model.mobile_encoder import ENCODERS, encoder_blocks
-from depthclip_ros.core.model.towers import (
+from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS, encoder_blocks
+from depthclip_ros.core.model.towers.tower import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Adapters,

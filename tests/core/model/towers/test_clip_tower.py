@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
-from depthclip_ros.core.model.clip_tower import ClipTower, build_clip
+from depthclip_ros.core.model.towers.clip_tower import ClipTower, build_clip
 
 SCENES = ("kitchen", "street")
 

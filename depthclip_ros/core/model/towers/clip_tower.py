@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import require
-from depthclip_ros.core.model.towers import Adapters, PositionGrid, Tower, TowerOutput, walk_blocks
+from depthclip_ros.core.model.towers.tower import Adapters, PositionGrid, Tower, TowerOutput, walk_blocks
 
 PROMPT = "a photo of a {}"
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.hybrid_tower import HybridTower
+from depthclip_ros.core.model.towers.hybrid_tower import HybridTower
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from torch import nn
 from torchvision.models import MobileNetV2
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.model.mobile_encoder import ENCODERS, ScaledConv, encoder_blocks, load_encoder
 from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS, ScaledConv, encoder_blocks, load_encoder
 
 MOBILENET = ENCODERS["mobilenet-v2"]
 

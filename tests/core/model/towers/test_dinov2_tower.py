@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER
-from depthclip_ros.core.model.dinov2_tower import Dinov2Tower, expected_tensors, load_dinov2, resized_patches
 from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.towers.dinov2_tower import Dinov2Tower, expected_tensors, load_dinov2, resized_patches
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.model.towers import (
+from depthclip_ros.core.model.towers.tower import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Adapters,
