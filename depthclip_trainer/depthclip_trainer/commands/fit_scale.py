@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.alignment import SCALE_SHIFT, align, robust_least_squares
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.engine.preprocess import focal_at_network_px
+from depthclip_ros.core.engine.focal_scale import focal_at_network_px
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.confidence import most_likely_scale, spread_of
