@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from depthclip_ros.core.weights import WeightsInfo
 
 NO_LIMITS = DepthLimits()
+CLOSE_S = 10.0  # that closing waits for a call under way
 
 
 class DepthEngine:
@@ -221,11 +222,19 @@ class DepthEngine:
         return self._network_size(width_px, height_px)
 
     def close(self) -> None:
-        """Free the device's memory; the engine can no longer infer. May be called twice."""
-        with self._lock:
+        """Free the device's memory; the engine can no longer infer. May be called twice.
+
+        Raises:
+            DeviceError: a call that is under way does not end; the memory is left to it.
+        """
+        if not self._lock.acquire(timeout=CLOSE_S):
+            raise DeviceError(f"{self.device} does not answer: a call has not ended for {CLOSE_S:g} s")
+        try:
             if self._runtime is not None:
                 self._runtime.close()
                 self._runtime = None
+        finally:
+            self._lock.release()
 
     def _adopt(self, runtime: Runtime) -> None:
         self._runtime = runtime

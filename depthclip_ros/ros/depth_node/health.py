@@ -9,6 +9,7 @@ from typing import Any
 from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 
 OK, WARN, ERROR = 0, 1, 2
+STALLED_S = (2.0, 10.0)  # so long at one thing is a warning, an error
 SILENT_S = 3.0  # without an image for so long, the camera counts as silent
 SUMMED = ("frames in", "frames out", "frames dropped", "frames refused", "frames failed", "outputs dropped")
 
@@ -19,6 +20,9 @@ class Health:
 
     state: str  # lifecycle state: unconfigured, inactive, active, ...
     configure_error: str = ""
+    preparing: str = ""  # what configure is at
+    doing: str = ""  # what the worker is at, and for how long
+    doing_s: float = 0.0
     counters: Counters = field(default_factory=Counters)
     overtaken: int = 0
     outputs_overtaken: int = 0
@@ -42,10 +46,15 @@ def judge(health: Health) -> tuple[int, str]:
     counters = health.counters
     if health.configure_error:
         return ERROR, health.configure_error
+    if health.preparing:
+        return OK, f"preparing: {health.preparing}"
     if health.state != "active":
         return OK, f"{health.state}: configure and activate the node for depth"
     if counters.device_error:
         return ERROR, f"{counters.device_error} (deactivate, cleanup, configure and activate to start anew)"
+    if health.doing_s > STALLED_S[0]:
+        level = ERROR if health.doing_s > STALLED_S[1] else WARN
+        return level, f"{health.doing} for {health.doing_s:.0f} s: restart the process if this does not end"
     silent_s = counters.window_in.age_s
     if silent_s > SILENT_S:
         level = ERROR if counters.received else WARN

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.memory import keep_freed_memory
 from depthclip_ros.ros.depth_node import health, parameters
 from depthclip_ros.ros.depth_node.declare import declare_parameters
 from depthclip_ros.ros.depth_node.health import Health
+from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
 from depthclip_ros.ros.depth_node.rig import Rig
 from depthclip_ros.ros.depth_node.worker import JOIN_S
 from depthclip_ros.ros.run import end_process, run
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.engine import DepthEngine
 
 WARM_UP_SIZE = (640, 480)
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
+HANGS = "a thread hangs in its device and the node cannot be stopped; restart the process"
 
 
 class DepthNode(LifecycleNode):
@@ -36,9 +48,17 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, name: str = "depth_node", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self._state = "unconfigured"
-        self._configure_error = ""
+        self._fault = ""  # why the node could not be configured, or could not be stopped
+        self._preparing = ""
+        self._loaded: futures.Future[tuple[DepthEngine, Settings]] | None = None
         self._rig: Rig | None = None
+        self._steps = {
+            "configuring": self.on_configure,
+            "activating": self.on_activate,
+            "deactivating": self.on_deactivate,
+            "cleaningup": self.on_cleanup,
+            "shuttingdown": self.on_shutdown,
+        }
 
     def begin(self) -> None:
         """Declare the parameters, and answer.
@@ -49,7 +69,11 @@ class DepthNode(LifecycleNode):
         declare_parameters(self)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._survive_bad_transitions()
+        # A group that is not held up by a transition under way, which `get_state` is asked about.
+        transitions = ReentrantCallbackGroup()
+        self._service_change_state.callback = self._on_change_state
+        self._service_change_state.callback_group = transitions
+        transitions.add_entity(self._service_change_state)
 
         # Steady timers: diagnostics and autostart go on while a simulation's clock stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -60,33 +84,25 @@ class DepthNode(LifecycleNode):
             post_callback=lambda _jump: self._rig and self._rig.forget_stamps(),
         )
         if self._settings.autostart:
-            self._at_once = self.create_timer(0.001, self._autostart, clock=steady)
+            self._at_once = self.create_timer(0.001, self._autostart, transitions, steady)
 
-    # Lifecycle: what one transition makes, its opposite unmakes.
+    # Lifecycle: what one transition makes, its opposite unmakes; what takes long is done by a thread beforehand.
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Load and warm up the model, make the publishers."""
-        settings = self._settings
+        loaded, self._loaded = self._loaded, None
         try:
-            from depthclip_ros.core.engine import DepthEngine  # torch takes seconds to import, so not before this
-
-            engine = DepthEngine.load(
-                settings.model_weights,
-                runtime=settings.model_runtime,
-                device=settings.model_device,
-                precision=settings.model_precision,
-                calibration=settings.model_calibration,
-                allow_cpu_fallback=settings.model_device == "auto",
-            )
-            for batch in range(1, max(1, len(settings.cameras)) + 1):
-                engine.warm_up(*WARM_UP_SIZE, batch)
-            self._rig = Rig(self, engine, settings)
+            engine, settings = self._load() if loaded is None else loaded.result()
+            with ExitStack() as made:
+                made.callback(engine.close)
+                self._rig = Rig(self, engine, live_settings(settings, self._settings))
+                made.pop_all()
         except DepthClipError as error:
             return self._configure_failed(str(error))
         except Exception as error:
             self.get_logger().debug(traceback.format_exc())
             return self._configure_failed(f"{type(error).__name__}: {error}")
-        self._state, self._configure_error = "inactive", ""
+        self._fault = ""
         self.get_logger().info(
             f"{engine.info.system} ({settings.model_weights}, sha256 {engine.info.sha256[:12]}) on {engine.device}, "
             f"{engine.precision}, {engine.runtime}"
@@ -103,80 +119,120 @@ class DepthNode(LifecycleNode):
             self._rig.start()
         except Exception as error:
             self.get_logger().error(f"cannot subscribe: {error}")
-            self._rig.stop(JOIN_S)
             return FAILURE
-        self._state = "active"
         return SUCCESS
 
     def on_deactivate(self, state: State) -> TransitionCallbackReturn:
         """Unsubscribe and wait for the threads."""
-        ended = self._stop()
-        self._state = "inactive"
-        return SUCCESS if ended else ERROR
+        return SUCCESS if self._rig is None or self._rig.stop(JOIN_S) else ERROR
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         """Unmake the publishers and free the model."""
-        self._release()
-        self._state = "unconfigured"
-        return SUCCESS
+        return SUCCESS if self.release() else ERROR
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
         """Unmake everything."""
-        self.release()
-        self._state = "finalized"
-        return SUCCESS
+        return SUCCESS if self.release() else ERROR
 
     def on_error(self, state: State) -> TransitionCallbackReturn:
-        """Unmake everything; the node can be configured again."""
-        self.release()
-        self._state = "unconfigured"
-        return SUCCESS
+        """Unmake everything. The node can be configured again, or is finalized for good where a thread hangs."""
+        return SUCCESS if self.release() else FAILURE
 
     def release(self, timeout_s: float = JOIN_S) -> bool:
-        """Unmake whatever configure and activate made; False if a thread hangs and everything is left to it."""
-        if not self._stop(timeout_s):
-            return False
-        self._release()
-        return True
+        """Unmake whatever configure and activate made; False if a thread hangs, and the engine is left to it."""
+        rig, self._rig = self._rig, None
+        if rig is not None:
+            if not rig.stop(timeout_s):
+                self._fault = HANGS
+                self.get_logger().error(HANGS)
+            rig.destroy()
+        return self._fault != HANGS
 
     def _configure_failed(self, reason: str) -> TransitionCallbackReturn:
-        self._release()
-        self._configure_error = reason
+        self._fault = reason
         self.get_logger().error(f"cannot configure: {reason}")
         return FAILURE
 
-    def _release(self) -> None:
-        if self._rig is not None:
-            self._rig.destroy()
-        self._rig = None
+    def _load(self) -> tuple[DepthEngine, Settings]:
+        """The engine, ready for images of the usual size."""
+        settings = self._settings
+        try:
+            self._preparing = f"loading the weights {settings.model_weights}"
+            from depthclip_ros.core.engine import DepthEngine  # torch takes seconds to import, so not before this
 
-    def _stop(self, timeout_s: float = JOIN_S) -> bool:
-        if self._rig is None or self._rig.stop(timeout_s):
-            return True
-        self.get_logger().error("a thread hangs in its device; restart the process")
-        return False
+            engine = DepthEngine.load(
+                settings.model_weights,
+                runtime=settings.model_runtime,
+                device=settings.model_device,
+                precision=settings.model_precision,
+                calibration=settings.model_calibration,
+                allow_cpu_fallback=settings.model_device == "auto",
+            )
+            with ExitStack() as made:
+                made.callback(engine.close)
+                for batch in range(1, max(1, len(settings.cameras)) + 1):
+                    width, height = WARM_UP_SIZE
+                    self._preparing = f"running {batch} x {width}x{height} for the first time by {engine.runtime}"
+                    engine.warm_up(width, height, batch)
+                made.pop_all()
+            return engine, settings
+        finally:
+            self._preparing = ""
 
-    def _autostart(self) -> None:
+    async def _autostart(self) -> None:
         self._at_once.cancel()
-        if self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        if await self._transition(Transition.TRANSITION_CONFIGURE) == SUCCESS:
+            await self._transition(Transition.TRANSITION_ACTIVATE)
 
-    def _survive_bad_transitions(self) -> None:
+    async def _on_change_state(self, request: Any, response: Any) -> Any:
         """Answer a transition that the state does not have with `success: false`; rclpy would end the node."""
-        service = getattr(self, "_service_change_state", None)
-        if service is None:
-            return
-        change_state = service.callback
+        number, label = request.transition.id, request.transition.label
+        try:
+            if label:
+                number = self._state_machine.get_transition_by_label(label)
+            response.success = await self._transition(number) == SUCCESS
+        except Exception as error:
+            self.get_logger().warning(f"transition refused in state {self._state}: {error}")
+            response.success = False
+        return response
 
-        def guarded(request: Any, response: Any) -> Any:
+    async def _transition(self, number: int) -> TransitionCallbackReturn:
+        """As rclpy's own, while the executor goes on with other callbacks."""
+        machine = self._state_machine
+        before = State(machine.current_state[1], machine.current_state[0])
+        machine.trigger_transition_by_id(number, True)
+        step = machine.current_state[1]
+        if step == "configuring":
+            self._loaded = await self._in_a_thread(self._load)
+        elif self._rig is not None and step in ("deactivating", "shuttingdown"):
+            self._rig.unsubscribe()
+            await self._in_a_thread(partial(self._rig.stop, JOIN_S))
+        result = self._steps[step](before)
+        machine.trigger_transition_by_label(result.to_label(), True)
+        if result == ERROR:
+            machine.trigger_transition_by_label(self.on_error(before).to_label(), True)
+        return result
+
+    async def _in_a_thread(self, work: Callable[[], Any]) -> futures.Future[Any]:
+        """What came of the work, when it is done."""
+        done, seen = futures.Future[Any](), Future(executor=self.executor)
+
+        def run() -> None:
             try:
-                return change_state(request, response)
-            except Exception as error:
-                self.get_logger().warning(f"transition refused in state {self._state}: {error}")
-                response.success = False
-                return response
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+            with suppress(Exception):  # the node may have ended meanwhile
+                seen.set_result(None)
 
-        service.callback = guarded
+        seen.add_done_callback(lambda _: None)  # which is what wakes the executor
+        threading.Thread(target=run, name="transition", daemon=True).start()
+        await seen
+        return done
+
+    @property
+    def _state(self) -> str:
+        return str(self._state_machine.current_state[1])
 
     # Parameters
 
@@ -215,7 +271,7 @@ class DepthNode(LifecycleNode):
             self._rig.follow()
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
-        node = Health(state=self._state, configure_error=self._configure_error)
+        node = Health(self._state, self._fault, self._preparing)
         cameras = {"": node} if self._rig is None else self._rig.health(node)
         message.status = health.statuses(DiagnosticStatus, KeyValue, cameras, self.get_fully_qualified_name()[1:])
         self._diagnostics.publish(message)

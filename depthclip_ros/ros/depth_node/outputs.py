@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,12 +67,14 @@ class Outputs:
         """
         self._node = node
         topics = {**FIRST, **LATE}
-        self._publishers = {
-            topic: node.create_publisher(
-                message, f"{prefix}{topic}", output_qos(), qos_overriding_options=output_overrides()
-            )
-            for topic, message in topics.items()
-        }
+        self._publishers: dict[str, Any] = {}
+        with ExitStack() as made:
+            made.callback(self.destroy)
+            for topic, message in topics.items():
+                self._publishers[topic] = node.create_publisher(
+                    message, f"{prefix}{topic}", output_qos(), qos_overriding_options=output_overrides()
+                )
+            made.pop_all()
         self._colour_range = SteadyRange()
         self._large = {topic: WireMessage(kind) for topic, kind in topics.items() if kind in (Image, PointCloud2)}
         self._small = {topic: kind() for topic, kind in topics.items() if topic not in self._large}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rclpy.node import Node
@@ -25,6 +26,7 @@ class Rig:
 
     Attributes:
         engine: shared by all cameras.
+        hangs: a thread did not end; the engine is left to it.
         names: of the cameras; one empty name where the parameter `cameras` is empty.
 
     Raises:
@@ -33,6 +35,7 @@ class Rig:
 
     def __init__(self, node: Node, engine: DepthEngine, settings: Settings) -> None:
         self.engine = engine
+        self.hangs = False
         self.names = list(settings.cameras) or [""]
         self._node = node
         self._settings = settings
@@ -40,53 +43,66 @@ class Rig:
         self._pipelines = {
             name: FramePipeline(engine, settings, camera=name, already_rectified=rectified[name]) for name in self.names
         }
-        self._outputs = {name: Outputs(node, _prefix(name)) for name in self.names}
         self._inputs: dict[str, ImageInput] = {}
         self._worker: DepthWorker | None = None
+        self._outputs: dict[str, Outputs] = {}
+        self._active = ExitStack()
+        with ExitStack() as made:
+            for name in self.names:
+                self._outputs[name] = Outputs(node, _prefix(name))
+                made.callback(self._outputs[name].destroy)
+            self._configured = made.pop_all()
 
     def start(self) -> None:
-        """Subscribe and start the threads."""
+        """Subscribe and start the threads; after an error nothing of it is left."""
         node, logger = self._node, self._node.get_logger()
-        worker = self._worker = DepthWorker(self.engine, logger)
-        for name in self.names:
-            camera = Camera(
-                name,
-                self._pipelines[name],
-                self._outputs[name],
-                worker.mailboxes,
-                logger,
-                lambda: node.get_clock().now().nanoseconds,
-            )
-            worker.cameras.append(camera)
-            source = self._inputs[name] = ImageInput(
-                node,
-                self._settings.input_transport,
-                self._settings.input_reliability,
-                camera.on_image,
-                camera.on_camera_info,
-                _prefix(name),
-            )
-            info = source.camera_info
-            camera.camera_info_topic, camera.count_camera_infos = info.topic, lambda info=info: info.publishers
-            label = f"{name}: " if name else ""
-            logger.info(f"{label}depth of {source.image.topic} with {info.topic}")
-        worker.start()
+        worker = DepthWorker(self.engine, logger)
+        with ExitStack() as made:
+            made.callback(self._inputs.clear)
+            for name in self.names:
+                camera = Camera(
+                    name,
+                    self._pipelines[name],
+                    self._outputs[name],
+                    worker.mailboxes,
+                    logger,
+                    lambda: node.get_clock().now().nanoseconds,
+                )
+                worker.cameras.append(camera)
+                source = self._inputs[name] = ImageInput(
+                    node,
+                    self._settings.input_transport,
+                    self._settings.input_reliability,
+                    camera.on_image,
+                    camera.on_camera_info,
+                    _prefix(name),
+                )
+                made.callback(source.destroy)
+                info = source.camera_info
+                camera.camera_info_topic, camera.count_camera_infos = info.topic, lambda info=info: info.publishers
+                label = f"{name}: " if name else ""
+                logger.info(f"{label}depth of {source.image.topic} with {info.topic}")
+            worker.start()
+            self._worker, self._active = worker, made.pop_all()
+
+    def unsubscribe(self) -> None:
+        """Hear nothing more; the first half of `stop`."""
+        self._active.close()
 
     def stop(self, timeout_s: float) -> bool:
-        """Unsubscribe and wait for the threads; False if one hangs, which then keeps what it works with."""
-        for source in self._inputs.values():
-            source.destroy()
-        self._inputs = {}
-        if self._worker is not None and not self._worker.stop(timeout_s):
+        """Unsubscribe and wait for the threads; False if one hangs, which is not waited for again."""
+        self.unsubscribe()
+        if self._worker is not None and (self.hangs or not self._worker.stop(timeout_s)):
+            self.hangs = True
             return False
         self._worker = None
         return True
 
     def destroy(self) -> None:
-        """Unmake the publishers and free the model, after `stop`."""
-        for outputs in self._outputs.values():
-            outputs.destroy()
-        self._outputs = {}
+        """Unmake the publishers and, unless a thread hangs in it, free the model; after `stop`."""
+        self._configured.close()
+        if self.hangs:
+            return
         try:
             self.engine.close()
         except Exception as error:  # a device that is gone cannot be freed; a new configure may find it again
@@ -113,7 +129,7 @@ class Rig:
         Args:
             node: state of the node.
         """
-        engine = self.engine
+        engine, worker = self.engine, self._worker
         base = dataclasses.replace(
             node,
             system=engine.info.system,
@@ -123,8 +139,10 @@ class Rig:
             device=engine.device,
             precision=engine.precision,
             notices=tuple(engine.notices),
+            doing=worker.doing if worker is not None else "",
+            doing_s=worker.doing_s if worker is not None else 0.0,
         )
-        cameras = {camera.name: camera for camera in (self._worker.cameras if self._worker is not None else ())}
+        cameras = {camera.name: camera for camera in (worker.cameras if worker is not None else ())}
         return {name: self._health_of(name, base, cameras.get(name)) for name in self.names}
 
     def _health_of(self, name: str, health: Health, camera: Camera | None) -> Health:

@@ -26,16 +26,24 @@ class DepthWorker:
     Attributes:
         mailboxes: where the cameras' images come from.
         cameras: to be appended before `start`.
+        doing: what it is at, for a person; "" where it waits for images.
     """
 
     def __init__(self, engine: DepthEngine, logger: Any) -> None:
         self.mailboxes: Mailboxes[Arrival] = Mailboxes()
         self.cameras: list[Camera] = []
+        self.doing = ""
+        self._since_s = 0.0
         self._engine = engine
         self._logger = logger
         self._ended = False
         self._pool: ThreadPoolExecutor | None = None
         self._thread = threading.Thread(target=self._work, name="depth worker", daemon=True)
+
+    @property
+    def doing_s(self) -> float:
+        """Seconds since it began with what it is at."""
+        return time.monotonic() - self._since_s if self.doing else 0.0
 
     def start(self) -> None:
         """Begin to work."""
@@ -63,15 +71,25 @@ class DepthWorker:
     def _work(self) -> None:
         while arrivals := self.mailboxes.take():
             self._round(arrivals)
+            self.doing = ""
             arrivals.clear()  # nothing is held while there is nothing to do
+
+    def _begin(self, doing: str) -> None:
+        self._since_s, self.doing = time.monotonic(), doing
 
     def _round(self, arrivals: Sequence[Arrival]) -> None:
         """One run of the network for all; every depth image goes out before anything else is made."""
+        names = ", ".join(filter(None, (arrival.camera.name for arrival in arrivals)))
+        of = f" of {names}" if names else ""
+        self._begin(f"decoding and rectifying an image{of}")
         tasks = self._prepare(arrivals)
+        sizes = ", ".join(f"{task.frame.rgb.shape[1]}x{task.frame.rgb.shape[0]}" for task in tasks)
+        self._begin(f"running the network on {self._engine.device} for an image{of} ({sizes})")
         notices = len(self._engine.notices)
         found = self._infer(tasks)
         if self._ended:  # and its publishers gone
             return
+        self._begin(f"publishing depth{of}")
         published = [(task.camera, task.camera.publish(task, depth)) for task, depth in found]
         for camera, late in published:
             if late is not None and late.wanted:

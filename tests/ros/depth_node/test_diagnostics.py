@@ -136,3 +136,16 @@ def test_a_window_forgets_what_is_old(monkeypatch):
     now_s += 3
     assert window.count == 5
     assert window.age_s == pytest.approx(3)
+
+
+@pytest.mark.parametrize(("doing_s", "level"), [(1.0, OK), (3.0, WARN), (11.0, ERROR)])
+def test_a_worker_that_stalls_says_at_what(doing_s, level):
+    counters = Counters()
+    counters.count_received()
+    found, message = judge(_active(counters=counters, doing="running the network on cpu", doing_s=doing_s))
+    assert found == level
+    assert ("running the network on cpu" in message) == (level != OK)
+
+
+def test_what_configure_is_at_is_said():
+    assert judge(Health("configuring", preparing="loading the weights")) == (OK, "preparing: loading the weights")
