@@ -51,8 +51,17 @@ def ros_environment() -> Iterator[dict[str, str]]:
 class NodeProcess:
     """depth_node in its own process, with its log in a file."""
 
-    def __init__(self, log: Path, environment: dict[str, str], namespace: str, parameters: dict, remaps: dict) -> None:
+    def __init__(
+        self,
+        log: Path,
+        environment: dict[str, str],
+        namespace: str,
+        parameters: dict,
+        remaps: dict,
+        params_file: Path | None,
+    ) -> None:
         arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
+        arguments += ["--params-file", str(params_file)] if params_file else []
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             arguments += ["-p", f"{name}:={text}"]
@@ -102,11 +111,13 @@ def start_node(ros_environment, small_weights, tmp_path_factory) -> Iterator[Cal
     """Start depth nodes: `start_node(namespace, {parameter: value}, {name: remapped})`."""
     started: list[NodeProcess] = []
 
-    def start(namespace: str, parameters: dict | None = None, remaps: dict | None = None) -> NodeProcess:
+    def start(
+        namespace: str, parameters: dict | None = None, remaps: dict | None = None, params_file: Path | None = None
+    ) -> NodeProcess:
         values = {"autostart": True, "model.weights": small_weights, "model.device": "cpu", "model.precision": "fp32"}
         values["model.runtime"] = "torch"  # the others take seconds to convert the network
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {})
+        node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {}, params_file)
         started.append(node)
         return node
 

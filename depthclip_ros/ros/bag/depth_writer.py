@@ -145,6 +145,7 @@ class DepthWriter:
             "frames_out": frames_in - frames_refused,
             "frames_dropped": 0,
             "frames_refused": frames_refused,
+            **dict.fromkeys(("frames_failed", "frames_unwatched", "frames_waiting"), 0),
             "outputs_dropped": 0,
             **values,
         }

@@ -208,10 +208,7 @@ class Camera:
             **{f"{step}_ms": result.timings_ms.get(step, 0.0) for step in ("preprocess", "network", "postprocess")},
             "batch_size": result.batch_size,
             "latency_ms": latency,
-            "frames_in": counters.received,
-            "frames_out": counters.published,
-            "frames_dropped": self.box.overtaken,
-            "frames_refused": counters.refused,
+            **{f"frames_{what}": count for what, count in counters.account(self.box.overtaken).items()},
             "outputs_dropped": self.late.overtaken,
         }
         return LateFrame(task.wanted & LATE.keys(), header, result, stats, (time.perf_counter() - start_s) * 1e3)

@@ -7,7 +7,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from depthclip_ros.ros.depth_node.parameter_table import TABLE
+from depthclip_ros.ros.depth_node.parameter_table import NEXT_START, TABLE
 
 ARRAYS = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
 
@@ -18,7 +18,7 @@ def declare_parameters(node: Any) -> None:
         descriptor = ParameterDescriptor(
             name=parameter.name,
             description=f"{parameter.description} Takes effect {parameter.effect}.",
-            read_only=False,
+            read_only=parameter.effect == NEXT_START,
         )
         low, high = parameter.minimum or 0, parameter.maximum or 0
         kind = type(parameter.default)

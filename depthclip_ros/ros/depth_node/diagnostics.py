@@ -133,6 +133,18 @@ class Counters:
         if device:
             self.device_error = reason
 
+    def account(self, overtaken: int) -> dict[str, int]:
+        """Where all images are; `overtaken` gave way to newer ones. The rest waits, or is in work."""
+        ended = {
+            "out": self.published,
+            "dropped": overtaken,
+            "refused": self.refused,
+            "failed": self.failed,
+            "unwatched": self.unwatched,
+        }
+        received = self.received  # after the others: one that comes meanwhile waits
+        return {"in": received, **ended, "waiting": received - sum(ended.values())}
+
     @property
     def batch_size(self) -> float:
         """Mean over the last 300 frames; 0 where there was none."""

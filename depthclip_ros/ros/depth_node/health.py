@@ -11,7 +11,11 @@ from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 OK, WARN, ERROR = 0, 1, 2
 STALLED_S = (2.0, 10.0)  # so long at one thing is a warning, an error
 SILENT_S = 3.0  # without an image for so long, the camera counts as silent
-SUMMED = ("frames in", "frames out", "frames dropped", "frames refused", "frames failed", "outputs dropped")
+ACCOUNT = {"unwatched": "without subscriber"}  # what a count is called where it is not called as in DepthStats
+SUMMED = (
+    *("frames in", "frames out", "frames dropped", "frames refused", "frames failed", "frames without subscriber"),
+    *("frames waiting", "outputs dropped"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def values(health: Health) -> dict[str, str]:
     """Key and value of every figure in the report."""
     counters = health.counters
     age_s = health.camera_info_age_s
+    account = counters.account(health.overtaken)
     return {
         "state": health.state,
         "image topic": health.image_topic,
@@ -99,12 +104,7 @@ def values(health: Health) -> dict[str, str]:
         "focal length assumed": str(counters.focal_assumed).lower(),
         "rate in (Hz)": f"{counters.window_in.rate_hz:.2f}",
         "rate out (Hz)": f"{counters.window_out.rate_hz:.2f}",
-        "frames in": str(counters.received),
-        "frames out": str(counters.published),
-        "frames dropped": str(health.overtaken),
-        "frames refused": str(counters.refused),
-        "frames failed": str(counters.failed),
-        "frames without subscriber": str(counters.unwatched),
+        **{f"frames {ACCOUNT.get(what, what)}": str(count) for what, count in account.items()},
         "outputs dropped": str(health.outputs_overtaken),
         "batch size": f"{counters.batch_size:.2f}",
         "latency p50 (ms)": f"{counters.latency_percentile_ms(50):.1f}",

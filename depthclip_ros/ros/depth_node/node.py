@@ -28,6 +28,7 @@ from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
 from depthclip_ros.ros.depth_node.rig import Rig
 from depthclip_ros.ros.depth_node.worker import JOIN_S
+from depthclip_ros.ros.overrides import warn_of_unused
 from depthclip_ros.ros.run import end_process, run
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class DepthNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self._fault = ""  # why the node could not be configured, or could not be stopped
         self._preparing = ""
+        self._has_twin = False
         self._loaded: futures.Future[tuple[DepthEngine, Settings]] | None = None
         self._rig: Rig | None = None
         self._steps = {
@@ -67,6 +69,7 @@ class DepthNode(LifecycleNode):
             ConfigError, rclpy ParameterException: an override of a parameter that is not allowed.
         """
         declare_parameters(self)
+        warn_of_unused(self, parameters.BY_NAME)
         self._settings = parameters.settings_from({name: self.get_parameter(name).value for name in parameters.BY_NAME})
         self.add_on_set_parameters_callback(self._on_parameters)
         # A group that is not held up by a transition under way, which `get_state` is asked about.
@@ -269,6 +272,14 @@ class DepthNode(LifecycleNode):
     def _on_second(self) -> None:
         if self._rig is not None:
             self._rig.follow()
+        if not self._has_twin:
+            own = self.get_name(), self.get_namespace()
+            self._has_twin = self.get_node_names_and_namespaces().count(own) > 1
+            if self._has_twin:
+                self.get_logger().warning(
+                    f"another node is named {self.get_fully_qualified_name()} too: both publish the same topics; give "
+                    "one a name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE)"
+                )
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         node = Health(self._state, self._fault, self._preparing)

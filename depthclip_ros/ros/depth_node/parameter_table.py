@@ -26,7 +26,7 @@ class Parameter:
         choices: the allowed texts; empty means any text, or a number within `minimum` and `maximum`.
         pattern: a regular expression that is allowed beside `choices`, and how to say it to a person.
         element: of a list: str or float. What is allowed holds for each element, and texts must differ.
-        effect: when a change takes effect: NEXT_FRAME, NEXT_CONFIGURE or NEXT_START.
+        effect: when a change takes effect: NEXT_FRAME, NEXT_CONFIGURE; NEXT_START: it cannot be changed.
     """
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
-from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, NEXT_CONFIGURE, NEXT_START, TABLE
+from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, NEXT_CONFIGURE, TABLE
 
 __all__ = ["BY_NAME", "DEFAULTS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
 
@@ -107,11 +107,7 @@ def effect_of(names: Iterable[str], configured: bool) -> str:
     """
     known = [BY_NAME[name] for name in names if name in BY_NAME]
     waiting = [parameter.name for parameter in known if parameter.effect == NEXT_CONFIGURE]
-    sentences = []
-    if waiting and configured:
-        verb = "takes" if len(waiting) == 1 else "take"
-        sentences.append(
-            f"{', '.join(waiting)} {verb} effect {NEXT_CONFIGURE}: deactivate, cleanup, configure and activate the node"
-        )
-    sentences += [f"{p.name} takes effect {NEXT_START}" for p in known if p.effect == NEXT_START]
-    return "; ".join(sentences)
+    if not waiting or not configured:
+        return ""
+    verb = "takes" if len(waiting) == 1 else "take"
+    return f"{', '.join(waiting)} {verb} effect {NEXT_CONFIGURE}: deactivate, cleanup, configure and activate the node"

@@ -190,7 +190,7 @@ def test_every_parameter_describes_itself(managed):
         TABLE, managed.client.call(DescribeParameters, f"{NODE}/describe_parameters", request).descriptors, strict=True
     ):
         assert descriptor.description.startswith(row.description)
-        assert not descriptor.read_only
+        assert descriptor.read_only == (row.name == "autostart")  # which is read once
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         assert bool(ranges) == (row.minimum is not None and row.element is None)  # ROS has no ranges for lists
         for limits in ranges:
@@ -293,3 +293,16 @@ def test_a_bad_value_at_the_start_is_one_sentence_and_exit_code_1(start_node):
         assert node.process.wait(60) == 1
         assert said in node.log()
         assert "Traceback" not in node.log()
+
+
+def test_what_is_misspelt_and_who_has_the_same_name_is_said_at_start(start_node, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("depth:\n  ros__parameters:\n    scale.factor: 2.0\n")
+    given = {"autostart": False, "output.max_dept": 8.0, "scale_factor": 2.0}
+    nodes = [start_node("/twin", given, params_file=file), start_node("/twin", {"autostart": False})]
+    nodes[0].wait_for_log("output.max_dept, and its value is not used; did you mean output.max_depth?")
+    nodes[0].wait_for_log("scale_factor, and its value is not used; did you mean scale.factor?")
+    nodes[0].wait_for_log(f"{file} has parameters for /depth but none for /twin/depth_node")
+    for node in nodes:
+        node.wait_for_log("another node is named /twin/depth_node too")
+        node.kill()

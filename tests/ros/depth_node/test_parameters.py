@@ -169,4 +169,3 @@ def test_effect_names_what_waits_for_a_configure_and_only_that():
     assert "scale" not in effect
     assert parameters.effect_of(["model.device"], configured=False) == ""
     assert parameters.effect_of(["scale.factor"], configured=True) == ""
-    assert "next start" in parameters.effect_of(["autostart"], configured=False)

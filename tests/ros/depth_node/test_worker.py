@@ -277,3 +277,35 @@ def test_the_second_camera_of_a_stereo_pair_keeps_its_offset(rig, alone):
     _send(rig.front, 1, stamp_ns=1)
     _until(lambda: rig.front.outputs.infos)
     assert rig.front.outputs.offset_m == pytest.approx((-0.12, 0.0))
+
+
+def test_every_image_is_in_one_count_at_any_time(rig):
+    camera = rig.front
+    account = lambda: camera.counters.account(camera.box.overtaken)  # noqa: E731
+
+    def closes(**counts):
+        expected = dict.fromkeys(("out", "dropped", "refused", "failed", "unwatched", "waiting"), 0) | counts
+        _until(lambda: account() == {"in": sum(expected.values()), **expected})
+
+    _busy(rig)
+    closes(waiting=1)
+    _send(camera, 1)
+    _send(camera, 2)
+    closes(waiting=3)  # one in work; which of the other two is taken is not yet decided
+    rig.engine.gate.set()
+    closes(out=2, dropped=1)
+    _send(camera, BAD)
+    _send(camera, 3, stamp_ns=0)
+    closes(out=2, dropped=1, refused=2)
+    rig.engine.gone = True
+    _send(camera, 4)
+    closes(out=2, dropped=1, refused=2, failed=1)
+    camera.outputs.topics = frozenset()
+    _send(camera, 5)
+    camera.outputs.topics = frozenset({INFO})
+    camera.on_camera_info(_info(1000, side=16))
+    stamp_ns = _send(camera, 6, stamp_ns=1000)  # with a camera_info of another size
+    closes(out=2, dropped=1, refused=3, failed=1, unwatched=1)
+    camera.on_camera_info(_info(stamp_ns))
+    _send(camera, 7, stamp_ns=1001)
+    closes(out=2, dropped=1, refused=3, failed=1, unwatched=2)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from depthclip_ros.ros.overrides import unused_files, unused_overrides
+
+KNOWN = ["output.max_depth", "scale.factor", "model.device"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("output.max_dept", "output.max_depth"), ("scale_factor", "scale.factor"), ("Model.Device", "model.device")],
+)
+def test_a_misspelt_parameter_is_named_with_the_nearest(given, meant):
+    (sentence,) = unused_overrides([given, "scale.factor"], KNOWN)
+    assert f"no parameter {given}" in sentence
+    assert f"did you mean {meant}?" in sentence
+
+
+def test_a_parameter_like_no_other_is_named_with_all():
+    (sentence,) = unused_overrides(["zzz"], KNOWN)
+    assert "output.max_depth, scale.factor" in sentence
+
+
+def test_what_every_node_has_is_not_misspelt():
+    assert not list(unused_overrides(["use_sim_time", "qos_overrides./a/b.publisher.depth", *KNOWN], KNOWN))
+
+
+@pytest.mark.parametrize(
+    ("text", "used"),
+    [
+        ("/**:\n  ros__parameters: {a: 1}\n", True),
+        ("depth_node:\n  ros__parameters: {a: 1}\n", False),  # of no namespace
+        ("/front/depth_node:\n  ros__parameters: {a: 1}\n", True),
+        ("front:\n  depth_node:\n    ros__parameters: {a: 1}\n", True),
+        ("/*/depth_node:\n  ros__parameters: {a: 1}\n", True),
+        ("/**/depth_node:\n  ros__parameters: {a: 1}\n", True),
+        ("/front/depth:\n  ros__parameters: {a: 1}\n", False),
+        ("/back/depth_node:\n  ros__parameters: {a: 1}\nother:\n  ros__parameters: {a: 1}\n", False),
+        ("", True),
+        ("[1, 2", True),
+    ],
+)
+def test_a_file_for_other_nodes_is_named(tmp_path, text, used):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    said = list(unused_files(["node", "--ros-args", "--params-file", str(file), "-r", "a:=b"], "/front/depth_node"))
+    assert (said == []) is used
+    if not used:
+        assert str(file) in said[0]
+        assert "none for /front/depth_node" in said[0]
+    assert not list(unused_files(["--params-file"], "/front/depth_node"))
