@@ -65,10 +65,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(args.input.name, total=None)
+            pipeline = FramePipeline(engine, settings)
+            pipeline.warn = lambda doubt: progress.console.print(doubt, style="yellow", markup=False, highlight=False)
             result = add_depth_to_bag(
                 args.input,
                 args.output,
-                FramePipeline(engine, settings),
+                pipeline,
                 image_topic=args.image_topic,
                 camera_info_topic=args.camera_info_topic,
                 topics=[topic.strip() for topic in args.topics.split(",") if topic.strip()],
@@ -90,6 +92,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(
             "no camera_info: an assumed field of view gives the scale, and there is no cloud (--camera-info-topic)"
         )
+    if result.left_out:
+        left = f"left out, for they hold no ROS 2 messages: {', '.join(result.left_out)}"
+        console.print(left, style="yellow", markup=False, highlight=False)
     for reason in result.reasons:
         console.print(f"refused: {reason}", style="yellow", markup=False, highlight=False)
     return 0 if done else 1

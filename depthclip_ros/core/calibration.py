@@ -1,4 +1,4 @@
-"""A camera from whatever has a CameraInfo's fields, or from a calibration file; a stamp as a number."""
+"""A camera from whatever has a CameraInfo's fields, or from a calibration file; what names and stamps say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ from depthclip_ros.core.types import Intrinsics
 def stamp_ns_of(stamp: Any) -> int:
     """Nanoseconds of a builtin_interfaces/Time."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def base_topic(topic: str) -> str:
+    """The topic that an image_transport topic belongs to: `/cam/image/compressed` → `/cam/image`."""
+    return topic.removesuffix("/compressed").removesuffix("/compressedDepth")
+
+
+def sibling_camera_info(image_topic: str) -> str:
+    """`camera_info` beside an image topic, by image_transport's rule: `/cam/image/compressed` → `/cam/camera_info`."""
+    return f"{base_topic(image_topic).rpartition('/')[0]}/camera_info"
+
+
+def is_rectified_by_name(image_topic: str) -> bool:
+    """Whether the topic's name says that its images are rectified, as image_proc names them."""
+    return "rect" in base_topic(image_topic).rpartition("/")[2].split("_")
 
 
 def camera_model(info: Any, width_px: int, height_px: int, *, rectified: bool = False) -> CameraModel:

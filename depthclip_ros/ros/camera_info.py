@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
 
-def sibling_camera_info(image_topic: str) -> str:
-    """`camera_info` beside an image topic, by image_transport's rule: `/cam/image/compressed` → `/cam/camera_info`."""
-    base = image_topic.removesuffix("/compressed")
-    return f"{base.rpartition('/')[0]}/camera_info"
-
-
 class CameraInfoCache:
     """The last CameraInfos. Filled by the subscription, read by the worker, who is never kept waiting.
 

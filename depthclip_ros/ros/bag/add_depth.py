@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,15 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from depthclip_ros.core.calibration import stamp_ns_of
+from depthclip_ros.core.calibration import is_rectified_by_name, sibling_camera_info, stamp_ns_of
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import naming
+from depthclip_ros.core.recordings import Recording
 from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
-from depthclip_ros.ros.bag.reader import find_image_topic, opened_bag
-from depthclip_ros.ros.camera_info import sibling_camera_info
+from depthclip_ros.ros.bag.reader import find_image_topic
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 if TYPE_CHECKING:
-    from rosbags.highlevel import AnyReader
     from rosbags.interfaces import Connection
 
 STORAGES = {".db3": StoragePlugin.SQLITE3, ".mcap": StoragePlugin.MCAP}
@@ -33,10 +33,14 @@ STORAGES = {".db3": StoragePlugin.SQLITE3, ".mcap": StoragePlugin.MCAP}
 
 @dataclass
 class BagSummary:
-    """What was done: topic names, counts, and a line for each image that has no depth (the first twenty)."""
+    """What was done: topic names, counts, and a line for each image that has no depth (the first twenty).
+
+    `left_out` are the channels that hold no ROS 2 messages: a bag of ROS 2 has no place for them.
+    """
 
     image_topic: str
     camera_info_topic: str
+    left_out: list[str]
     copied: int = 0
     frames: int = 0
     refused: int = 0
@@ -77,55 +81,56 @@ def add_depth_to_bag(
         raise ConfigError(f"{target} exists; it is never overwritten: give another name or remove it")
     if unknown := sorted(set(topics) - set(TOPICS)):
         raise ConfigError(f"unknown topic {unknown[0]!r}; allowed are {', '.join(TOPICS)}")
-    with opened_bag(source) as reader:
+    with Recording(source) as reader:
         result = _resolve(reader, image_topic, camera_info_topic)
         names = {key: _resolved(namespace, TOPICS[key][0]) for key in topics}
         if taken := sorted(set(names.values()) & set(reader.topics)):
             raise ConfigError(f"the bag has a topic {taken[0]} already; put the new ones elsewhere with --namespace")
-        pipeline.already_rectified = _is_rectified(result.image_topic)
+        pipeline.already_rectified = is_rectified_by_name(result.image_topic)
         with _new_bag(target, _storage_of(source, target)) as writer:
             copies = _copy_connections(reader, writer)
             output = DepthWriter(writer, names, pipeline)
             infos = _CameraInfos(reader, result.camera_info_topic)
             total = reader.message_count
             for connection, time_ns, data in reader.messages():
-                writer.write(copies[connection.id], time_ns, data)
+                writer.write(copies[connection.topic, connection.msgtype], time_ns, data)
                 result.copied += 1
                 if connection.topic == result.image_topic:
-                    image = reader.deserialize(data, connection.msgtype)
-                    _one_frame(image, infos.of(image, time_ns), time_ns, output, result)
+                    read = partial(reader.deserialize, data, connection.msgtype)
+                    _one_frame(read, infos, time_ns, output, result)
                 progress(result.copied, total)
         result.written = {names[key]: count for key, count in output.counts.items()}
     return result
 
 
-def _one_frame(image: Any, info: Any | None, time_ns: int, output: DepthWriter, result: BagSummary) -> None:
+def _one_frame(
+    read: Callable[[], Any], infos: _CameraInfos, time_ns: int, output: DepthWriter, result: BagSummary
+) -> None:
     started_s = time.perf_counter()
     result.frames += 1
+    stamp_ns = time_ns
     try:
+        image = read()
+        stamp_ns = stamp_ns_of(image.header.stamp)
+        info = infos.of(stamp_ns, time_ns)
         output.write(image, info, time_ns, frames_in=result.frames, frames_refused=result.refused)
     except InputError as error:
         result.refused += 1
         if len(result.reasons) < 20:
-            result.reasons.append(f"image at {stamp_ns_of(image.header.stamp) / 1e9:.3f} s: {error}")
+            result.reasons.append(f"image at {stamp_ns / 1e9:.3f} s: {error}")
     result.depth_s += time.perf_counter() - started_s
 
 
-def _resolve(reader: AnyReader, image_topic: str, camera_info_topic: str) -> BagSummary:
-    found = find_image_topic(reader.connections, image_topic)
+def _resolve(reader: Recording, image_topic: str, camera_info_topic: str) -> BagSummary:
+    found = find_image_topic(reader, image_topic)
     if camera_info_topic and camera_info_topic not in reader.topics:
         raise InputError(f"the bag has no topic {camera_info_topic!r}; it has {', '.join(sorted(reader.topics))}")
     sibling = sibling_camera_info(found)
-    return BagSummary(found, camera_info_topic or (sibling if sibling in reader.topics else ""))
+    return BagSummary(found, camera_info_topic or (sibling if sibling in reader.topics else ""), reader.left_out)
 
 
 def _resolved(namespace: str, name: str) -> str:
     return "/" + "/".join(part for part in (namespace.strip("/"), name) if part)
-
-
-def _is_rectified(topic: str) -> bool:
-    """Whether the topic's name says that its images are rectified, as image_proc names them."""
-    return "rect" in topic.removesuffix("/compressed").rpartition("/")[2].split("_")
 
 
 def _storage_of(source: Path, target: Path) -> StoragePlugin:
@@ -157,11 +162,13 @@ def _new_bag(target: Path, storage: StoragePlugin) -> Iterator[Writer]:
         shutil.move(whole, target)
 
 
-def _copy_connections(reader: AnyReader, writer: Writer) -> dict[int, Connection]:
-    """The same topics in the new bag, by the id of the connection that they copy."""
+def _copy_connections(reader: Recording, writer: Writer) -> dict[tuple[str, str], Connection]:
+    """The same topics in the new bag, by name and type: a split recording has a connection in each of its files."""
     known = get_typestore(Stores.ROS2_JAZZY)
-    copies: dict[int, Connection] = {}
+    copies: dict[tuple[str, str], Connection] = {}
     for old in reader.connections:
+        if (old.topic, old.msgtype) in copies:
+            continue
         definition: dict[str, Any] = {}
         has_text = old.msgdef.format == MessageDefinitionFormat.MSG or old.msgdef.data.startswith("=" * 80 + "\nIDL: ")
         if old.msgdef.format != MessageDefinitionFormat.NONE and has_text:
@@ -179,7 +186,7 @@ def _copy_connections(reader: AnyReader, writer: Writer) -> dict[int, Connection
             raise InputError(
                 f"the bag does not say what {old.msgtype} of {old.topic} is, and .mcap needs that; write a .db3 instead"
             )
-        copies[old.id] = writer.add_connection(
+        copies[old.topic, old.msgtype] = writer.add_connection(
             old.topic,
             old.msgtype,
             serialization_format=old.ext.serialization_format,
@@ -192,19 +199,22 @@ def _copy_connections(reader: AnyReader, writer: Writer) -> dict[int, Connection
 class _CameraInfos:
     """The CameraInfo of an image: that of its stamp, else the newest before it, else the first of the bag."""
 
-    def __init__(self, reader: AnyReader, topic: str) -> None:
+    def __init__(self, reader: Recording, topic: str) -> None:
         self._by_stamp: dict[int, Any] = {}
         self._times_ns: list[int] = []
         self._messages: list[Any] = []
         connections = [c for c in reader.connections if topic and c.topic == topic]
         for connection, time_ns, data in reader.messages(connections) if connections else ():
-            message = reader.deserialize(data, connection.msgtype)
+            try:
+                message = reader.deserialize(data, connection.msgtype)
+            except InputError:
+                continue
             self._by_stamp[stamp_ns_of(message.header.stamp)] = message
             self._times_ns.append(time_ns)
             self._messages.append(message)
 
-    def of(self, image: Any, time_ns: int) -> Any | None:
+    def of(self, stamp_ns: int, time_ns: int) -> Any | None:
         if not self._messages:
             return None
         newest = self._messages[max(0, bisect.bisect_right(self._times_ns, time_ns) - 1)]
-        return self._by_stamp.get(stamp_ns_of(image.header.stamp), newest)
+        return self._by_stamp.get(stamp_ns, newest)

@@ -6,19 +6,16 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from depthclip_ros.core.calibration import stamp_ns_of
+from depthclip_ros.core.calibration import sibling_camera_info, stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.ros.bag.reader import find_image_topic, listed, opened_bag
-from depthclip_ros.ros.camera_info import sibling_camera_info
+from depthclip_ros.core.recordings import Recording, listed
+from depthclip_ros.ros.bag.reader import find_image_topic
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.conversions import read_depth, read_image
-
-if TYPE_CHECKING:
-    from rosbags.highlevel import AnyReader
 
 # How many later pictures a picture waits for its depth or camera_info: a recorder writes in order of arrival.
 LOOK_AHEAD = 8
@@ -38,8 +35,8 @@ class BagSource:
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
         self.skipped: list[str] = []
-        with opened_bag(self.path) as reader:
-            self.image_topic = find_image_topic(reader.connections, options.image_topic)
+        with Recording(self.path) as reader:
+            self.image_topic = find_image_topic(reader, options.image_topic)
             topics = {c.topic: c for c in reader.connections}
             info = options.camera_info_topic or sibling_camera_info(self.image_topic)
             for wanted in (options.camera_info_topic, options.depth_topic):
@@ -51,16 +48,7 @@ class BagSource:
             times_ns = [time_ns for _, time_ns, _ in itertools.islice(images, RATE_IMAGES)]
             step_ns = float(np.median(np.diff(times_ns))) if len(times_ns) > 1 else 0.0
             self.rate_hz = 1e9 / step_ns if step_ns > 0 else None
-            self._first_camera = self._first(reader, self.camera_info_topic)
-
-    @staticmethod
-    def _first(reader: AnyReader, topic: str) -> Any | None:
-        connections = [c for c in reader.connections if c.topic == topic]
-        if not topic or not connections:
-            return None
-        for connection, _, data in reader.messages(connections):
-            return reader.deserialize(data, connection.msgtype)
-        return None
+            self._first_camera = reader.first(self.camera_info_topic)
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()
@@ -68,14 +56,14 @@ class BagSource:
         cameras: dict[int, Any] = {}
         depths: dict[int, Any] = {}
         newest_camera = self._first_camera
-        with opened_bag(self.path) as reader:
+        with Recording(self.path) as reader:
             wanted = (self.image_topic, self.camera_info_topic, self.depth_topic)
             connections = [c for c in reader.connections if c.topic and c.topic in wanted]
             for connection, _, data in reader.messages(connections):
                 try:
                     message = reader.deserialize(data, connection.msgtype)
-                except Exception as error:  # a torn message raises whatever its bytes lead to
-                    self.skipped.append(f"{connection.topic}: a message cannot be read: {error}")
+                except InputError as error:
+                    self.skipped.append(f"{connection.topic}: {error}")
                     continue
                 stamp_ns = stamp_ns_of(message.header.stamp)
                 if connection.topic == self.camera_info_topic:

@@ -10,8 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from depthclip_ros.core.calibration import is_rectified_by_name, sibling_camera_info
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.ros.camera_info import sibling_camera_info
 from depthclip_ros.ros.qos import incompatible_qos_callbacks, input_qos, name_of, same_request
 
 
@@ -150,8 +150,7 @@ def comes_rectified(node: Node, transport: str, prefix: str = "") -> bool:
 
     The camera_info beside such a topic still holds the distortion of the raw image; P describes the rectified one.
     """
-    topic = node.resolve_topic_name(image_name(node, transport, prefix)).removesuffix("/compressed")
-    return "rect" in topic.rpartition("/")[2].split("_")
+    return is_rectified_by_name(node.resolve_topic_name(image_name(node, transport, prefix)))
 
 
 def _as_it_is(node: Node, topic: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.recordings import is_bag
 from depthclip_trainer.config import DataConfig, SourceConfig
 from depthclip_trainer.data.frames import FrameSet, read_frames, trainable_range
-from depthclip_trainer.data.readers.bag import BagOptions, is_bag, open_bag
+from depthclip_trainer.data.readers.bag import BagOptions, open_bag
 from depthclip_trainer.data.readers.kitti import KittiFrames, is_kitti
 from depthclip_trainer.data.readers.nyu import NyuFolder, NyuMat, is_nyu_folder, is_nyu_mat
 from depthclip_trainer.data.readers.rgbd_folder import open_folder

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.calibration import stamp_ns_of
@@ -123,6 +123,59 @@ def test_bad_images_are_refused_and_the_rest_has_depth(
     assert "100.100 s" in result.reasons[0]
     assert len(messages_of(tmp_path / "out", "/depth/image")) == 3
     assert len(messages_of(tmp_path / "out", "/cam/image_raw/compressed")) == 4
+
+
+def copied(source: Path, change: Callable[[int, str, bytes], tuple[str, bytes]], target: Path) -> Path:
+    """The bag with each message's topic and bytes as `change(number, topic, data)` says."""
+    store, connections = get_typestore(Stores.ROS2_JAZZY), {}
+    with Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for number, (old_topic, msgtype, time_ns, old_data) in enumerate(raw_messages(source)):
+            topic, data = change(number, old_topic, old_data)
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, msgtype, typestore=store)
+            writer.write(connections[topic], time_ns, data)
+    return target
+
+
+def test_torn_messages_are_copied_and_refused(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    torn: set[str] = set()
+
+    def tear(number: int, topic: str, data: bytes) -> tuple[str, bytes]:
+        whole = topic in torn or topic not in {"/cam/image_raw", "/cam/camera_info"}
+        torn.add(topic)
+        return topic, data if whole else data[:60]
+
+    source = copied(write_bag("bag"), tear, tmp_path / "torn")
+    result = add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["depth"])
+    assert (result.frames, result.refused) == (4, 1)
+    assert "message (Image, 60 bytes) cannot be read" in result.reasons[0]
+    assert [one for one in raw_messages(tmp_path / "out") if one[0] != "/depth/image"] == raw_messages(source)
+    assert len(messages_of(tmp_path / "out", "/depth/image")) == 3
+
+
+def test_depth_that_is_named_like_an_image_is_not_taken_for_one(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    names = {"/cam/depth": "/oak/stereo/image_raw", "/cam/image_raw": "/oak/rgb/image_raw"}
+    source = copied(write_bag("bag"), lambda _, topic, data: (names.get(topic, topic), data), tmp_path / "oak")
+    result = add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["depth"])
+    assert (result.image_topic, result.frames, result.refused) == ("/oak/rgb/image_raw", 4, 0)
+
+
+def test_a_split_recording_without_metadata_becomes_one_bag(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    for number in range(2):
+        (write_bag(f"part{number}") / f"part{number}.db3").rename(folder / f"walk_{number}.db3")
+    result = add_depth_to_bag(folder, tmp_path / "out.mcap", pipeline, topics=["depth"])
+    assert (result.frames, result.refused) == (8, 0)
+    assert len(messages_of(tmp_path / "out.mcap", "/chatter")) == 10
+    assert all(message.data for _, message in messages_of(tmp_path / "out.mcap", "/chatter"))
+    assert len(messages_of(tmp_path / "out.mcap", "/cam/camera_info")) == 8
 
 
 def test_without_camera_info_there_is_depth_but_no_cloud(

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.calibration import camera_model, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
 from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.recordings import BAG_SUFFIXES, Recording
 from depthclip_ros.core.rectify import rectifier_for
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.readers.bag_lidar import cloud_points, sparse_depth
@@ -31,8 +30,6 @@ from depthclip_trainer.data.readers.bag_transforms import Transforms
 from depthclip_trainer.data.sample import Sample
 
 log = logging.getLogger(__name__)
-
-BAG_SUFFIXES = (".mcap", ".db3")
 
 Place = tuple[int, int]
 """Of a message: its header's stamp, and the time under which the bag has it, both in ns."""
@@ -54,13 +51,6 @@ class BagOptions:
     tolerance_s: float = 0.0
 
 
-def is_bag(path: Path) -> bool:
-    """Whether a path is a bag: a storage file, a rosbag2 folder, or a folder whose recorder was killed."""
-    if path.is_file():
-        return path.suffix in BAG_SUFFIXES
-    return (path / "metadata.yaml").is_file() or any(p.suffix in BAG_SUFFIXES for p in path.glob("*"))
-
-
 class BagFrames:
     """Frames of one bag; a `FrameSet`. The bag stays open until `close`.
 
@@ -79,7 +69,7 @@ class BagFrames:
     def __init__(self, path: Path, options: BagOptions | None = None) -> None:
         options = options or BagOptions()
         self.path, self.name = path, path.stem if path.suffix in BAG_SUFFIXES else path.name
-        self._reader = _opened(path)
+        self._reader = Recording(path)
         self._closing = weakref.finalize(self, self._reader.close)
         self._transforms = Transforms()
         self._info: Any = None
@@ -172,18 +162,13 @@ class BagFrames:
     def _messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
         has_transforms = self.topics.is_cloud
         connections = [c for c in self._reader.connections if c.topic in topics or (has_transforms and c.msgtype == TF)]
-        count = 0
-        try:
-            for connection, time_ns, data in self._reader.messages(connections):
-                count += 1
-                try:
-                    message = self._reader.deserialize(data, connection.msgtype)
-                except Exception:  # a torn message raises whatever its bytes lead to
-                    self._broken += 1
-                    continue
-                yield connection.topic, time_ns, message
-        except Exception as error:  # of sqlite, zstd or the MCAP parser
-            raise _breaks_off(self.path, count, error) from error
+        for connection, time_ns, data in self._reader.messages(connections):
+            try:
+                message = self._reader.deserialize(data, connection.msgtype)
+            except InputError:
+                self._broken += 1
+                continue
+            yield connection.topic, time_ns, message
 
     def _message(self, topic: str, time_ns: int, stamp_ns: int) -> Any:
         connections = [c for c in self._reader.connections if c.topic == topic]
@@ -225,29 +210,6 @@ def pair_stamps(images_ns: list[int], depths_ns: list[int], tolerance_ns: int) -
         if apart <= tolerance_ns and (i not in best or apart < best[i][0]):
             best[i] = (apart, j)
     return [(i, best[i][1]) for i in sorted(best)]
-
-
-def _opened(path: Path) -> AnyReader:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a rosbag2 folder, a .db3 or an .mcap")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        storages = sorted(p for p in path.iterdir() if p.suffix in BAG_SUFFIXES)
-        if len(storages) != 1:
-            raise InputError(f"{path} has no metadata.yaml and {len(storages)} storage files; give the one to read")
-        path = storages[0]
-    reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-    try:
-        reader.open()
-    except Exception as error:  # rosbags lets errors of sqlite, zstd and its parsers through
-        raise _breaks_off(path, 0, error) from error
-    return reader
-
-
-def _breaks_off(path: Path, count: int, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is no bag, or breaks off after {count} messages ({error}); "
-        "`ros2 bag reindex` or `mcap recover` may help"
-    )
 
 
 def _colour(message: Any) -> NDArray[np.uint8]:

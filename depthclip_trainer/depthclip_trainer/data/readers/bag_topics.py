@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from rosbags.highlevel import AnyReader
-
-from depthclip_ros.core.depth_encodings import DEPTH_ENCODINGS
-from depthclip_ros.core.encodings import ENCODINGS
+from depthclip_ros.core.calibration import base_topic, is_rectified_by_name, sibling_camera_info
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.recordings import (
+    CAMERA_INFO,
+    COMPRESSED,
+    RAW,
+    Recording,
+    image_kind,
+)
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 CLOUD = "sensor_msgs/msg/PointCloud2"
 TF = "tf2_msgs/msg/TFMessage"
 OWN_STATS = "depthclip_ros/msg/DepthStats"
@@ -45,11 +45,11 @@ class BagTopics:
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the image topic's name says that its images are rectified, as image_proc names them."""
-        return "rect" in self.image.removesuffix("/compressed").rpartition("/")[2].split("_")
+        """Whether the image topic's name says that its images are rectified."""
+        return is_rectified_by_name(self.image)
 
 
-def choose_topics(reader: AnyReader, image: str = "", depth: str = "", camera_info: str = "") -> BagTopics:
+def choose_topics(reader: Recording, image: str = "", depth: str = "", camera_info: str = "") -> BagTopics:
     """Topics by name where one is given, else by type, encoding and frame.
 
     A depth image that lies in the frame of a colour image is taken to be aligned with it; without a depth image, the
@@ -69,7 +69,9 @@ def choose_topics(reader: AnyReader, image: str = "", depth: str = "", camera_in
     if not camera_info:
         # Where one colour camera is calibrated and another is not, the calibrated one is meant.
         colours = [c for c in colours if _camera_info_of(c.name, infos)] or colours
-    depths = _named(topics, depth, ("depth", "cloud")) if depth else [t for t in topics if t.kind == "depth"]
+    depths = (
+        _named(topics, depth, ("depth", "cloud")) if depth else _without_twins([t for t in topics if t.kind == "depth"])
+    )
     clouds = [t for t in topics if t.kind == "cloud"]
     if not depths and not clouds:
         raise InputError("the bag has no depth: neither a 16UC1 or 32FC1 image nor a PointCloud2; record one of them")
@@ -95,31 +97,25 @@ def choose_topics(reader: AnyReader, image: str = "", depth: str = "", camera_in
     return BagTopics(chosen.name, measured.name, info, measured.kind == "cloud")
 
 
-def _usable(reader: AnyReader) -> list[Topic]:
+def _usable(reader: Recording) -> list[Topic]:
     own = {c.topic.rpartition("/")[0] for c in reader.connections if c.msgtype == OWN_STATS}
     found = {}
     for connection in reader.connections:
-        if connection.msgtype not in (IMAGE, COMPRESSED, CLOUD) or connection.topic.rpartition("/")[0] in own:
+        if (
+            connection.topic in found
+            or connection.msgtype not in (RAW, COMPRESSED, CLOUD)
+            or connection.topic.rpartition("/")[0] in own
+        ):
             continue
         if any(word in connection.topic.lower() for word in NEITHER):
             continue
-        for _, _, data in reader.messages([connection]):
-            message = reader.deserialize(data, connection.msgtype)
-            if kind := _kind(connection.topic, message):
-                found[connection.topic] = Topic(connection.topic, kind, message.header.frame_id)
-            break
+        message = reader.first(connection.topic)
+        if message is None:
+            continue
+        kind = "cloud" if hasattr(message, "point_step") else image_kind(connection.topic, message)
+        if kind:
+            found[connection.topic] = Topic(connection.topic, kind, message.header.frame_id)
     return sorted(found.values(), key=lambda topic: topic.name)
-
-
-def _kind(name: str, message: Any) -> str:
-    if hasattr(message, "point_step"):
-        return "cloud"
-    if hasattr(message, "format"):
-        encoding = message.format.partition(";")[0].strip()
-        return "depth" if encoding in DEPTH_ENCODINGS or "compressedDepth" in f"{name} {message.format}" else "colour"
-    if message.encoding in DEPTH_ENCODINGS and (message.encoding != "mono16" or "depth" in name.lower()):
-        return "depth"
-    return "colour" if message.encoding in ENCODINGS else ""
 
 
 def _named(topics: Sequence[Topic], name: str, kinds: tuple[str, ...]) -> list[Topic]:
@@ -130,14 +126,15 @@ def _named(topics: Sequence[Topic], name: str, kinds: tuple[str, ...]) -> list[T
 
 
 def _without_twins(topics: Sequence[Topic]) -> list[Topic]:
-    """Raw images where both raw and compressed ones were recorded."""
-    names = {topic.name for topic in topics}
-    return [t for t in topics if not (t.name.endswith("/compressed") and t.name.removesuffix("/compressed") in names)]
+    """One of the topics that `record -a` took of the same images: raw before compressedDepth before compressed."""
+    best: dict[str, Topic] = {}
+    for topic in sorted(topics, key=lambda topic: (topic.name.endswith("/compressed"), len(topic.name))):
+        best.setdefault(base_topic(topic.name), topic)
+    return sorted(best.values(), key=lambda topic: topic.name)
 
 
 def _camera_info_of(image: str, infos: set[str]) -> str:
-    """`camera_info` beside an image topic, by image_transport's rule: `/cam/image/compressed` → `/cam/camera_info`."""
-    sibling = f"{image.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+    sibling = sibling_camera_info(image)
     return sibling if sibling in infos else ""
 
 

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from depthclip_trainer.cli import eval_main
-from depthclip_trainer.data.readers.bag import BagOptions, is_bag, open_bag, pair_stamps
+from depthclip_trainer.data.readers.bag import BagOptions, open_bag, pair_stamps
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.recordings import is_bag
 from depthclip_ros.core.rectify import CameraModel, rectifier_for
 from depthclip_ros.core.types import Intrinsics
 
@@ -104,6 +105,16 @@ def test_what_the_network_made_itself_is_no_truth(record):
             bag.depth(10 + i * 0.1, np.full((48, 64), 9.0), "/depth/image")
         bag.own_stats(10.0, "/depth/stats")
     assert open_bag(bag.path).topics.depth == "/cam/depth/image"
+
+
+def test_what_record_all_takes_twice_is_read_once(record):
+    with record() as bag:
+        for transport in ("", "/compressed"):
+            walk(bag, image=f"/cam/image_raw{transport}", depth="/cam/depth/image")
+        for i in range(3):
+            bag.depth(10.004 + i * 0.1, depth_of(i), "/cam/depth/image/compressedDepth")
+    topics = open_bag(bag.path).topics
+    assert (topics.image, topics.depth) == ("/cam/image_raw", "/cam/depth/image")
 
 
 def test_no_camera_info_is_an_error(record):
