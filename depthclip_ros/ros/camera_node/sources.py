@@ -47,5 +47,4 @@ def open_source(spec: str, options: SourceOptions | None = None) -> Source:
     for _, matches, make in KINDS:
         if matches(path):
             return make(path, options or SourceOptions())
-    advice = "; a ROS 1 bag converts with `rosbags-convert`" if path.suffix == ".bag" else ""
-    raise InputError(f"{spec} is none of: {'; '.join(name for name, _, _ in KINDS)}{advice}")
+    raise InputError(f"{spec} is none of: {'; '.join(name for name, _, _ in KINDS)}")
