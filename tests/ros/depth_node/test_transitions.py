@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the pac
 
 import numpy as np
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -177,6 +179,29 @@ def test_a_node_that_cannot_be_stopped_is_finalized_says_so_and_answers(node, cl
     assert client.wait(lambda: said("cannot be stopped; restart the process"), what="an error")
     assert not client.transition(NAME, "configure")
     assert Engine.closed == 0
+
+
+def test_a_lifecycle_manager_as_navs_brings_the_node_up_and_down(node, client):
+    """It asks for a transition, waits for the answer as long as its file says, and looks at the state."""
+    config = yaml.safe_load((Path(__file__).parents[3] / "config" / "nav2.yaml").read_text())
+    manager = config["lifecycle_manager_depth"]["ros__parameters"]
+    assert manager["bond_timeout"] == 0.0
+    assert manager["node_names"] == [NAME.rpartition("/")[2]]
+    change = client.node.create_client(ChangeState, f"{NAME}/change_state")
+    client.wait(change.service_is_ready, what="change_state")
+    for _ in range(2):
+        Engine.loading.clear()
+        threading.Timer(0.5, Engine.loading.set).start()
+        for label, state in (
+            ("configure", "inactive"),
+            ("activate", "active"),
+            ("deactivate", "inactive"),
+            ("cleanup", "unconfigured"),
+        ):
+            answer = change.call_async(ChangeState.Request(transition=Transition(label=label)))
+            client.wait(answer.done, manager["service_timeout"], what=label)
+            assert answer.result().success
+            assert client.state(NAME) == state
 
 
 def test_a_closed_engine_waits_for_no_hung_call(monkeypatch):
