@@ -1,11 +1,13 @@
 """Large messages on their way to DDS: filled where they are sent from, and sent without holding up other threads.
 
 `Publisher.publish(message)` of rclpy copies a message twice before DDS has it and keeps Python's lock all the while: a
-cloud of 640x480 stops every other thread for 5 ms and more. What `rcl` is handed here is the serialised message.
+cloud of 640x480 stops every other thread for 5 ms and more. What `rcl` is handed here is the serialised message. Where
+that cannot be (no rcl to be found, a middleware that serialises in another way), `publish(message)` serves.
 """
 
 from __future__ import annotations
 
+import array
 import ctypes
 import functools
 from typing import Any
@@ -17,8 +19,8 @@ from sensor_msgs.msg import PointField
 
 from depthclip_ros.ros.conversions import Values, assign
 
-# Of the field `data`, in a message without any: its length. A PointCloud2 has one byte (is_dense) behind it.
-EMPTY = b"\0\0\0\0"
+LENGTH = 4  # bytes that say how long the field `data` is. A PointCloud2 has one byte (is_dense) behind it.
+PROBE = b"\x5a\xa5\x3c\xc3\x99"  # of an odd size, which one that pads messages would pad
 
 
 class _SerializedMessage(ctypes.Structure):
@@ -40,7 +42,8 @@ class WireMessage:
 
     def __init__(self, message_type: Any) -> None:
         self._message = message_type()
-        self._buffer = np.empty(0, np.uint8)
+        self._buffer = self._data = np.empty(0, np.uint8)
+        self._plain: bool | None = None  # sent by `publish(message)`; None: not yet known
 
     def room(self, header: Any, values: Values, size: int) -> NDArray[np.uint8]:
         """Memory for `size` bytes of the field `data`, uint8 [size], to be filled; the rest is filled already.
@@ -51,16 +54,24 @@ class WireMessage:
             size: length of `data`.
         """
         # The middleware's own serialisation, so that nothing of the format is written a second time.
+        self._message.data = array.array("B")
         whole = serialize_message(assign(self._message, header, values, PointField))
         end = len(whole) - hasattr(self._message, "is_dense")
-        head, length, tail = whole[: end - 4], whole[end - 4 : end], whole[end:]
-        if length != EMPTY:
-            raise RuntimeError(f"{type(self._message).__name__} does not end as expected: {whole[-8:]!r}")
+        head, tail = whole[: end - LENGTH], whole[end:]
+        if self._plain is None:
+            self._message.data = array.array("B", PROBE)
+            ends = len(PROBE).to_bytes(LENGTH, "little") + PROBE + tail
+            self._plain = _rcl() is None or serialize_message(self._message)[end - LENGTH :] != ends
+            self._message.data = array.array("B")
+        if self._plain:
+            head, tail, end = b"", b"", LENGTH
         if self._buffer.size != end + size + len(tail):
             self._buffer = np.empty(end + size + len(tail), np.uint8)
-        self._buffer[:end] = np.frombuffer(head + size.to_bytes(4, "little"), np.uint8)
-        self._buffer[end + size :] = np.frombuffer(tail, np.uint8)
-        return self._buffer[end : end + size]
+        if not self._plain:
+            self._buffer[:end] = np.frombuffer(head + size.to_bytes(LENGTH, "little"), np.uint8)
+            self._buffer[end + size :] = np.frombuffer(tail, np.uint8)
+        self._data = self._buffer[end : end + size]
+        return self._data
 
     def fill(self, header: Any, values: Values) -> None:
         """The whole message, `data` (uint8, contiguous) included."""
@@ -73,10 +84,11 @@ class WireMessage:
         Raises:
             RuntimeError: the middleware does not take it.
         """
-        rcl = _rcl()
-        handle = publisher.handle
-        if rcl is None or not hasattr(handle, "pointer"):
-            publisher.publish(self._buffer.tobytes())
+        rcl, handle = _rcl(), publisher.handle
+        if self._plain or not hasattr(handle, "pointer"):
+            self._message.data.frombytes(self._data)
+            publisher.publish(self._message)
+            self._message.data = array.array("B")
             return
         size = self._buffer.size
         message = _SerializedMessage(self._buffer.ctypes.data, size, size)
