@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import signal
 import sys
 from collections.abc import Sequence
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.files import unwritable
 from depthclip_ros.ros.processes import interruptible
 
 EXIT_UNWRITTEN = 1
 EXIT_ERROR = 2  # as argparse for bad arguments
-# A disk that is full, read-only or somebody else's, a name that cannot be: no fault of the program, so no traceback.
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM} | {
-    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
-}
 
 COMMANDS = {
     "predict": ("predict", "depth, pictures and clouds of image files"),
@@ -57,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_error(str(error))
         return EXIT_ERROR
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        sentence = unwritable(error)
+        if sentence is None:
             raise
-        where = error.filename or "the output"
-        _print_error(f"{where} cannot be used: {error.strerror}; give a place with room and the right to write")
+        _print_error(sentence)
         return EXIT_UNWRITTEN
     except KeyboardInterrupt as error:
         return 128 + (signal.Signals[error.args[0]] if error.args else signal.SIGINT)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.ros.measure import scores
 
 if TYPE_CHECKING:
@@ -137,4 +138,5 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
     if not clouds:
         why = "without camera_info the node publishes none" if report["focal_assumed"] else "none arrived"
         console.print(f"no cloud.png: there is no cloud ({why})", markup=False)
-    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replaced(folder / "report.json") as file:
+        file.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.files import replaced
 
 DEPTH_COLOURS = "Spectral"  # near is red, far is blue
 ERROR_COLOURS = "RdBu"
@@ -81,7 +82,8 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4, truth
     bar(depth_picture, axes[-1, 1], axes[-1, -2 if with_truth else 1], "metres (grey: no depth)")
     if error_picture is not None:
         bar(error_picture, axes[-1, 3], axes[-1, 3], "metres, red too near, blue too far", extend="both")
-    figure.savefig(path)
+    with replaced(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _masked(values: NDArray[np.floating]) -> NDArray[Any]:
@@ -171,8 +173,8 @@ def draw_cloud(
         1,
         cv2.LINE_AA,
     )
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise InputError(f"cannot write the picture {path}")
+    with replaced(path) as file:
+        file.write(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def _look_at(eye: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# A disk that is full, read-only or somebody else's, a name that cannot be: no fault of the program, so no traceback.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM} | {
+    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+}
+
+
+def unwritable(error: OSError) -> str | None:
+    """One sentence where a place cannot be written to; None: the error is another one."""
+    if error.errno not in UNWRITABLE:
+        return None
+    where = error.filename or "the output"
+    return f"{where} cannot be used: {error.strerror}; give a place with room and the right to write"
+
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: `$XDG_CACHE_HOME/depthclip_ros`, by default below `~/.cache`."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.files import unwritable
 from depthclip_trainer.commands import SUBCOMMANDS
 
 
@@ -39,6 +40,12 @@ def run(name: str, arguments: list[str]) -> int:
         getattr(importlib.import_module(f"depthclip_trainer.commands.{module}"), f"{module}_command")(arguments)
     except DepthClipError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        sentence = unwritable(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from depthclip_trainer.evaluation.evaluate import Report
@@ -63,7 +64,7 @@ def print_parts(table: Mapping[str, Mapping[str, Mapping[str, float]]], console:
     first = next(iter(table.values()))
     printed = Table("", *(f"{part} {name}" for part, values in first.items() for name in values))
     for row, parts in table.items():
-        printed.add_row(row, *(f"{value:.3f}" for values in parts.values() for value in values.values()))
+        printed.add_row(escape(row), *(f"{value:.3f}" for values in parts.values() for value in values.values()))
     console.print(printed)
 
 
@@ -76,4 +77,4 @@ def write_report(report: Report, folder: Path) -> None:
 
 def _add(table: Table, name: str, row: dict[str, float], style: str) -> None:
     values = [f"{row[key]:.3f}" if key in row else "" for _, key in COLUMNS]
-    table.add_row(name, f"{row['frames']:.0f}", *values, style=style)
+    table.add_row(escape(name), f"{row['frames']:.0f}", *values, style=style)
