@@ -49,6 +49,7 @@ class NodeThread:
         self._ended = ended
         self._executor = SingleThreadedExecutor(context=context)
         self._made = threading.Event()
+        self._begun = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name="executor", daemon=True)
 
@@ -74,7 +75,8 @@ class NodeThread:
             interrupt()
         with contextlib.suppress(Exception):  # it may have ended by itself
             self._executor.create_task(lambda: None)  # which wakes it
-        self._thread.join(STOP_S)
+        if self._begun:
+            self._thread.join(STOP_S)
         if self._thread.is_alive():
             by_force = threading.Thread(target=self._unmake, daemon=True)
             by_force.start()
@@ -90,6 +92,7 @@ class NodeThread:
             self.node = node
             self._made.set()
             getattr(node, "begin", bool)()
+            self._begun = True
             while not self._stop.is_set() and not getattr(node, "finished", False) and self._spin_once():
                 pass
         except BaseException as error:  # it is raised in the main thread

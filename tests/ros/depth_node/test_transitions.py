@@ -61,7 +61,7 @@ class Engine:
 
 
 @pytest.fixture
-def node(client, monkeypatch, request):
+def life(client, monkeypatch, request):
     """A depth node in this process whose engine is `Engine`, with command line arguments by `indirect`."""
     monkeypatch.setattr(core_engine, "DepthEngine", Engine)
     monkeypatch.setattr(node_module, "JOIN_S", 0.3)
@@ -73,11 +73,17 @@ def node(client, monkeypatch, request):
     rclpy.init(args=arguments, context=context)
     life = NodeThread(lambda: node_module.DepthNode(context=context), context)
     life.start()
-    yield life.made()
+    yield life
     for gate in (Engine.loading, Engine.running):
         gate.set()
     life.end()
     context.try_shutdown()
+
+
+@pytest.fixture
+def node(life):
+    """The node of `life`."""
+    return life.made()
 
 
 def publishers(node):
@@ -116,7 +122,7 @@ def test_the_node_answers_while_the_model_loads(node, client):
 
 
 @pytest.mark.parametrize(
-    "node",
+    "life",
     [["-p", "qos_overrides./steps/depth/points.publisher.reliability:=often"]],
     indirect=True,
 )
@@ -179,6 +185,26 @@ def test_a_node_that_cannot_be_stopped_is_finalized_says_so_and_answers(node, cl
     assert client.wait(lambda: said("cannot be stopped; restart the process"), what="an error")
     assert not client.transition(NAME, "configure")
     assert Engine.closed == 0
+
+
+def test_a_node_with_a_hung_device_ends_in_time(life, node, client):
+    _busy(node, client)
+    told_s = time.monotonic()
+    life.end()
+    client.wait(lambda: NAME not in client.node.get_fully_qualified_node_names(), what="the end", pause_s=0.01)
+    assert time.monotonic() - told_s < 1.0
+
+
+def test_a_node_told_while_the_model_loads_ends_in_time(life, node, client):
+    Engine.loading.clear()
+    change = client.node.create_client(ChangeState, f"{NAME}/change_state")
+    client.wait(change.service_is_ready, what="change_state")
+    change.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    client.wait(lambda: node._preparing, what="the load")
+    told_s = time.monotonic()
+    life.end()
+    client.wait(lambda: NAME not in client.node.get_fully_qualified_node_names(), what="the end", pause_s=0.01)
+    assert time.monotonic() - told_s < 1.0
 
 
 def test_a_lifecycle_manager_as_navs_brings_the_node_up_and_down(node, client):
