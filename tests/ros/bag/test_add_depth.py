@@ -158,7 +158,8 @@ def test_torn_messages_are_copied_and_refused(
 def test_depth_that_is_named_like_an_image_is_not_taken_for_one(
     write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
 ) -> None:
-    names = {"/cam/depth": "/oak/stereo/image_raw", "/cam/image_raw": "/oak/rgb/image_raw"}
+    names = {"/cam/depth": "/oak/stereo/image_raw", "/cam/camera_info": "/oak/stereo/camera_info"}
+    names["/cam/image_raw"] = "/oak/rgb/image_raw"
     source = copied(write_bag("bag"), lambda _, topic, data: (names.get(topic, topic), data), tmp_path / "oak")
     result = add_depth_to_bag(source, tmp_path / "out", pipeline, topics=["depth"])
     assert (result.image_topic, result.frames, result.refused) == ("/oak/rgb/image_raw", 4, 0)
