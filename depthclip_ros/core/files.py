@@ -49,7 +49,8 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it could not be written; names `path`.
     """
-    with naming(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:99]}.", delete=False) as file:
+    prefix, suffix = f".{path.name[:99]}.", ".tmp"  # what a kill leaves is found again by them
+    with naming(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=suffix, delete=False) as file:
         temporary = Path(file.name)
         try:
             yield file
