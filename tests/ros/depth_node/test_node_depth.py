@@ -241,7 +241,7 @@ def test_compressed_images(start_node, camera, room):
         _check_frame(eye, eye.send(*make()), room, same_colour=kind == "png")
     broken = eye.compressed_message(room, "jpeg", cut=400)
     eye.send(broken, eye.info_message(160, 120))
-    node.wait_for_log("JPEG of 400 bytes is cut short")
+    node.wait_for_log("JPEG of 400 bytes is broken")
     _check_frame(eye, eye.send(*make()), room, same_colour=False)
     assert eye.depth.of_stamp(broken.header.stamp) is None
     node.kill()
