@@ -16,7 +16,7 @@ from depthclip_ros.ros import processes
 
 pytestmark = pytest.mark.timeout(300)
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-GONE_S = 5.0  # without a farewell others see a node for its lease, 20 s; on a quiet machine it is 0.1 to 0.3 s
+GONE_S = 5.0  # without a farewell others see a node for its lease, 20 s
 
 
 def segments(pid):
