@@ -76,33 +76,41 @@ def test_an_error_of_the_program_is_not_called_a_full_disk(monkeypatch: pytest.M
         call(monkeypatch, run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_unwinds_what_runs_and_a_second_one_does_not_disturb(
-    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
-) -> None:
-    cleaned = []
-    before = signal.getsignal(number)
+SIGNALLED = """
+import signal, sys, types
+from depthclip_ros import cli
 
-    def run(_: object) -> int:
-        try:
-            signal.raise_signal(number)
-        finally:
-            signal.raise_signal(number)
-            cleaned.append(True)
-        return 0
-
-    assert call(monkeypatch, run) == 128 + number
-    assert cleaned
-    assert signal.getsignal(number) == before
-
-
-def test_an_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(_: object) -> int:
-        signal.raise_signal(signal.SIGHUP)
-        return 0
-
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+number, handled = int(sys.argv[1]), sys.argv[2] == "handled"
+cleaned = []
+def run(_):
     try:
-        assert call(monkeypatch, run) == 0
+        signal.raise_signal(number)
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.raise_signal(number)
+        cleaned.append(True)
+    return 0
+
+if not handled:
+    signal.signal(number, signal.SIG_IGN)
+command = types.ModuleType("depthclip_ros.commands.failing")
+command.add_arguments, command.run = lambda parser: None, run
+sys.modules[command.__name__] = command
+cli.COMMANDS["failing"] = ("failing", "fails")
+before = signal.getsignal(number)
+print(cli.main(["failing"]), cleaned, signal.getsignal(number) == before)
+"""
+
+
+def signalled(number: signal.Signals, how: str) -> str:
+    """What a process of its own prints that is told by a signal, twice, while a command runs."""
+    command = [sys.executable, "-c", SIGNALLED, str(int(number)), how]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_unwinds_what_runs_and_a_second_one_does_not_disturb(number: signal.Signals) -> None:
+    assert signalled(number, "handled") == f"{128 + number} [True] True"
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    assert signalled(signal.SIGHUP, "ignored") == "0 [True] True"
