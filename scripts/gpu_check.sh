@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs everything that wants a GPU: tests, engine and cloud, a training step. Needs torch with CUDA and this package.
+# Runs what wants a GPU: tests marked cuda, engine and cloud. Needs torch with CUDA and this package.
 #   sh scripts/gpu_check.sh [OUT_FOLDER]     writes OUT_FOLDER/performance_gpu.json and .md (default: docs)
 set -u
 cd "$(dirname -- "$0")/.." || exit 1

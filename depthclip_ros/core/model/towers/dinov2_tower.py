@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.towers.tower import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,9 +17,9 @@ from depthclip_ros.core.model.towers.tower import (
     PositionGrid,
     Tower,
     TowerOutput,
+    read_base,
     walk_blocks,
 )
-from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
 WIDTH, BLOCKS, HEADS = 384, 12, 6
 PATCH_PX, BASE_PATCH_PX = 16, 14
@@ -92,12 +91,7 @@ def load_dinov2(tower: Dinov2Tower, path: Path) -> None:
     Raises:
         WeightsError: a file that is missing, of another format, or of another network.
     """
-    if not path.is_file():
-        raise WeightsError(f"base_weights is {path}, which is no file; make one with depthclip-train convert-encoder")
-    refuse_other_formats(path)
-    tensors = read_tensors(path)
-    check_tensors(path, tensors, expected_tensors())
-    t = {name: tensor.float() for name, tensor in tensors.items()}
+    t = read_base(path, expected_tensors())
     positions = t["embeddings.position_embeddings"]  # [1, 1 + GRID^2, WIDTH]
     state = {
         "patches.weight": resized_patches(t["embeddings.patch_embeddings.projection.weight"], PATCH_PX),

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
+from depthclip_ros.core.model.towers.tower import read_base
 
 STEM_CHANNELS = 32
 
@@ -170,12 +169,8 @@ def load_encoder(stem: nn.Module, path: Path) -> None:
     Raises:
         WeightsError: a file that is missing, of another format, or of another network.
     """
-    if not path.is_file():
-        raise WeightsError(f"base_weights is {path}, which is no file; make one with depthclip-train convert-encoder")
-    refuse_other_formats(path)
-    tensors = read_tensors(path)
     convolutions = [module for module in stem.modules() if isinstance(module, ScaledConv)]
     expected = {f"{i}.{part}": getattr(c, part) for i, c in enumerate(convolutions) for part in ("weight", "bias")}
-    check_tensors(path, tensors, expected)
+    tensors = read_base(path, expected)
     for i, convolution in enumerate(convolutions):
-        convolution.set_folded(tensors[f"{i}.weight"].float(), tensors[f"{i}.bias"].float())
+        convolution.set_folded(tensors[f"{i}.weight"], tensors[f"{i}.bias"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
 Adapters = Mapping[int, nn.Module]
 
@@ -69,6 +72,20 @@ class Tower(nn.Module, ABC):
             ConfigError: a block number out of range.
         """
         require(all(0 <= layer < self.blocks for layer in layers), name, layers, f"0..{self.blocks - 1}")
+
+
+def read_base(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The float32 tensors of a file that the trainer's `convert-encoder` wrote, compared with those expected.
+
+    Raises:
+        WeightsError: a file that is missing, of another format, or of another network.
+    """
+    if not path.is_file():
+        raise WeightsError(f"base_weights is {path}, which is no file; make one with depthclip-train convert-encoder")
+    refuse_other_formats(path)
+    tensors = read_tensors(path)
+    check_tensors(path, tensors, expected)
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def walk_blocks(
