@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import threading
 import time
@@ -16,22 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.engine.focal_scale import metres_per_unit
-from depthclip_ros.core.engine.postprocess import check_limits
-from depthclip_ros.core.engine.preprocess import check_batch, network_pixels, on_device
+from depthclip_ros.core.engine.preprocess import by_network_size, check_batch, network_pixels, on_device
 from depthclip_ros.core.engine.view_depths import joined, view_depths
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.artefact_cache import identity_of
 from depthclip_ros.core.runtimes.calibration_images import ROOMS, CalibrationSet
 from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
 from depthclip_ros.core.runtimes.proof import Proof, RefusedRuntimeError
 from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
-from depthclip_ros.core.tensor_file import hash_tensors
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 
 if TYPE_CHECKING:
     from depthclip_ros.core.weights import WeightsInfo
 
 NO_LIMITS = DepthLimits()
+STAGES = ("preprocess", "network", "postprocess")
 CLOSE_S = 10.0  # that closing waits for a call under way
 
 
@@ -71,16 +69,11 @@ class DepthEngine:
         self._network_size = model.network_size
         self._allow_cpu_fallback = allow_cpu_fallback
         self._largest_batch: int | None = None
+        self._image_sizes: dict[tuple[int, int], tuple[int, int]] = {}  # by network size, the latest
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
         self.notices: list[str] = []
-        state = model.state_dict()  # of the weights as they are, before anything is folded for inference
-
-        def identity() -> str:
-            if info is not None:
-                return info.sha256
-            return hash_tensors(state, set(state)) + json.dumps(dataclasses.asdict(model.config), sort_keys=True)
-
+        identity = identity_of(model, None if info is None else info.sha256)
         pictures = CalibrationSet(calibration)
         try:
             self._adopt(make_runtime(model, runtime, device, precision, identity=identity, calibration=pictures))
@@ -147,7 +140,6 @@ class DepthEngine:
             DeviceError: the engine is closed, or its device is full (and the CPU not allowed) or gone.
         """
         check_batch(images, intrinsics)
-        check_limits(limits)
         return joined(
             self.infer_views([View(image, camera, limits) for image, camera in zip(images, intrinsics, strict=True)])
         )
@@ -160,16 +152,11 @@ class DepthEngine:
         Raises:
             InputError, ConfigError, DeviceError: as `infer`; then there is no depth of any of the views.
         """
-        for view in views:
-            check_batch(view.rgb[None], [view.intrinsics])
-            check_limits(view.limits)
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, view in enumerate(views):
-            size = self._network_size(view.intrinsics.width_px, view.intrinsics.height_px)
-            groups.setdefault(size, []).append(index)
+        groups = by_network_size(views, self._network_size)
         found: dict[int, ViewDepth] = {}
         with self._lock:
             for size, members in groups.items():
+                self._image_sizes[size] = views[members[0]].rgb.shape[1::-1]
                 waiting = members
                 while waiting:
                     part = waiting[: self._largest_batch or len(waiting)]
@@ -207,6 +194,22 @@ class DepthEngine:
         """
         grey = np.full((batch, height_px, width_px, 3), 127, np.uint8)
         self.infer(grey, [Intrinsics.from_hfov(60.0, width_px, height_px)] * batch)
+
+    def prepare_in_background(self) -> None:
+        """For cameras, after `warm_up`: no image waits for the compilation of a new size or batch any more.
+
+        Until that is done and proved, its images are slower, by torch or one by one.
+        """
+        if self._runtime is not None:
+            self._runtime.prepare_in_background()
+
+    @property
+    def preparing(self) -> str:
+        """What is being compiled meanwhile, e.g. "1280x720, 3 x 1280x720"; "" where nothing is."""
+        runtime = self._runtime
+        keys = () if runtime is None else runtime.preparing
+        sizes = [(batch, *self._image_sizes[width, height]) for batch, height, width in keys]
+        return ", ".join(f"{batch} x {width}x{height}".removeprefix("1 x ") for batch, width, height in sizes)
 
     @property
     def proofs(self) -> dict[tuple[int, int, int], Proof]:
@@ -264,13 +267,11 @@ class DepthEngine:
             ]
             depths = view_depths(views, images, prediction, scales, self.max_depth_m, self.scene_labels)
         times_s.append(time.perf_counter())
-        stages = ("preprocess", "network", "postprocess")
-        timings_ms = {
-            stage: (after - before) * 1000
-            for stage, before, after in zip(stages, times_s[:-1], times_s[1:], strict=True)
-        }
         for depth in depths:
-            depth.timings_ms = dict(timings_ms)
+            depth.timings_ms = {
+                stage: (after - before) * 1000
+                for stage, before, after in zip(STAGES, times_s[:-1], times_s[1:], strict=True)
+            }
         return depths
 
     def _shrink(self, batch: int) -> None:

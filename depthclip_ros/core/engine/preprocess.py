@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip_ros.core.encodings import check_size
+from depthclip_ros.core.engine.postprocess import check_limits
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.types import Intrinsics, View
 
 MIN_SIDE_PX = 16
 
@@ -43,6 +44,24 @@ def check_batch(images: NDArray[np.uint8], intrinsics: Sequence[Intrinsics]) -> 
                 f"images are {width}x{height} but intrinsics are {camera.width_px}x{camera.height_px}; "
                 "rescale them with geometry.scale_intrinsics"
             )
+
+
+def by_network_size(
+    views: Sequence[View], network_size: Callable[[int, int], tuple[int, int]]
+) -> dict[tuple[int, int], list[int]]:
+    """Indices of the views by the (width, height) that the network sees them at.
+
+    Raises:
+        InputError: as `check_batch`, of any view.
+        ConfigError: a limit that means nothing.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, view in enumerate(views):
+        check_batch(view.rgb[None], [view.intrinsics])
+        check_limits(view.limits)
+        size = network_size(view.intrinsics.width_px, view.intrinsics.height_px)
+        groups.setdefault(size, []).append(index)
+    return groups
 
 
 def on_device(image: NDArray[np.uint8], device: torch.device) -> Tensor:

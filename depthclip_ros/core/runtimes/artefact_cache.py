@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,11 +19,30 @@ from filelock import FileLock
 
 from depthclip_ros.core import model as model_package
 from depthclip_ros.core.files import cache_folder, hash_file
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.tensor_file import hash_tensors
 
 MANIFEST = "manifest.json"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made
 
 _log = logging.getLogger(__name__)
+
+
+def identity_of(model: DepthModel, sha256: str | None) -> Callable[[], str]:
+    """What tells a model's artefacts from another's: when called, the SHA-256 of its file, or of its weights as now.
+
+    Args:
+        model: before anything is folded for inference.
+        sha256: of its weights file, if it comes from one.
+    """
+    state, config = model.state_dict(), model.config
+
+    def identity() -> str:
+        if sha256 is not None:
+            return sha256
+        return hash_tensors(state, set(state)) + json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+    return identity
 
 
 def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path], None]) -> Path:

@@ -49,6 +49,17 @@ class Runtime(Protocol):
             as `run`.
         """
 
+    def prepare_in_background(self) -> None:
+        """From now on `run` waits for no compilation: a thread makes what is missing, and `run` is slower until then.
+
+        The depth meanwhile is the network's too. What goes wrong in the thread is raised by a later `run` of the same
+        size and batch.
+        """
+
+    @property
+    def preparing(self) -> tuple[tuple[int, int, int], ...]:
+        """What that thread makes, and what waits for it: (batch, height, width) each."""
+
     def run(self, pixels: Tensor) -> Prediction:
         """Predict for resized pictures, uint8 [B, h, w, 3] on `device`. The next run may overwrite the prediction.
 

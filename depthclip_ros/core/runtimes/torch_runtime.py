@@ -55,6 +55,14 @@ class TorchRuntime:
         width, height = network_size
         self.run(torch.zeros(batch, height, width, 3, dtype=torch.uint8, device=self.device))
 
+    def prepare_in_background(self) -> None:
+        """See `runtime.Runtime.prepare_in_background`: recording a graph takes no longer than a few frames."""
+
+    @property
+    def preparing(self) -> tuple[tuple[int, int, int], ...]:
+        """See `runtime.Runtime.preparing`."""
+        return ()
+
     def run(self, pixels: Tensor) -> Prediction:
         """See `runtime.Runtime.run`."""
         network = self._alive()

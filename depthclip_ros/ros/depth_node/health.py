@@ -24,7 +24,7 @@ class Health:
 
     state: str  # lifecycle state: unconfigured, inactive, active, ...
     configure_error: str = ""
-    preparing: str = ""  # what configure is at
+    preparing: str = ""  # what configure is at, or what is compiled beside the frames
     doing: str = ""  # what the worker is at, and for how long
     doing_s: float = 0.0
     counters: Counters = field(default_factory=Counters)
@@ -50,7 +50,7 @@ def judge(health: Health) -> tuple[int, str]:
     counters = health.counters
     if health.configure_error:
         return ERROR, health.configure_error
-    if health.preparing:
+    if health.preparing and health.state == "configuring":
         return OK, f"preparing: {health.preparing}"
     if health.state != "active":
         return OK, f"{health.state}: configure and activate the node for depth"
@@ -84,9 +84,8 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, health.notices[-1]
     if not good:
         return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
-    return OK, (
-        f"{counters.window_out.rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
-    )
+    speed = f"{counters.window_out.rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
+    return OK, f"preparing: {health.preparing}; meanwhile {speed}" if health.preparing else speed
 
 
 def values(health: Health) -> dict[str, str]:
@@ -111,6 +110,7 @@ def values(health: Health) -> dict[str, str]:
         "latency p95 (ms)": f"{counters.latency_percentile_ms(95):.1f}",
         **{f"{name} (ms)": f"{value:.2f}" for name, value in counters.timings_ms.items()},
         **_model(health),
+        "preparing": health.preparing,
         "last error": counters.last_error,
     }
 

@@ -177,6 +177,7 @@ class DepthNode(LifecycleNode):
                     width, height = WARM_UP_SIZE
                     self._preparing = f"running {batch} x {width}x{height} for the first time by {engine.runtime}"
                     engine.warm_up(width, height, batch)
+                engine.prepare_in_background()
                 made.pop_all()
             return engine, settings
         finally:

@@ -139,6 +139,7 @@ class Rig:
             device=engine.device,
             precision=engine.precision,
             notices=tuple(engine.notices),
+            preparing=node.preparing or engine.preparing,
             doing=worker.doing if worker is not None else "",
             doing_s=worker.doing_s if worker is not None else 0.0,
         )

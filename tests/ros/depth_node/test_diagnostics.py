@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -149,3 +150,14 @@ def test_a_worker_that_stalls_says_at_what(doing_s, level):
 
 def test_what_configure_is_at_is_said():
     assert judge(Health("configuring", preparing="loading the weights")) == (OK, "preparing: loading the weights")
+
+
+def test_what_is_compiled_beside_the_frames_is_said_with_how_they_fare():
+    counters = Counters()
+    counters.count_received()
+    counters.count_published(20.0)
+    level, message = judge(_active(counters=counters, preparing="1280x720"))
+    assert level == OK
+    assert re.fullmatch(r"preparing: 1280x720; meanwhile .* depth images/s, latency p50 20 ms", message)
+    assert judge(Health("inactive", preparing="1280x720"))[1].startswith("inactive: configure and activate")
+    assert health.values(_active(counters=counters, preparing="1280x720"))["preparing"] == "1280x720"

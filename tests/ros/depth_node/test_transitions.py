@@ -38,6 +38,7 @@ class Engine:
     def __init__(self):
         self.info = SimpleNamespace(system="fake", sha256="0" * 64, path="fake")
         self.device, self.precision, self.runtime, self.notices = "cpu", "fp32", "torch", []
+        self.preparing = ""
 
     @classmethod
     def load(cls, *_args, **_options):
@@ -49,6 +50,9 @@ class Engine:
         pass
 
     def warm_up(self, *_size):
+        pass
+
+    def prepare_in_background(self):
         pass
 
     def infer_views(self, views):
