@@ -27,7 +27,7 @@ export PYTHONNOUSERSITE := 1
 
 # What the environment is made of; directories are named too, so that a deleted file counts as a change.
 BUILT_FROM := pyproject.toml uv.lock depthclip_trainer/pyproject.toml CMakeLists.txt package.xml scripts/setup.sh \
-	$(wildcard msg msg/* launch launch/* config config/* executables executables/* depthclip_ros/data depthclip_ros/data/*)
+	$(wildcard msg msg/* tf2_msgs tf2_msgs/* tf2_msgs/msg/* launch launch/* config config/* executables executables/* depthclip_ros/data depthclip_ros/data/*)
 # With `make dev` the environment holds links to the sources, which need no rebuild.
 ifeq ($(wildcard $(LINKED)),)
 BUILT_FROM += $(shell find depthclip_ros \( -type d ! -name __pycache__ -o -name '*.py' \) 2>/dev/null)
