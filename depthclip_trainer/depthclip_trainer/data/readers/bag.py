@@ -21,12 +21,12 @@ from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
 from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.lidar import cloud_points, sparse_depth
 from depthclip_ros.core.recordings import BAG_SUFFIXES, Recording
 from depthclip_ros.core.rectify import rectifier_for
+from depthclip_ros.core.transforms import Transforms
 from depthclip_ros.core.types import Intrinsics
-from depthclip_trainer.data.readers.bag_lidar import cloud_points, sparse_depth
 from depthclip_trainer.data.readers.bag_topics import TF, BagTopics, choose_topics
-from depthclip_trainer.data.readers.bag_transforms import Transforms
 from depthclip_trainer.data.sample import Sample
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""LiDAR clouds as sparse depth images: read the points, project them, drop those that the camera cannot see."""
+"""LiDAR clouds: read the points, project them, drop those that the camera cannot see."""
 
 from __future__ import annotations
 

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from rosbags.typesys import Stores, get_typestore
+
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.transforms import TransformNotYetError, Transforms
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+
+
+def transform(time_s: float, parent: str, child: str, xyz: tuple, quaternion: tuple = (0, 0, 0, 1)):
+    t = STORE.types
+    stamp = t["builtin_interfaces/msg/Time"](int(time_s), round(time_s % 1 * 1e9))
+    moved = t["geometry_msgs/msg/Transform"](
+        t["geometry_msgs/msg/Vector3"](*map(float, xyz)), t["geometry_msgs/msg/Quaternion"](*map(float, quaternion))
+    )
+    one = t["geometry_msgs/msg/TransformStamped"](t["std_msgs/msg/Header"](stamp, parent), child, moved)
+    return t["tf2_msgs/msg/TFMessage"]([one])
+
+
+def test_moving_transforms_are_interpolated_and_motion_is_taken_out():
+    tree = Transforms()
+    tree.add(transform(0, "base", "/lidar", (0, 0, 1)), is_static=True)
+    tree.add(transform(0, "base", "camera", (0.5, 0, 0)), is_static=True)
+    tree.add(transform(1, "odom", "base", (0, 0, 0)), is_static=False)
+    quarter = (0, 0, math.sin(math.pi / 4), math.cos(math.pi / 4))
+    tree.add(transform(2, "odom", "base", (2, 0, 0), quarter), is_static=False)
+    np.testing.assert_allclose(tree.between("lidar", 10**9, "camera", 10**9) @ [1, 0, 0, 1], [0.5, 0, 1, 1])
+    # half a second on, base is 1 m ahead, turned by 45 degrees
+    found = tree.between("lidar", 10**9, "camera", 1_500_000_000) @ [1, 0, 0, 1]
+    np.testing.assert_allclose(found, [-0.5, 0, 1, 1], atol=1e-9)
+    found = tree.between("lidar", 10**9, "camera", 1_500_000_000) @ [2, 0, 0, 1]
+    np.testing.assert_allclose(found, [math.sqrt(0.5) - 0.5, -math.sqrt(0.5), 1, 1], atol=1e-9)
+    # before odom is known, the nearest common frame has to do
+    np.testing.assert_allclose(tree.between("lidar", 0, "camera", 0) @ [1, 0, 0, 1], [0.5, 0, 1, 1])
+
+
+def test_a_time_or_a_chain_that_is_not_there_is_named():
+    tree = Transforms()
+    tree.add(transform(1, "base", "arm", (0, 0, 0)), is_static=False)
+    tree.add(transform(2, "base", "arm", (0, 0, 0)), is_static=False)
+    tree.add(transform(0, "base", "camera", (0, 0, 0)), is_static=True)
+    with pytest.raises(InputError, match=r"'arm' is known from 1\.000 to 2\.000 s, not at 3\.000 s"):
+        tree.between("arm", 3 * 10**9, "camera", 3 * 10**9)
+    with pytest.raises(InputError, match="no chain of transforms leads from 'lidar' to 'camera'"):
+        tree.between("lidar", 0, "camera", 0)
+    tree.add(transform(0, "camera", "base", (0, 0, 0)), is_static=True)
+    with pytest.raises(InputError, match="in a circle"):
+        tree.between("arm", 10**9, "camera", 10**9)
+
+
+def moving(*stamps_s: float, **limits: float) -> Transforms:
+    tree = Transforms(**limits)
+    for stamp_s in stamps_s:
+        tree.add(transform(stamp_s, "odom", "base", (stamp_s, 0, 0)), is_static=False)
+    return tree
+
+
+def test_a_gap_is_not_bridged():
+    tree = moving(1, 2, 5, max_gap_s=1.5)
+    assert tree.between("base", 1_500_000_000, "odom", 0)[0, 3] == pytest.approx(1.5)
+    with pytest.raises(InputError, match=r"'base' has a gap of 3\.000 s at 4\.000 s; at most 1\.5 s is bridged"):
+        tree.between("base", 4 * 10**9, "odom", 0)
+
+
+def test_what_may_still_come_is_told_from_what_will_not():
+    tree = moving(1, 2)
+    with pytest.raises(TransformNotYetError, match=r"not at 3\.000 s"):
+        tree.between("base", 3 * 10**9, "odom", 0)
+    with pytest.raises(InputError) as early:
+        tree.between("base", 10**8, "odom", 0)
+    assert not isinstance(early.value, TransformNotYetError)
+
+
+def test_old_transforms_are_forgotten_and_a_jump_back_begins_anew():
+    tree = moving(1, 2, 3, 4, 5, history_s=2)
+    with pytest.raises(InputError, match=r"known from 3\.000 to 5\.000 s"):
+        tree.between("base", 2 * 10**9, "odom", 0)
+    tree.add(transform(1, "odom", "base", (1, 0, 0)), is_static=False)
+    assert tree.between("base", 10**9, "odom", 0)[0, 3] == 1.0
+    with pytest.raises(InputError, match=r"known from 1\.000 to 1\.000 s"):
+        tree.between("base", 4 * 10**9, "odom", 0)
+
+
+def test_motion_of_a_frame_between_two_times():
+    tree = moving(1, 2, 3)
+    tree.add(transform(0, "base", "camera", (0.5, 0, 0)), is_static=True)
+    # what was at the camera at 1 s lies 2 m behind it at 3 s
+    np.testing.assert_allclose(tree.moved("odom", "camera", 10**9, 3 * 10**9)[:3, 3], [-2, 0, 0])
+    with pytest.raises(InputError, match="'camera' does not hang on 'map'"):
+        tree.moved("map", "camera", 10**9, 3 * 10**9)
+
+
+def test_transforms_that_mean_nothing_are_counted():
+    tree = Transforms()
+    tree.add(transform(1, "a", "b", (math.nan, 0, 0)), is_static=True)
+    tree.add(transform(1, "a", "b", (0, 0, 0), (0, 0, 0, 0)), is_static=True)
+    tree.add(transform(1, "a", "a", (0, 0, 0)), is_static=True)
+    assert (tree.refused, tree.parents) == (3, {})
+
+
+@pytest.mark.parametrize("quaternion", [(0.1, -0.2, 0.3, 0.9), (0, 0, 0, 2), (0.5, -0.5, 0.5, -0.5), (1, 0, 0, 0)])
+def test_rotations_are_those_of_their_quaternions(quaternion):
+    """q v q* by Hamilton's product, written out."""
+    tree = Transforms()
+    tree.add(transform(1, "a", "b", (0, 0, 0), quaternion), is_static=True)
+    x, y, z, w = np.array(quaternion) / np.linalg.norm(quaternion)
+    point, axis = np.array([1.0, 2.0, 3.0]), np.array([x, y, z])
+    expected = point + 2 * np.cross(axis, np.cross(axis, point) + w * point)
+    np.testing.assert_allclose(tree.between("b", 0, "a", 0)[:3, :3] @ point, expected, atol=1e-12)
