@@ -61,8 +61,8 @@ def sparse_depth(points: NDArray[np.float64], camera: Intrinsics) -> NDArray[np.
     seen = (z > 0) & (columns >= 0) & (columns < camera.width_px) & (rows >= 0) & (rows < camera.height_px)
     nearest = np.full(camera.height_px * camera.width_px, np.inf, np.float32)
     np.minimum.at(nearest, rows[seen] * camera.width_px + columns[seen], z[seen].astype(np.float32))
-    nearest = nearest.reshape(camera.height_px, camera.width_px)
+    image = nearest.reshape(camera.height_px, camera.width_px)
     side = max(3, round(OCCLUSION_WINDOW * camera.width_px)) | 1
-    around = cv2.erode(nearest, np.ones((side, side), np.uint8))  # the smallest of each window
-    visible = np.isfinite(nearest) & (nearest / OCCLUSION_RATIO <= around)
-    return np.where(visible, nearest, np.float32(0))
+    around = cv2.erode(image, np.ones((side, side), np.uint8))  # the smallest of each window
+    visible = np.isfinite(image) & (image / OCCLUSION_RATIO <= around)
+    return np.where(visible, image, np.float32(0))

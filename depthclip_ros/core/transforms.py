@@ -57,7 +57,7 @@ class Transforms:
                 continue
             self.parents[child] = parent
             if is_static:
-                self._fixed[child] = _matrix(row)
+                self._fixed[child] = matrix_of(row)
             else:
                 self._put(child, stamp_ns_of(one.header.stamp), row)
 
@@ -148,7 +148,7 @@ class Transforms:
             )
         after = bisect_left(times_ns, time_ns)
         if times_ns[after] == time_ns:
-            return _matrix(rows[time_ns])
+            return matrix_of(rows[time_ns])
         before_ns, after_ns = times_ns[after - 1], times_ns[after]
         if after_ns - before_ns > self._max_gap_ns:
             raise InputError(
@@ -158,7 +158,8 @@ class Transforms:
         return _interpolated(rows[before_ns], rows[after_ns], (time_ns - before_ns) / (after_ns - before_ns))
 
 
-def _matrix(row: NDArray[np.float64]) -> Matrix:
+def matrix_of(row: NDArray[np.float64]) -> Matrix:
+    """4x4 of a translation and a quaternion, [7]: x y z of the one, x y z w of the other, of any length above 0."""
     x, y, z, w = row[3:] / np.linalg.norm(row[3:])
     matrix = np.eye(4)
     matrix[:3, :3] = [
@@ -181,4 +182,4 @@ def _interpolated(before: NDArray[np.float64], after: NDArray[np.float64], share
     if angle > 1e-6:
         weights = (math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle))
     translation = (1 - share) * before[:3] + share * after[:3]
-    return _matrix(np.concatenate([translation, weights[0] * a + weights[1] * b]))
+    return matrix_of(np.concatenate([translation, weights[0] * a + weights[1] * b]))

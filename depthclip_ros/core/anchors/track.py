@@ -1,0 +1,107 @@
+"""What one anchor has said of late, and how it is judged."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from depthclip_ros.core.anchors.measurement import Measurement
+
+GATE_SD = 3.0
+WINDOW_S, WINDOW = 1.0, 15  # of the running median
+LEAST_READINGS = 3  # that must agree
+LEAST_SHARE = 0.55  # of the readings of a window
+RECENT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the estimator has judged an anchor.
+
+    Attributes:
+        name: of the anchor.
+        state: accepted, refused, disagrees, waiting (too few readings yet) or silent.
+        reason: why, for a person; "" where it is accepted.
+        factor: what its readings say depth is to be multiplied by; NaN where they say nothing.
+    """
+
+    name: str
+    state: str
+    reason: str
+    factor: float
+
+
+@dataclass
+class AnchorTrack:
+    """What one anchor has said.
+
+    Attributes:
+        readings: (time, measurement) since the cut and of the last second.
+        accepted_s: time of the last reading that was believed.
+        opposed_since_s: since when its readings agree against the estimate.
+        disagrees: both values, for a person; "" where it does not.
+        refusal, refused_s: why a reading could not be used, and when.
+    """
+
+    readings: deque[tuple[float, Measurement]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    accepted_s: float = -math.inf
+    opposed_since_s: float | None = None
+    disagrees: str = ""
+    refusal: str = ""
+    refused_s: float = -math.inf
+
+    def add(self, time_s: float, measurement: Measurement) -> None:
+        """Take the next reading; those of before the window are let go."""
+        self.readings.append((time_s, measurement))
+        while self.readings[0][0] < time_s - WINDOW_S and len(self.readings) > LEAST_READINGS:
+            self.readings.popleft()
+
+    def accept(self, time_s: float) -> None:
+        """Its readings were believed."""
+        self.accepted_s, self.disagrees, self.opposed_since_s = time_s, "", None
+
+    def oppose(self, time_s: float, both_values: str) -> None:
+        """Its readings agree with each other and not with the estimate."""
+        self.opposed_since_s = time_s if self.opposed_since_s is None else self.opposed_since_s
+        self.disagrees = both_values
+
+    def begin(self) -> None:
+        """A new place: what was read before it does not count in it."""
+        self.readings.clear()
+        self.opposed_since_s, self.disagrees = None, ""
+
+    def consensus(self) -> Measurement | None:
+        """The median of the readings, where enough of them are near it."""
+        if len(self.readings) < LEAST_READINGS:
+            return None
+        ratios = np.array([one.log_ratio for _, one in self.readings])
+        place = float(np.median([one.place_variance for _, one in self.readings]))
+        noise = float(np.median([one.noise_variance for _, one in self.readings]))
+        middle = float(np.median(ratios))
+        # readings of one place differ by noise; those taken on the way by their places too
+        near = np.abs(ratios - middle) <= GATE_SD * math.sqrt(noise) + math.sqrt(place)
+        if np.count_nonzero(near) < max(LEAST_READINGS, LEAST_SHARE * len(ratios)):
+            return None
+        return Measurement(float(np.median(ratios[near])), place, noise)
+
+    def verdict(self, name: str, time_s: float) -> Verdict:
+        """How the anchor of this name is doing."""
+        said = self.consensus()
+        factor = math.nan if said is None else math.exp(said.log_ratio)
+        newest_s = self.readings[-1][0] if self.readings else -math.inf
+        if time_s - max(newest_s, self.refused_s) > RECENT_S:
+            return Verdict(name, "silent", f"nothing came for {RECENT_S:g} s", factor)
+        if self.disagrees:
+            return Verdict(name, "disagrees", self.disagrees, factor)
+        if time_s - self.accepted_s <= RECENT_S:
+            return Verdict(name, "accepted", "", factor)
+        if self.refused_s >= newest_s:
+            return Verdict(name, "refused", self.refusal, factor)
+        if said is None and len(self.readings) >= LEAST_READINGS:
+            return Verdict(name, "refused", "its readings do not agree with each other", factor)
+        return Verdict(
+            name, "waiting", f"{len(self.readings)} readings, {LEAST_READINGS} that agree are needed", factor
+        )
