@@ -16,6 +16,7 @@ FLOORS = {
     "depthclip_ros.core.errors": 0,
     "depthclip_ros.core.types": 0,
     "depthclip_ros.core": 1,  # geometry, encodings, model and what else rests on floor 0 alone
+    "depthclip_ros.core.anchors": 2,
     "depthclip_ros.core.converted_weights": 2,
     "depthclip_ros.core.find_weights": 2,
     "depthclip_ros.core.weights": 2,
@@ -44,7 +45,16 @@ NODE_MODULES = {
 }
 ROS_PACKAGES = {
     *("rclpy", "rcl_interfaces", "lifecycle_msgs", "builtin_interfaces", "std_msgs", "sensor_msgs", "geometry_msgs"),
-    *("diagnostic_msgs", "rosgraph_msgs", "cv_bridge", "sensor_msgs_py", "message_filters", "tf2_ros"),
+    *(
+        "nav_msgs",
+        "tf2_msgs",
+        "diagnostic_msgs",
+        "rosgraph_msgs",
+        "cv_bridge",
+        "sensor_msgs_py",
+        "message_filters",
+        "tf2_ros",
+    ),
     "depthclip_ros.msg",
 }
 # Importable in a process that must stay light, and on a machine without torch.
@@ -58,6 +68,9 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.depth_encodings",
     "depthclip_ros.core.calibration",
     "depthclip_ros.core.alignment",
+    "depthclip_ros.core.anchors.estimator",
+    "depthclip_ros.core.lidar",
+    "depthclip_ros.core.transforms",
     "depthclip_ros.ros.bag.add_depth",
     "depthclip_ros.ros.camera_node.sources",
     "depthclip_ros.ros.conversions",

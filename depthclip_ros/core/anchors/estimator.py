@@ -25,8 +25,9 @@ PRIOR_SD = 0.5
 """Of ln scale, of weights of which nothing more is known: 95 % of places within a factor of 2.7."""
 FORGET_S = 60.0  # silence after which the variance is back at its prior by 1 - 1/e^2
 SCALE_LENGTH, OFFSET_LENGTH = 2.0, 0.3  # change of the scene, in ln depth, after which s and offsets are others
-CUT = 0.3  # a change between two images that is a new place
+CUT = 0.12  # twice what counts as still, from one image to the next: a new place
 SETTLE_S = 1.0  # after a cut: all readings since are weighed together
+SETTLE_GATE_SD = 4.0  # readings that agree with each other, where nothing is known of the place yet
 PATIENCE_S = 10.0  # readings that agree for so long against the estimate are believed
 
 
@@ -63,6 +64,7 @@ class ScaleEstimator:
         self._covariance = np.full((1, 1), self._prior)
         self._anchors: dict[str, AnchorTrack] = {}
         self._time_s: float | None = None
+        self._heard_s = -math.inf
         self._begin_s: float | None = None  # of the place: since the last cut
         self._before: tuple[NDArray[np.float64], NDArray[np.float64]] = self._mean, self._covariance
         self._believed = False
@@ -74,18 +76,20 @@ class ScaleEstimator:
             return ScaleEstimate()
         return ScaleEstimate(float(self._mean[0]), math.sqrt(float(self._covariance[0, 0])))
 
-    def see(self, time_s: float, depth_m: NDArray[np.float32]) -> None:
-        """The next depth image, float32 [H, W], as the network gives it: the scene may have moved on."""
+    def see(self, time_s: float, depth_m: NDArray[np.float32], rgb: NDArray[np.uint8] | None = None) -> None:
+        """The next depth image, float32 [H, W], as the network gives it, and its picture: the scene may move on."""
         self._advance(time_s)
-        change = self._change.update(depth_m)
+        change = self._change.update(depth_m, rgb)
         if change:
             self._grow(change / SCALE_LENGTH, change / OFFSET_LENGTH)
         if change >= CUT:
+            self._covariance[0, 0] = self._prior
             self._begin(time_s)
 
     def add(self, name: str, time_s: float, measurement: Measurement) -> bool:
         """A reading of an anchor; whether it was believed."""
         self._advance(time_s)
+        self._heard_s = time_s
         if self._begin_s is None:
             self._begin(time_s)
         anchor = self._anchors.setdefault(name, AnchorTrack())
@@ -113,7 +117,9 @@ class ScaleEstimator:
 
     def _advance(self, time_s: float) -> None:
         before_s, self._time_s = self._time_s, time_s
-        if before_s is not None and time_s > before_s:
+        # while anchors speak, the picture alone says how much may have changed: else a wrong constant would wear the
+        # gate down
+        if before_s is not None and time_s > before_s and time_s - self._heard_s > RECENT_S:
             share = (time_s - before_s) / FORGET_S
             self._grow(share, share)
 
@@ -157,7 +163,8 @@ class ScaleEstimator:
         for name in sorted(agreed, key=lambda one: said[one].variance):
             anchor = self._anchors[name]
             index = self._joined(name, said[name].place_variance)
-            if self._correct(index, said[name].log_ratio, said[name].noise_variance):
+            gate_sd = SETTLE_GATE_SD if fresh else GATE_SD
+            if self._correct(index, said[name].log_ratio, said[name].noise_variance, gate_sd):
                 anchor.accept(time_s)
                 self._believed = True
             else:
@@ -198,14 +205,14 @@ class ScaleEstimator:
         self._names = [one for one in self._names if one != name]
         self._mean, self._covariance = self._mean[kept], self._covariance[np.ix_(kept, kept)]
 
-    def _correct(self, index: int, log_ratio: float, noise_variance: float) -> bool:
+    def _correct(self, index: int, log_ratio: float, noise_variance: float, gate_sd: float = GATE_SD) -> bool:
         """Kalman's update by z = s + b; False where z is beyond the gate, which then changes nothing."""
         row = np.zeros(len(self._mean))
         row[[0, index]] = 1
         spread = self._covariance @ row
         variance = float(row @ spread) + max(noise_variance, 1e-6)
         innovation = log_ratio - float(row @ self._mean)
-        if innovation**2 > GATE_SD**2 * variance:
+        if innovation**2 > gate_sd**2 * variance:
             return False
         gain = spread / variance
         self._mean = self._mean + gain * innovation

@@ -17,7 +17,7 @@ NEAR_FLOOR = 0.1  # of ln height: so near to the floor a pixel belongs to it
 LEAST_SHARE = 0.25  # of the pixels that look down
 BELOW_SHARE = 0.08  # so many pixels may lie below a floor: more, and it is a table or a step
 LEAST_REGIONS = 4
-MOST_TILT_RAD = math.radians(12)  # of the fitted plane against the known attitude
+MOST_TILT_RAD = math.radians(20)  # of the predicted plane against the known attitude: networks tilt what is near
 HEIGHT_SD_M = 0.02
 TILT_SD_RAD = {"given": math.radians(1.0), "fitted": math.radians(3.0)}
 # An attitude that is not given is looked for among those of cameras on robots: nearly upright, looking ahead or down.
@@ -65,7 +65,9 @@ def measure_ground(
         raise InputError("the floor is not seen: what may be it covers too little of the image")
     sine = slant[on_floor] / np.linalg.norm(rays[on_floor], axis=1)
     cotangent = np.sqrt(1 - np.minimum(sine, 1.0) ** 2) / sine
-    common = (height_sd_m / height_m) ** 2 + (TILT_SD_RAD[how] * float(np.median(cotangent))) ** 2
+    # the floor is one surface of the image: what its shape is off by against the rest is not seen on it
+    common = prediction.shape_sd**2 / 2
+    common += (height_sd_m / height_m) ** 2 + (TILT_SD_RAD[how] * float(np.median(cotangent))) ** 2
     return from_pairs(prediction, pixels[on_floor], height_m / slant[on_floor], 1e-4, common)
 
 
@@ -122,13 +124,14 @@ def _fitted_down(points: Points) -> NDArray[np.float64]:
     length = np.linalg.norm(normals, axis=1)
     normals = normals[length > 1e-9] / length[length > 1e-9, None]
     three = three[length > 1e-9]
-    normals *= np.sign(normals[:, 1:2])
+    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)
+    heights = np.einsum("ni,ni->n", normals, three[:, 0])
     roll, pitch = np.arctan2(normals[:, 0], normals[:, 1]), np.arctan2(normals[:, 2], normals[:, 1])
-    floor_like = (np.abs(roll) < MOST_ROLL_RAD) & (pitch > PITCH_RAD[0]) & (pitch < PITCH_RAD[1])
+    floor_like = (np.abs(roll) < MOST_ROLL_RAD) & (pitch > PITCH_RAD[0]) & (pitch < PITCH_RAD[1]) & (heights > 0)
     if not floor_like.any():
         raise InputError("the floor is not seen: no plane in the low part of the image lies as a floor does")
-    normals, offset = normals[floor_like], np.einsum("ni,ni->n", normals, three[:, 0])[floor_like]
-    away = np.abs(lower @ normals.T / offset - 1)  # [N, planes], as a share of the height
+    normals, heights = normals[floor_like], heights[floor_like]
+    away = np.abs(lower @ normals.T / heights - 1)  # [N, planes], as a share of the height
     best = int((away < NEAR_FLOOR).sum(axis=0).argmax())
     on = lower[away[:, best] < NEAR_FLOOR]
     normal = np.linalg.svd(on - on.mean(axis=0), full_matrices=False)[2][2]

@@ -102,8 +102,10 @@ def from_pairs(
 ) -> Measurement:
     """One measurement of many true depths: the median of ln(true / predicted), every region of the image the same.
 
-    The regions' own spread tells how far the network's shape is off, with `prediction.shape_sd` in place of what few
-    regions cannot tell; the variance of a median of n normal values is pi / 2 of that of their mean.
+    The regions' own spread tells how far the network's shape is off, with `prediction.shape_sd` in place of what few of
+    them cannot tell. What is wrong is wrong for a row of regions or for a column: one row of many columns is worth
+    little more than two regions (the harmonic mean of rows and columns counts). The variance of a median of n normal
+    values is pi / 2 of that of their mean.
 
     Args:
         prediction: to compare with.
@@ -131,7 +133,8 @@ def from_pairs(
     weights = 1 / sizes[index] / np.maximum(noise + prediction.shape_sd**2, 1e-12)
     middle = weighted_median(ratio, weights)
     spread = MAD_TO_SD * weighted_median(np.abs(ratio - middle), weights)
-    areas = len(sizes)
+    rows, columns = (len(np.unique(one)) for one in np.divmod(regions, REGIONS[1]))
+    areas = 2 / (1 / rows + 1 / columns)
     shape = (SHAPE_WORTH * prediction.shape_sd**2 + areas * spread**2) / (SHAPE_WORTH + areas)
     of_median = math.pi / 2 if areas > 2 else 1.0
     return Measurement(

@@ -58,8 +58,12 @@ def measure_tags(
         side_px = math.sqrt(abs(cv2.contourArea(quad.astype(np.float32))))
         if side_px < LEAST_SIDE_PX:
             continue
-        found, turn, shift = cv2.solvePnP(square, quad, matrix, None, flags=cv2.SOLVEPNP_IPPE_SQUARE)
-        if not found:
+        # of a square seen exactly from the front OpenCV's closed form makes NaN
+        for how in (cv2.SOLVEPNP_IPPE_SQUARE, cv2.SOLVEPNP_ITERATIVE):
+            found, turn, shift = cv2.solvePnP(square, quad, matrix, None, flags=how)
+            if found and np.isfinite(shift).all():
+                break
+        else:
             continue
         normal = cv2.Rodrigues(turn)[0][:, 2]
         at = shift[:, 0]

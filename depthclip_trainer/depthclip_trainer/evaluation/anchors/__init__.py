@@ -1,0 +1,1 @@
+"""What each anchor is worth: sensors simulated from measured depth, read for 2 s in each place."""
