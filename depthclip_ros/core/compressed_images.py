@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from depthclip_ros.core.encodings import check_size
+from depthclip_ros.core.encodings import OF_DEPTH, check_encoding, check_size
 from depthclip_ros.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -31,11 +31,14 @@ def decode_compressed(data: Any, format: str = "") -> NDArray[np.uint8]:  # noqa
 
     Args:
         data: the file's bytes, any object with the buffer protocol.
-        format: what the message calls it; only repeated in errors.
+        format: what the message calls it: "jpeg", or with what was compressed, "rgb8; jpeg compressed bgr8".
 
     Raises:
-        InputError: neither JPEG nor PNG, damaged or cut short, empty or too large.
+        InputError: neither JPEG nor PNG, damaged or cut short, empty or too large, or depth by its format.
     """
+    encoding = format.partition(";")[0].strip()
+    if encoding in OF_DEPTH:
+        check_encoding(encoding)
     flat = np.frombuffer(data, np.uint8)
     start = flat[:8].tobytes()
     if start.startswith(_JPEG):

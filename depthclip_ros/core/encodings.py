@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -24,6 +24,7 @@ class _Encoding:
 
     bytes_per_pixel: int
     to_rgb: Callable[[Planes], Image]
+    bits: int = 8
     even_width: bool = False
     half_height_chroma: bool = False  # NV12, NV21: another half image of rows below the first
 
@@ -40,11 +41,10 @@ def _as_it_is(rows: Planes) -> Image:
     return rows.reshape(rows.shape[0], -1, 3)  # a view wherever the rows are contiguous
 
 
-def _mono16(rows: Planes) -> Image:
+def _to_8_bits(rows: Planes) -> NDArray[np.uint8]:
     # The whole 16 bit range onto 8 bits, as cv_bridge does: a range taken from each image would make video flicker.
     # A 10 or 12 bit camera has to send its bits left-aligned to look right, here as there.
-    grey = cv2.convertScaleAbs(rows, alpha=1 / 257)
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(rows, alpha=1 / 257), np.uint8)
 
 
 # ROS names a Bayer pattern by its first two rows, OpenCV by the second and third pixel of its second row: ROS rggb is
@@ -57,7 +57,6 @@ ENCODINGS: dict[str, _Encoding] = {
     "rgba8": _Encoding(4, _by_opencv(cv2.COLOR_RGBA2RGB, 4)),
     "bgra8": _Encoding(4, _by_opencv(cv2.COLOR_BGRA2RGB, 4)),
     "mono8": _Encoding(1, _by_opencv(cv2.COLOR_GRAY2RGB, 1)),
-    "mono16": _Encoding(2, _mono16),
     "bayer_rggb8": _Encoding(1, _by_opencv(cv2.COLOR_BayerBG2RGB, 1)),
     "bayer_bggr8": _Encoding(1, _by_opencv(cv2.COLOR_BayerRG2RGB, 1)),
     "bayer_gbrg8": _Encoding(1, _by_opencv(cv2.COLOR_BayerGR2RGB, 1)),
@@ -69,6 +68,26 @@ ENCODINGS: dict[str, _Encoding] = {
     "nv12": _Encoding(1, _by_opencv(cv2.COLOR_YUV2RGB_NV12, 1), even_width=True, half_height_chroma=True),
     "nv21": _Encoding(1, _by_opencv(cv2.COLOR_YUV2RGB_NV21, 1), even_width=True, half_height_chroma=True),
 }
+# What industrial cameras send, and OpenCV's names for pixels whose colours nobody has named: taken as RViz takes them.
+_16_BIT = ("rgb", "bgr", "rgba", "bgra", "mono", "bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
+ENCODINGS |= {
+    f"{name}16": replace(ENCODINGS[f"{name}8"], bytes_per_pixel=2 * ENCODINGS[f"{name}8"].bytes_per_pixel, bits=16)
+    for name in _16_BIT
+}
+ENCODINGS |= {"8UC1": ENCODINGS["mono8"], "8UC3": ENCODINGS["bgr8"], "8UC4": ENCODINGS["bgra8"]}
+OF_DEPTH = ("16UC1", "32FC1", "64FC1")
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuse what is no picture.
+
+    Raises:
+        InputError: an encoding of depth, or an unknown one.
+    """
+    if encoding in OF_DEPTH:
+        raise InputError(f"image encoding '{encoding}' is of depth, not of a picture; give the colour camera's topic")
+    if encoding not in ENCODINGS:
+        raise InputError(f"image encoding '{encoding}' is not known; allowed are {', '.join(ENCODINGS)}")
 
 
 def check_size(width_px: int, height_px: int) -> None:
@@ -104,9 +123,8 @@ def decode(
         InputError: an unknown encoding, an empty or too large size, a step or data too short, an odd size where the
             encoding shares colour between pixels.
     """
-    layout = ENCODINGS.get(encoding)
-    if layout is None:
-        raise InputError(f"image encoding '{encoding}' is not known; allowed are {', '.join(ENCODINGS)}")
+    check_encoding(encoding)
+    layout = ENCODINGS[encoding]
     check_size(width_px, height_px)
     if (layout.even_width and width_px % 2) or (layout.half_height_chroma and height_px % 2):
         raise InputError(
@@ -123,6 +141,7 @@ def decode(
             f"{rows * step_bytes}"
         )
     pixels: Planes = flat[: rows * step_bytes].reshape(rows, step_bytes)[:, :row_bytes]
-    if encoding == "mono16":
-        pixels = np.ascontiguousarray(pixels).view(">u2" if is_bigendian else "<u2").astype(np.uint16, copy=False)
+    if layout.bits == 16:
+        values = np.ascontiguousarray(pixels).view(">u2" if is_bigendian else "<u2").astype(np.uint16, copy=False)
+        pixels = _to_8_bits(values)
     return layout.to_rgb(pixels)

@@ -1,4 +1,4 @@
-"""What a node was given at its start and does not use: misspelt parameters, a parameter file for another node."""
+"""What a node was given at its start: misspelt parameters, a file for another node, whole numbers without a point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import itertools
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,23 @@ def warn_of_unused(node: Any, known: Collection[str]) -> None:
     given = getattr(node, "_parameter_overrides", {})
     for sentence in (*unused_overrides(given, known), *unused_files(sys.argv, node.get_fully_qualified_name())):
         node.get_logger().warning(sentence)
+
+
+def widened(parameters: Iterable[Any], floats: Collection[str]) -> list[Any]:
+    """The rclpy parameters, with whole numbers as floats where `floats` names the parameter.
+
+    `scale.factor: 2` is an integer to YAML and to `ros2 param set`, and rclpy would refuse it.
+    """
+    return [
+        type(one)(one.name, value=float(one.value)) if one.name in floats and type(one.value) is int else one
+        for one in parameters
+    ]
+
+
+def widen_overrides(node: Any, floats: Collection[str]) -> None:
+    """Do to an rclpy node's overrides what `widened` does, before its parameters are declared."""
+    given = getattr(node, "_parameter_overrides", {})
+    given.update({one.name: one for one in widened(given.values(), floats)})
 
 
 def unused_overrides(given: Collection[str], known: Collection[str]) -> Iterator[str]:

@@ -134,3 +134,11 @@ def test_depth_is_a_whole_png_of_one_channel_and_16_bits(picture: np.ndarray) ->
     ):
         with pytest.raises(InputError, match=message):
             decode_depth_values(broken)
+
+
+@pytest.mark.parametrize("name", ["16UC1; png compressed ", "16UC1; compressedDepth png", "32FC1; compressedDepth png"])
+def test_depth_is_no_picture_whatever_it_is_compressed_by(picture: np.ndarray, name: str) -> None:
+    data = cv2.imencode(".png", picture[..., 0].astype(np.uint16))[1].tobytes()
+    with pytest.raises(InputError, match="is of depth, not of a picture; give the colour camera's topic"):
+        decode_compressed(data, name)
+    assert decode_compressed(data, "mono16; png compressed mono16").shape == picture.shape

@@ -48,6 +48,8 @@ def _yuv(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _encode(picture: np.ndarray, encoding: str) -> np.ndarray:
     opaque = np.full((HEIGHT, WIDTH, 1), 77, np.uint8)
+    if encoding.endswith("16"):
+        return (_encode(picture, f"{encoding[:-2]}8").astype(np.uint16) * 257).astype("<u2")
     if encoding.startswith("bayer_"):
         return _mosaic(picture, encoding[6:10])
     y, u, v = _yuv(picture)
@@ -63,10 +65,12 @@ def _encode(picture: np.ndarray, encoding: str) -> np.ndarray:
         "bgr8": picture[..., ::-1],
         "rgba8": np.concatenate([picture, opaque], -1),
         "bgra8": np.concatenate([picture[..., ::-1], opaque], -1),
+        "8UC3": picture[..., ::-1],
+        "8UC4": np.concatenate([picture[..., ::-1], opaque], -1),
     }[encoding]
 
 
-COLOUR = [name for name in ENCODINGS if not name.startswith("mono")]
+COLOUR = [name for name in ENCODINGS if not name.startswith("mono") and name != "8UC1"]
 
 
 @pytest.mark.parametrize("padding", [0, 5])
@@ -77,7 +81,7 @@ def test_colour_comes_back(picture: np.ndarray, encoding: str, padding: int) -> 
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image.dtype == np.uint8
     # Exact where every pixel has its own colour; else a few grey levels, borders of the mosaic left out.
-    exact = encoding in ("rgb8", "bgr8", "rgba8", "bgra8")
+    exact = encoding.startswith(("rgb", "bgr", "8UC"))
     difference = np.abs(image.astype(int) - picture)[2:-2, 2:-2]
     assert difference.max() <= (0 if exact else 8)
 
@@ -104,6 +108,21 @@ def test_16_bit_grey_maps_its_whole_range_onto_8_bits(picture: np.ndarray, order
     assert (image == picture[..., 1:2]).all()
 
 
+def test_big_endian_pixels_are_the_same_picture(picture: np.ndarray) -> None:
+    data, step = _padded((picture.astype(np.uint16) * 257).astype(">u2"), 6)
+    np.testing.assert_array_equal(decode(data, "rgb16", WIDTH, HEIGHT, step, is_bigendian=True), picture)
+
+
+def test_8uc1_is_grey(picture: np.ndarray) -> None:
+    data, step = _padded(picture[..., 1], 0)
+    assert (decode(data, "8UC1", WIDTH, HEIGHT, step) == picture[..., 1:2]).all()
+
+
+def test_byte_order_says_nothing_of_bytes(picture: np.ndarray) -> None:
+    image = decode(picture.tobytes(), "rgb8", WIDTH, HEIGHT, 3 * WIDTH, is_bigendian=True)
+    np.testing.assert_array_equal(image, picture)
+
+
 def test_unpadded_rgb8_is_a_view() -> None:
     data = np.zeros(HEIGHT * WIDTH * 3, np.uint8)
     image = decode(data, "rgb8", WIDTH, HEIGHT, WIDTH * 3)
@@ -118,7 +137,8 @@ def test_one_pixel_is_an_image(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"encoding": "32FC1"}, "'32FC1' is not known; allowed are rgb8, bgr8"),
+        ({"encoding": "32FC2"}, "'32FC2' is not known; allowed are rgb8, bgr8"),
+        ({"encoding": "32FC1"}, "'32FC1' is of depth, not of a picture; give the colour camera's topic"),
         ({"encoding": ""}, "'' is not known"),
         ({"step_bytes": 143}, "step is 143 bytes; 48 pixels of rgb8 take at least 144"),
         ({"step_bytes": 0}, "step is 0 bytes"),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from depthclip_ros.ros.overrides import unused_files, unused_overrides
+from depthclip_ros.ros.overrides import unused_files, unused_overrides, widen_overrides, widened
 
 KNOWN = ["output.max_depth", "scale.factor", "model.device"]
 
@@ -50,3 +52,16 @@ def test_a_file_for_other_nodes_is_named(tmp_path, text, used):
         assert str(file) in said[0]
         assert "none for /front/depth_node" in said[0]
     assert not list(unused_files(["--params-file"], "/front/depth_node"))
+
+
+def test_a_whole_number_is_a_float_where_one_is_wanted():
+    class Parameter:
+        def __init__(self, name, value):
+            self.name, self.value = name, value
+
+    given = [Parameter("scale.factor", 2), Parameter("cloud.stride", 2), Parameter("scale.factor", True)]
+    found = widened(given, {"scale.factor"})
+    assert [(type(one.value), one.value) for one in found] == [(float, 2.0), (int, 2), (bool, True)]
+    node = SimpleNamespace(_parameter_overrides={one.name: one for one in given[:2]})
+    widen_overrides(node, {"scale.factor"})
+    assert type(node._parameter_overrides["scale.factor"].value) is float

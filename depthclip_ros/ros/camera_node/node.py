@@ -24,7 +24,7 @@ from depthclip_ros.ros.camera_fields import copy_camera
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 from depthclip_ros.ros.conversions import assign, color_image, depth_image
-from depthclip_ros.ros.overrides import warn_of_unused
+from depthclip_ros.ros.overrides import warn_of_unused, widen_overrides
 from depthclip_ros.ros.run import end_process, run
 
 RATE_WINDOW_S = 5.0
@@ -98,6 +98,7 @@ class CameraNode(Node):
             InputError: the source cannot be used.
             ConfigError: a parameter has a value that is not allowed.
         """
+        widen_overrides(self, [name for name, (default, *_) in PARAMETERS.items() if type(default) is float])
         values = {name: self._declared(name) for name in PARAMETERS}
         warn_of_unused(self, PARAMETERS)
         if values["reliability"] not in RELIABILITIES:

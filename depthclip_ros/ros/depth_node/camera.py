@@ -18,6 +18,7 @@ from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
 from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder
 from depthclip_ros.ros.depth_node.outputs import DEPTH, INFO, LATE, LateFrame, Outputs
 from depthclip_ros.ros.depth_node.pipeline import Frame, FramePipeline
+from depthclip_ros.ros.frame_names import FrameNames
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -71,6 +72,7 @@ class Camera:
         order: of the images' stamps.
         box: where images wait.
         late: publishes what may come after the depth image.
+        image_topic: where they come.
         camera_info_topic, count_camera_infos: where CameraInfo is expected, and how many publishers it has there.
     """
 
@@ -88,8 +90,10 @@ class Camera:
         self.counters = Counters()
         self.infos = CameraInfoCache()
         self.order = StampOrder()
+        self._frame_names = FrameNames()
         self.box: Box[Arrival] = mailboxes.add(self._wait_s)
         self.late = LateOutputs(outputs, logger, name)
+        self.image_topic = "image"
         self.camera_info_topic = "camera_info"
         self.count_camera_infos: Callable[[], int] = lambda: 0
         self._label = f"{name}: " if name else ""
@@ -103,6 +107,8 @@ class Camera:
         """Read, hand over, return."""
         self.counters.count_received()
         stamp_ns = stamp_ns_of(message.header.stamp)
+        if doubt := self._frame_names.doubt(message.header.frame_id):
+            self._logger.warning(f"{self._label}the images on {self.image_topic} {doubt}")
         verdict, back_s = self.order.check(stamp_ns)
         if verdict == "back":
             self._refuse(f"stamp goes back by {back_s:.3f} s; stamps of one camera must not decrease")

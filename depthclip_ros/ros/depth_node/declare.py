@@ -7,13 +7,15 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from depthclip_ros.ros.depth_node.parameter_table import NEXT_START, TABLE
+from depthclip_ros.ros.depth_node.parameter_table import FLOATS, NEXT_START, TABLE
+from depthclip_ros.ros.overrides import widen_overrides
 
 ARRAYS = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
 
 
 def declare_parameters(node: Any) -> None:
     """Declare the whole table on an rclpy node, with descriptions and ranges, values from its overrides."""
+    widen_overrides(node, FLOATS)
     for parameter in TABLE:
         descriptor = ParameterDescriptor(
             name=parameter.name,

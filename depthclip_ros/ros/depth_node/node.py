@@ -28,7 +28,7 @@ from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
 from depthclip_ros.ros.depth_node.rig import Rig
 from depthclip_ros.ros.depth_node.worker import JOIN_S
-from depthclip_ros.ros.overrides import warn_of_unused
+from depthclip_ros.ros.overrides import warn_of_unused, widened
 from depthclip_ros.ros.run import end_process, run
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class DepthNode(LifecycleNode):
 
         Not said by the callback: rclpy keeps the result of the last one registered, and its own clock has one too.
         """
-        result = super().set_parameters_atomically(parameter_list)
+        result = super().set_parameters_atomically(widened(parameter_list, parameters.FLOATS))
         if result.successful and not result.reason:
             names = [parameter.name for parameter in parameter_list]
             result.reason = parameters.effect_of(names, configured=self._rig is not None)

@@ -253,3 +253,4 @@ TABLE: tuple[Parameter, ...] = (
 )
 BY_NAME: dict[str, Parameter] = {parameter.name: parameter for parameter in TABLE}
 DEFAULTS: dict[str, Value] = {parameter.name: parameter.default for parameter in TABLE}
+FLOATS: frozenset[str] = frozenset(name for name, value in DEFAULTS.items() if isinstance(value, float))

@@ -11,9 +11,9 @@ from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
-from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, NEXT_CONFIGURE, TABLE
+from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, FLOATS, NEXT_CONFIGURE, TABLE
 
-__all__ = ["BY_NAME", "DEFAULTS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
+__all__ = ["BY_NAME", "DEFAULTS", "FLOATS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
 
 
 @dataclass(frozen=True)

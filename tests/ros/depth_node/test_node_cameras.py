@@ -38,7 +38,7 @@ def _bad_images(eye, room):
     for kind in itertools.cycle(["encoding", "short", "back", "random", "focal"]):
         image, info = eye.good()
         if kind == "encoding":
-            image.encoding = "rgb16"
+            image.encoding = "rgb12"
         elif kind == "short":
             image.data = image.data[:1000]
         elif kind == "back":
@@ -139,7 +139,7 @@ def test_a_stopped_a_fast_and_a_bad_camera_take_nothing_from_the_good_one(rig, r
         good.answer(good.stats, good.send(*good.good()))
         return {s.name: s.level for m in diagnostics.messages[-1:] for s in m.status}
 
-    assert "right: image dropped: image encoding 'rgb16' is not known" in good.node.log()
+    assert "right: image dropped: image encoding 'rgb12' is not known" in good.node.log()
     good.client.wait(
         lambda: {"rig/depth_node: rear", "rig/depth_node: right"} <= set(levels()), what="a report of all cameras"
     )

@@ -170,6 +170,11 @@ def test_bad_parameters_are_refused_with_the_allowed_values(managed, name, value
     assert said in result.reason
 
 
+def test_a_whole_number_is_taken_where_a_float_is_wanted(managed):
+    assert managed.client.set_parameter(NODE, "output.max_depth", 8).successful
+    assert managed.client.set_parameter(NODE, "output.max_depth", 10.0).successful
+
+
 def test_other_parameters_say_that_they_wait_for_a_configure(managed):
     _up(managed)
     result = managed.client.set_parameter(NODE, "input.assumed_hfov", 70.0)
