@@ -22,8 +22,8 @@ from depthclip_ros.commands.bench.systems import SYSTEMS
 from depthclip_ros.commands.bench.tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.core.memory import keep_freed_memory
-from depthclip_ros.core.tensor_file import write_whole
 
 # part: module with `units(settings)`; it may be imported without ROS, which is needed when it measures.
 PARTS = ("engine", "cloud", "node", "cameras", "start", "soak")  # each a module of this folder
@@ -99,8 +99,7 @@ def run(args: argparse.Namespace) -> int:
         compared = _compare(old, figures, units, console) if old else []
     if compared:
         figures["compared_with"] = {"file": str(args.compare), "machine": old["machine"], "rows": compared}
-        _write_json(args.json, figures)
-    _write_pages(args, figures, console)
+    write_results(args, figures, console)
     failed = any(row.get("failed") for row in figures["rows"])
     worse = any(row["verdict"] == regression.WORSE for row in compared)
     return int(failed or (worse and args.strict))
@@ -203,14 +202,18 @@ def _write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Whole or not at all: a run that is killed can be gone on with."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(figures, indent=1) + "\n").encode())
+        with replaced(path) as file:
+            file.write((json.dumps(figures, indent=1) + "\n").encode())
 
 
-def _write_pages(args: argparse.Namespace, figures: dict[str, Any], console: Console) -> None:
+def write_results(args: argparse.Namespace, figures: dict[str, Any], console: Console) -> None:
+    """Write what was asked for, each file whole or not at all, and name it."""
+    _write_json(args.json, figures)
     written = [args.json] if args.json else []
     if args.markdown:
         args.markdown.parent.mkdir(parents=True, exist_ok=True)
-        args.markdown.write_text(markdown(figures), encoding="utf-8")
+        with replaced(args.markdown) as file:
+            file.write(markdown(figures).encode())
         written.append(args.markdown)
     if args.plot:
         from depthclip_ros.commands.bench.plot import plot

@@ -11,6 +11,7 @@ import numpy as np
 from depthclip_ros.commands.bench.settings import Row
 from depthclip_ros.commands.bench.systems import REFERENCE
 from depthclip_ros.commands.machine import one_line
+from depthclip_ros.core.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,8 @@ def plot(figures: dict[str, Any], path: Path) -> list[Path]:
         figure.supxlabel(one_line(figures["machine"]) + quick, fontsize=8, color="#5f6368")
         target = path.with_name(f"{path.stem}{suffix}{path.suffix or '.png'}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target)
+        with replaced(target) as file:
+            figure.savefig(file, format=target.suffix[1:])
         written.append(target)
     return written
 

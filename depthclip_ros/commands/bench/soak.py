@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,7 @@ import numpy as np
 from depthclip_ros.commands.bench.probe import memory_fields
 from depthclip_ros.commands.bench.running import Scene, wait_until_active
 from depthclip_ros.commands.bench.settings import Row, Settings, Unit, percentiles, size_name
+from depthclip_ros.core.files import replaced
 
 FULL = 1.3  # images per second over what the engine could take: the node is never idle
 FASTEST_CAMERA_HZ = 60.0
@@ -82,10 +84,12 @@ def growth(samples: Sequence[ProcessSample]) -> Growth | None:
 def write_csv(path: Path, samples: Sequence[ProcessSample]) -> None:
     """One line for each sample."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(ProcessSample)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: round(value, 3) for name, value in asdict(one).items()} for one in samples)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(ProcessSample)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: round(value, 3) for name, value in asdict(one).items()} for one in samples)
+    with replaced(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def watch_process(

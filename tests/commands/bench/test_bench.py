@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import argparse
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from depthclip_ros.cli import main
-from depthclip_ros.commands.bench import engine
+from depthclip_ros.commands.bench import command, engine
 from depthclip_ros.commands.bench.settings import Unit
 from depthclip_ros.commands.bench.systems import REFERENCE, SYSTEMS, System
 
@@ -50,6 +54,26 @@ def test_engine_and_cloud_stand_beside_their_baselines(
     assert "## Engine" in text
     assert "torch eager fp32 (baseline)" in text
     assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("kind", ["json", "markdown", "plot"])
+def test_a_full_disk_leaves_the_older_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    figures = json.loads((Path(__file__).parents[3] / "docs" / "performance_cpu.json").read_text())
+    file = tmp_path / "out" / "bench.png"
+    file.parent.mkdir()
+    args = argparse.Namespace(**{"json": None, "markdown": None, "plot": None, kind: file})
+    file.write_bytes(b"of last week")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            command.write_results(args, figures, Console(quiet=True))
+    assert file.read_bytes() == b"of last week"
+    assert list(file.parent.iterdir()) == [file]
+    command.write_results(args, figures, Console(quiet=True))
+    assert file.stat().st_size > 1000
 
 
 def test_a_run_goes_on_where_it_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
