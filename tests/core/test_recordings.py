@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings import Recording, image_kind, is_bag
+from depthclip_ros.core.recordings import BAG_SUFFIXES, Recording, image_kind, is_bag
 
 STRING = "std_msgs/msg/String"
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -123,6 +124,23 @@ def test_damage_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"does not end as an MCAP does.*mcap recover"):
         Recording(path)
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+def test_messages_compressed_one_by_one_are_read_without_their_metadata_too(
+    tmp_path: Path, storage: StoragePlugin
+) -> None:
+    writer = Writer(tmp_path / "bag", version=8, storage_plugin=storage)
+    writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    with writer:
+        topic = writer.add_connection("/chatter", STRING, typestore=STORE)
+        for number in range(3):
+            writer.write(topic, number, text(f"text {number} {'x' * 100}"))
+    (file,) = (path for path in (tmp_path / "bag").iterdir() if path.suffix in BAG_SUFFIXES)
+    for path in (tmp_path / "bag", file):
+        with Recording(path) as recording:
+            found = [recording.deserialize(data, STRING).data for _, _, data in recording.messages()]
+        assert found == [f"text {number} {'x' * 100}" for number in range(3)]
 
 
 def test_a_torn_message_is_an_input_error_and_the_next_one_is_first(tmp_path: Path) -> None:
