@@ -31,6 +31,7 @@ FLOORS = {
 }
 # Only these make a node or must name message types; whatever else needs a message is handed one.
 NODE_MODULES = {
+    "depthclip_ros.ros.anchors.inputs",
     "depthclip_ros.ros.camera_node.node",
     "depthclip_ros.ros.depth_node.declare",
     "depthclip_ros.ros.depth_node.image_input",
@@ -71,6 +72,7 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.anchors.estimator",
     "depthclip_ros.core.lidar",
     "depthclip_ros.core.transforms",
+    "depthclip_ros.ros.anchors.watch",
     "depthclip_ros.ros.bag.add_depth",
     "depthclip_ros.ros.camera_node.sources",
     "depthclip_ros.ros.conversions",

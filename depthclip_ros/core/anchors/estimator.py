@@ -49,6 +49,9 @@ class ScaleEstimate:
         return math.exp(self.log_scale)
 
 
+NO_SCALE = ScaleEstimate()
+
+
 class ScaleEstimator:
     """See the module. Times are the readings' stamps in seconds; they should not decrease."""
 

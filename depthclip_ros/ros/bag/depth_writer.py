@@ -132,6 +132,7 @@ class DepthWriter:
         values["scene_weights"] = np.array(values["scene_weights"], np.float32)
         return {
             "camera": "",
+            **{f"anchors_{state}": [] for state in ("accepted", "refused", "disagreeing")},
             "system": engine.info.system,
             "weights": engine.info.sha256[:12],
             "device": engine.device,

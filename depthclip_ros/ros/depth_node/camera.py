@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import View, ViewDepth
+from depthclip_ros.ros.anchors.sources import AnchorFrame
+from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.camera_info import CameraInfoCache
 from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
@@ -73,6 +76,7 @@ class Camera:
         box: where images wait.
         late: publishes what may come after the depth image.
         image_topic: where they come.
+        anchors: learn the scale from each depth image after it is out; None without.
         camera_info_topic, count_camera_infos: where CameraInfo is expected, and how many publishers it has there.
     """
 
@@ -84,6 +88,7 @@ class Camera:
         mailboxes: Mailboxes[Arrival],
         logger: Any,
         now_ns: Callable[[], int],
+        anchors: AnchorWatch | None = None,
     ) -> None:
         self.name = name
         self.pipeline = pipeline
@@ -99,6 +104,7 @@ class Camera:
         self._label = f"{name}: " if name else ""
         self._outputs = outputs
         self._logger = logger
+        self.anchors = anchors
         pipeline.warn = lambda sentence: logger.warning(f"{self._label}{sentence}")
         self._now_ns = now_ns
         self._throttle = Throttle()
@@ -216,7 +222,14 @@ class Camera:
             "latency_ms": latency,
             **{f"frames_{what}": count for what, count in counters.account(self.box.overtaken).items()},
             "outputs_dropped": self.late.overtaken,
+            **({} if self.anchors is None else self.anchors.lists()),
         }
+        if self.anchors is not None and not frame.focal_assumed:
+            seen = AnchorFrame(
+                arrival.stamp_ns, header.frame_id, frame.rgb, Prediction(result.depth_m, frame.intrinsics)
+            )
+            user_factor = frame.settings.limits_of(self.name).scale_factor
+            self.anchors.offer(seen, frame.scale.factor, user_factor)
         return LateFrame(task.wanted & LATE.keys(), header, result, stats, (time.perf_counter() - start_s) * 1e3)
 
     def _refuse(self, reason: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from depthclip_ros.ros.depth_node.parameter_table import FLOATS, NEXT_START, TABLE
+from depthclip_ros.ros.depth_node.parameter import NEXT_START
+from depthclip_ros.ros.depth_node.parameter_table import FLOATS, TABLE
 from depthclip_ros.ros.overrides import widen_overrides
 
 ARRAYS = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
+from depthclip_ros.ros.anchors.report import AnchorReport
 from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 
 OK, WARN, ERROR = 0, 1, 2
@@ -42,6 +44,8 @@ class Health:
     runtime: str = ""
     device: str = ""
     precision: str = ""
+    anchors: Mapping[str, AnchorReport] = field(default_factory=dict)
+    scale: ScaleEstimate = NO_SCALE  # what they say
     notices: tuple[str, ...] = ()  # what the engine did otherwise than asked
 
 
@@ -80,6 +84,13 @@ def judge(health: Health) -> tuple[int, str]:
             f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "
             f"cloud; publish camera_info, or remap `{health.prefix}camera_info` to it"
         )
+    opposed = [
+        f"anchor {name} disagrees: {one.verdict.reason}"
+        for name, one in health.anchors.items()
+        if one.verdict.state == "disagrees"
+    ]
+    if opposed:
+        return WARN, "; ".join(opposed)
     if health.notices:
         return WARN, health.notices[-1]
     if not good:
@@ -109,6 +120,7 @@ def values(health: Health) -> dict[str, str]:
         "latency p50 (ms)": f"{counters.latency_percentile_ms(50):.1f}",
         "latency p95 (ms)": f"{counters.latency_percentile_ms(95):.1f}",
         **{f"{name} (ms)": f"{value:.2f}" for name, value in counters.timings_ms.items()},
+        **_anchors(health),
         **_model(health),
         "preparing": health.preparing,
         "last error": counters.last_error,
@@ -145,6 +157,17 @@ def statuses(make: Any, key_value: Any, cameras: Mapping[str, Health], node: str
             for name, health in cameras.items()
         ),
     ]
+
+
+def _anchors(health: Health) -> dict[str, str]:
+    if not health.anchors:
+        return {}
+    known = health.scale.log_scale_sd is not None
+    return {
+        "anchors' scale": f"{health.scale.factor:.3f}",
+        "anchors' scale, standard deviation": f"{health.scale.log_scale_sd:.1%}" if known else "none accepted",
+        **{f"anchor {name}": one.sentence for name, one in health.anchors.items()},
+    }
 
 
 def _model(health: Health) -> dict[str, str]:

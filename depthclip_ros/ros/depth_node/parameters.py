@@ -11,7 +11,9 @@ from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
-from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, FLOATS, NEXT_CONFIGURE, TABLE
+from depthclip_ros.ros.anchors.sources import AnchorOptions
+from depthclip_ros.ros.depth_node.parameter import NEXT_CONFIGURE
+from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, FLOATS, TABLE
 
 __all__ = ["BY_NAME", "DEFAULTS", "FLOATS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
 
@@ -41,6 +43,12 @@ class Settings:
     filter_edge_threshold: float
     scale_factor: float
     scale_factors: list[float]
+    anchors: list[str]
+    anchor_base_frame: str
+    anchor_odom_frame: str
+    anchor_ground_height_m: float
+    anchor_tag_side_m: float
+    anchor_tag_dictionary: str
 
     @property
     def limits(self) -> DepthLimits:
@@ -56,6 +64,18 @@ class Settings:
             confidence_threshold=self.output_confidence_threshold,
             edge_threshold=self.filter_edge_threshold,
             scale_factor=self.scale_factor * factor,
+        )
+
+    @property
+    def anchor_options(self) -> AnchorOptions:
+        """What the anchors are told."""
+        return AnchorOptions(
+            names=tuple(self.anchors),
+            base_frame=self.anchor_base_frame,
+            odom_frame=self.anchor_odom_frame,
+            ground_height_m=self.anchor_ground_height_m,
+            tag_side_m=self.anchor_tag_side_m,
+            tag_dictionary=self.anchor_tag_dictionary,
         )
 
     @property
@@ -87,6 +107,8 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
         raise ConfigError(
             f"scale.factors is {factors} and cameras {cameras}; there must be one factor for each camera, or none"
         )
+    if "tag" in checked["anchors"] and not checked["anchor.tag.side_m"]:  # type: ignore[operator]
+        raise ConfigError("anchors has tag and anchor.tag.side_m is 0; give the side of the markers' black square")
     return Settings(**{name.replace(".", "_"): value for name, value in checked.items()})  # type: ignore[arg-type]
 
 

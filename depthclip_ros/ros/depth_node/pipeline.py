@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.core.calibration import camera_model, misplaced_centre
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, Rectifier
@@ -40,6 +42,7 @@ class Frame:
         prepare_ms: time that decoding and rectifying took.
         settings: those of the moment when the frame was prepared, for all that is done to it.
         offset_m: see `conversions.stereo_offset_m`.
+        scale: what the anchors knew of the scale when the frame was prepared; its depth is multiplied by it.
     """
 
     rgb: NDArray[np.uint8]
@@ -49,6 +52,7 @@ class Frame:
     prepare_ms: float
     settings: Settings
     offset_m: tuple[float, float] = (0.0, 0.0)
+    scale: ScaleEstimate = NO_SCALE
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class FramePipeline:
         settings: of the next frame.
         camera: name of the camera in `settings.cameras`, which its `scale.factors` go by; "" where it has none.
         already_rectified: the images come rectified, and CameraInfo's D describes the raw images they were made from.
+        scale: what the camera's anchors know of the scale of the next frame.
         warn: told once of a calibration that can be used but hardly be right.
 
     Raises:
@@ -94,6 +99,7 @@ class FramePipeline:
         self.camera = camera
         self.already_rectified = already_rectified
         self.warn: Callable[[str], None] = lambda sentence: None
+        self.scale: Callable[[], ScaleEstimate] = ScaleEstimate
         self._warned = False
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
 
@@ -118,7 +124,7 @@ class FramePipeline:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.input_assumed_hfov, width, height)
-            return Frame(rgb, intrinsics, None, True, _ms_since(start_s), settings)
+            return Frame(rgb, intrinsics, None, True, _ms_since(start_s), settings, scale=self.scale())
         camera = self._camera(info, width, height)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(
@@ -128,7 +134,8 @@ class FramePipeline:
         rectifier = self._rectifier_for(camera)
         rgb = rectifier.rectify(rgb)
         offset_m = stereo_offset_m(info.p)
-        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, _ms_since(start_s), settings, offset_m)
+        prepare_ms = _ms_since(start_s)
+        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, prepare_ms, settings, offset_m, self.scale())
 
     def intrinsics_of(self, image: Image | CompressedImage, info: CameraInfo) -> Intrinsics:
         """Intrinsics that the rectified image will have.
@@ -152,7 +159,9 @@ class FramePipeline:
         """What the engine is to do with a frame, with its cloud or without."""
         settings = frame.settings
         request = CloudRequest(settings.cloud_stride, settings.cloud_max_range_m, settings.cloud_color)
-        return View(frame.rgb, frame.intrinsics, settings.limits_of(self.camera), request if cloud else None)
+        limits = settings.limits_of(self.camera)
+        limits = dataclasses.replace(limits, scale_factor=limits.scale_factor * frame.scale.factor)
+        return View(frame.rgb, frame.intrinsics, limits, request if cloud else None)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
         """What the engine found of a frame; unknown where the camera saw nothing."""
@@ -207,6 +216,8 @@ def summary(result: FrameDepth) -> dict[str, Any]:
         "valid_ratio": valid / depth_m.size,
         "confidence_mean": float(np.mean(result.confidence)),
         "scale": result.scale,
+        "anchor_scale": result.frame.scale.factor,
+        "anchor_scale_sd": float("nan") if result.frame.scale.log_scale_sd is None else result.frame.scale.log_scale_sd,
         "focal_assumed": result.frame.focal_assumed,
         "scene_labels": [label for label, _ in result.scenes],
         "scene_weights": [weight for _, weight in result.scenes],

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
+from depthclip_ros.ros.anchors.inputs import AnchorInputs, LiveTransforms
+from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
@@ -43,7 +45,14 @@ class Rig:
         self._pipelines = {
             name: FramePipeline(engine, settings, camera=name, already_rectified=rectified[name]) for name in self.names
         }
+        self._transforms = LiveTransforms()
+        self._anchors: dict[str, AnchorWatch] = {}  # what they learn is kept while the node is inactive
+        for name in self.names if settings.anchors else ():
+            label = f"{name}: " if name else ""
+            self._anchors[name] = AnchorWatch(settings.anchor_options, self._transforms, node.get_logger(), label)
+            self._pipelines[name].scale = lambda watch=self._anchors[name]: watch.estimate
         self._inputs: dict[str, ImageInput] = {}
+        self._anchor_inputs: dict[str, AnchorInputs] = {}
         self._worker: DepthWorker | None = None
         self._outputs: dict[str, Outputs] = {}
         self._active = ExitStack()
@@ -59,6 +68,10 @@ class Rig:
         worker = DepthWorker(self.engine, logger)
         with ExitStack() as made:
             made.callback(self._inputs.clear)
+            made.callback(self._anchor_inputs.clear)
+            if self._anchors:
+                self._transforms.listen(node)
+                made.callback(self._transforms.close, node)
             for name in self.names:
                 camera = Camera(
                     name,
@@ -67,6 +80,7 @@ class Rig:
                     worker.mailboxes,
                     logger,
                     lambda: node.get_clock().now().nanoseconds,
+                    self._anchors.get(name),
                 )
                 worker.cameras.append(camera)
                 source = self._inputs[name] = ImageInput(
@@ -82,9 +96,19 @@ class Rig:
                 camera.image_topic = source.image.topic
                 camera.camera_info_topic, camera.count_camera_infos = info.topic, lambda info=info: info.publishers
                 label = f"{name}: " if name else ""
+                if name in self._anchors:
+                    self._start_anchors(name, made)
                 logger.info(f"{label}depth of {source.image.topic} with {info.topic}")
             worker.start()
             self._worker, self._active = worker, made.pop_all()
+
+    def _start_anchors(self, name: str, made: ExitStack) -> None:
+        watch = self._anchors[name]
+        names = tuple(self._settings.anchors)
+        inputs = self._anchor_inputs[name] = AnchorInputs(self._node, watch, names, self._transforms, _prefix(name))
+        made.callback(inputs.destroy)
+        watch.start()
+        made.callback(watch.end)
 
     def unsubscribe(self) -> None:
         """Hear nothing more; the first half of `stop`."""
@@ -97,6 +121,10 @@ class Rig:
             self.hangs = True
             return False
         self._worker = None
+        ended = [watch.join(timeout_s) for watch in self._anchors.values()]
+        if not all(ended):
+            self.hangs = True
+            return False
         return True
 
     def destroy(self) -> None:
@@ -116,7 +144,7 @@ class Rig:
 
     def follow(self) -> None:
         """Follow the publishers' QoS."""
-        for source in self._inputs.values():
+        for source in [*self._inputs.values(), *self._anchor_inputs.values()]:
             source.follow()
 
     def forget_stamps(self) -> None:
@@ -148,6 +176,10 @@ class Rig:
         return {name: self._health_of(name, base, cameras.get(name)) for name in self.names}
 
     def _health_of(self, name: str, health: Health, camera: Camera | None) -> Health:
+        if name in self._anchors:
+            health = dataclasses.replace(
+                health, anchors=self._anchors[name].reports, scale=self._anchors[name].estimate
+            )
         if camera is not None:
             health = dataclasses.replace(
                 health,
