@@ -135,4 +135,11 @@ def _fitted_down(points: Points) -> NDArray[np.float64]:
     best = int((away < NEAR_FLOOR).sum(axis=0).argmax())
     on = lower[away[:, best] < NEAR_FLOOR]
     normal = np.linalg.svd(on - on.mean(axis=0), full_matrices=False)[2][2]
-    return np.asarray(normal * np.sign(normal[1]))
+    normal *= -1.0 if normal[1] < 0 else 1.0
+    pitch_rad = math.atan2(normal[2], normal[1])
+    if not PITCH_RAD[0] < pitch_rad < PITCH_RAD[1]:
+        raise InputError(
+            f"the floor is not seen: the plane in the low part of the image is a floor only for a camera that looks down "
+            f"by {math.degrees(pitch_rad):.0f} degrees"
+        )
+    return np.asarray(normal)

@@ -20,6 +20,7 @@ from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.anchors.report import AnchorReport, Count, Reading
 from depthclip_ros.ros.anchors.sources import (
     ON_FRAMES,
+    THROUGH_TF,
     AnchorFrame,
     AnchorOptions,
     FrameAnchors,
@@ -124,10 +125,10 @@ class AnchorWatch:
         return {f"anchors_{state}": names for state, names in found.items()}
 
     def on_reading(self, kind: str, message: Any, stamp_ns: int) -> None:
-        """A message of an anchor's topic; never waits. Of one topic each frame_id is an anchor of its own."""
+        """A message of an anchor's topic; never waits. Of sensors each frame_id is an anchor of its own."""
         sensor = message.header.frame_id
         first = self._first_frame_id.setdefault(kind, sensor)
-        name = kind if sensor == first else f"{kind} {sensor}"
+        name = kind if sensor == first or kind not in THROUGH_TF else f"{kind} {sensor}"
         with self._changed:
             if not self._ended:
                 self._readings.append(Reading(kind, name, message, stamp_ns, time.monotonic()))

@@ -67,8 +67,10 @@ def test_a_plane_that_lies_as_no_floor_does_is_refused(floor):
     with pytest.raises(InputError, match="the floor is not seen"):
         measure_ground(Prediction(depth_m, CAMERA), 0.8, wrong)
     wall = np.full((240, 320), 2.0, np.float32)
-    with pytest.raises(InputError, match="the floor is not seen"):
-        measure_ground(Prediction(wall, CAMERA), 0.8, None)
+    bent = wall + np.linspace(0, 0.02, 240, dtype=np.float32)[:, None]
+    for depth_m in (wall, bent):
+        with pytest.raises(InputError, match="the floor is not seen"):
+            measure_ground(Prediction(depth_m, CAMERA), 0.8, None)
 
 
 @pytest.mark.parametrize("height_m", [0.0, -1.0, math.nan, math.inf])
