@@ -139,7 +139,7 @@ def _fitted_down(points: Points) -> NDArray[np.float64]:
     pitch_rad = math.atan2(normal[2], normal[1])
     if not PITCH_RAD[0] < pitch_rad < PITCH_RAD[1]:
         raise InputError(
-            f"the floor is not seen: the plane in the low part of the image is a floor only for a camera that looks down "
+            f"the floor is not seen: the plane in the low part of the image is that of a camera that looks down "
             f"by {math.degrees(pitch_rad):.0f} degrees"
         )
     return np.asarray(normal)
