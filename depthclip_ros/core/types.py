@@ -70,6 +70,8 @@ class DepthLimits:
         edge_threshold: pixels on a depth step become NaN (flying pixels): the step between neighbours as a share of
             the nearer depth, e.g. 0.05; 0 keeps all.
         scale_factor: multiplies depth, for a camera whose scale was calibrated.
+        level: rate 0..1 at which the intervals of `ViewDepth.half_width` should hold.
+        log_scale_sd: standard deviation of ln `scale_factor` where anchors measured it; None where nothing did.
     """
 
     min_depth_m: float = 0.0
@@ -77,6 +79,8 @@ class DepthLimits:
     confidence_threshold: float = 0.0
     edge_threshold: float = 0.0
     scale_factor: float = 1.0
+    level: float = 0.9
+    log_scale_sd: float | None = None
 
 
 @dataclass
@@ -86,6 +90,7 @@ class Depth:
     Attributes:
         depth_m: float32 [B, H, W], metres along the optical axis; NaN unknown, +Inf beyond the maximum, -Inf too near.
         confidence: float32 [B, H, W], 0..1.
+        half_width: float32 [B, H, W] of ln depth, see `ViewDepth`; None where the weights have no uncertainty.
         scale: float [B], metres per unit of the network's output (focal ratio times `scale_factor`).
         scene_labels: the scene prompts' names, empty where the system has none.
         scene_weights: float32 [B, len(scene_labels)], each row sums to 1.
@@ -98,6 +103,7 @@ class Depth:
     scene_labels: tuple[str, ...] = ()
     scene_weights: NDArray[np.float32] | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    half_width: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,8 @@ class ViewDepth:
 
     Attributes:
         depth_m, confidence: float32 [H, W], as in `Depth`. The arrays are the caller's own.
+        half_width: h, float32 [H, W]: the true depth lies in [d e^-h, d e^h] at the rate of the limits' `level`; None
+            where the weights were made without (`core/uncertainty.py`).
         scale: metres per unit of the network's output.
         scene_labels, scene_weights: names and float32 [S]; empty and None where the system has none.
         cloud: structured [h, w] (`geometry.CLOUD_XYZRGB` or `CLOUD_XYZ`) where the view asked for it and the device
@@ -154,3 +162,4 @@ class ViewDepth:
     cloud: NDArray[np.void] | None = None
     batch_size: int = 1
     timings_ms: dict[str, float] = field(default_factory=dict)
+    half_width: NDArray[np.float32] | None = None

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import save
 
 from depthclip_ros.core import tensor_file
-from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.uncertainty import Uncertainty
 
 FORMAT_VERSION = "1"
 
@@ -40,6 +41,7 @@ class WeightsInfo:
         training, metrics: as the trainer wrote them.
         commit, created: of the code that saved the file (None where unknown), and when (ISO 8601, UTC).
         parameters_total, parameters_trained: counts.
+        uncertainty: how far off its depth may be; None in files made without.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class WeightsInfo:
     created: str = ""
     parameters_total: int = 0
     parameters_trained: int = 0
+    uncertainty: Uncertainty | None = None
 
 
 def save_weights(
@@ -70,6 +73,7 @@ def save_weights(
     metrics: Mapping[str, Any],
     adapter_only: bool = False,
     dtype: Literal["float16", "float32"] = "float16",
+    uncertainty: Uncertainty | None = None,
 ) -> None:
     """Write a model's weights; an older file of that name survives any failure.
 
@@ -81,6 +85,7 @@ def save_weights(
         adapter_only: leave out what training does not change; a model on a random tower has no base that could be
             named, and is saved in full all the same.
         dtype: of matrices and kernels; vectors (biases, statistics) stay float32, they weigh nothing.
+        uncertainty: how far off its depth may be; None: it was not calibrated.
 
     Raises:
         WeightsError: a tensor that is not finite or too large for float16, metadata that is not JSON, no room.
@@ -110,6 +115,8 @@ def save_weights(
         "parameters_total": str(sum(parameter.numel() for parameter in model.parameters())),
         "parameters_trained": str(sum(p.numel() for group in model.parameter_groups().values() for p in group)),
     }
+    if uncertainty is not None:
+        metadata["uncertainty"] = _json("uncertainty", uncertainty.as_mapping())
     tensor_file.write_whole(path, save(tensors, metadata))
 
 
@@ -155,8 +162,9 @@ def read_file_info(path: Path) -> WeightsInfo:
             created=metadata["created"],
             parameters_total=int(metadata["parameters_total"]),
             parameters_trained=int(metadata["parameters_trained"]),
+            uncertainty=Uncertainty.from_mapping(json.loads(found)) if (found := metadata.get("uncertainty")) else None,
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (ConfigError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} has damaged metadata ({error!r}); fetch it again") from error
 
 

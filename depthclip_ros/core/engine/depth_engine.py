@@ -47,6 +47,7 @@ class DepthEngine:
         device: where the network runs, e.g. "cpu", "cuda:0" or "xpu".
         precision: "fp32", "bf16", "fp16" or "int8".
         max_depth_m: farthest depth that the model was made for; infinite for systems of relative depth.
+        uncertainty: by which depth gets intervals; None where the weights were made without.
         notices: what went otherwise than asked (a smaller batch, the CPU in place of the GPU), one sentence each.
     """
 
@@ -66,6 +67,7 @@ class DepthEngine:
         self.config = model.config
         self.scene_labels = tuple(model.scene_labels)
         self.max_depth_m = model.config.max_depth_m if model.config.metric else math.inf
+        self.uncertainty = info.uncertainty if info is not None else None
         self._network_size = model.network_size
         self._allow_cpu_fallback = allow_cpu_fallback
         self._largest_batch: int | None = None
@@ -265,7 +267,9 @@ class DepthEngine:
             scales = [
                 metres_per_unit(view.intrinsics, network_size, canonical_px, view.limits.scale_factor) for view in views
             ]
-            depths = view_depths(views, images, prediction, scales, self.max_depth_m, self.scene_labels)
+            depths = view_depths(
+                views, images, prediction, scales, self.max_depth_m, self.scene_labels, self.uncertainty
+            )
         times_s.append(time.perf_counter())
         for depth in depths:
             depth.timings_ms = {

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from depthclip_ros.core.engine.interval import confidence_of, half_width
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
+from depthclip_ros.core.uncertainty import Uncertainty, check_level
 
 
 def check_limits(limits: DepthLimits) -> None:
@@ -26,10 +28,12 @@ def check_limits(limits: DepthLimits) -> None:
         ("edge_threshold", 0 <= limits.edge_threshold < math.inf, "0 or more"),
         ("min_depth_m", 0 <= limits.min_depth_m < math.inf, "0 or more"),
         ("max_depth_m", limits.max_depth_m > limits.min_depth_m, f"above min_depth_m, {limits.min_depth_m}"),
+        ("log_scale_sd", limits.log_scale_sd is None or 0 <= limits.log_scale_sd < math.inf, "0 or more, or none"),
     )
     for name, holds, allowed in rules:
         if not holds:
             raise ConfigError(f"{name} is {getattr(limits, name)}; allowed: {allowed}")
+    check_level(limits.level)
 
 
 def metric_depth(
@@ -39,8 +43,9 @@ def metric_depth(
     size: tuple[int, int],
     limits: DepthLimits,
     max_depth_m: float,
-) -> tuple[Tensor, Tensor]:
-    """Depth in metres and confidence, float32 [B, H, W], at the image's size.
+    uncertainty: Uncertainty | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Depth in metres, confidence and half-width of ln depth, float32 [B, H, W], at the image's size.
 
     What is unknown stays unknown: a pixel that the network, the confidence or an edge makes NaN is never infinite. What
     the network puts at or behind the lens is unknown.
@@ -52,6 +57,7 @@ def metric_depth(
         size: (width, height) of the image.
         limits: see `DepthLimits`.
         max_depth_m: what the model was made for; farther depth is +Inf whatever the limits say.
+        uncertainty: of the weights; without one there are no half-widths, and the confidence is the network's own.
     """
     width, height = size
     depth, confidence = depth.float(), confidence.float()
@@ -62,8 +68,15 @@ def metric_depth(
     if any_broken:
         depth = torch.where(broken, 1.0, depth)
         confidence = torch.where(broken, 0.0, confidence)
-    metres = _resize(depth * scale.view(-1, 1, 1), height, width)
-    certainty = _resize(confidence.clamp(0, 1), height, width)
+    coarse_m = depth * scale.view(-1, 1, 1)
+    metres = _resize(coarse_m, height, width)
+    wide = None
+    if uncertainty is None:
+        certainty = _resize(confidence.clamp(0, 1), height, width)
+    else:
+        coarse_wide = half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd)
+        wide = _resize(coarse_wide, height, width)
+        certainty = confidence_of(wide, uncertainty.even_odds_at(limits.level))
     unknown = None
     if any_broken:
         unknown = _resize(broken.float(), height, width) > 0
@@ -82,7 +95,7 @@ def metric_depth(
         torch.threshold_(metres, _next(limits.min_depth_m, -math.inf), -math.inf)
     if unknown is not None:
         metres.masked_fill_(unknown, math.nan)
-    return metres, certainty
+    return metres, certainty, wide
 
 
 def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:

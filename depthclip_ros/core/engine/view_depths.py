@@ -13,6 +13,7 @@ from depthclip_ros.core.engine.download import download
 from depthclip_ros.core.engine.postprocess import metric_depth
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.types import Depth, View, ViewDepth
+from depthclip_ros.core.uncertainty import Uncertainty
 
 
 def view_depths(
@@ -22,6 +23,7 @@ def view_depths(
     scales: Sequence[float],
     max_depth_m: float,
     scene_labels: tuple[str, ...],
+    uncertainty: Uncertainty | None = None,
 ) -> list[ViewDepth]:
     """Metric depth of each view at its image's size; clouds too where the device makes them.
 
@@ -32,21 +34,25 @@ def view_depths(
         scales: metres per unit of the network's output, of each view.
         max_depth_m: what the model was made for.
         scene_labels: of the model.
+        uncertainty: of the weights.
     """
     on_cpu = prediction.depth.device.type == "cpu"
     has_scenes = prediction.scene_weights is not None
     parts: list[Tensor] = []
     for index, (view, image, scale) in enumerate(zip(views, images, scales, strict=True)):
         one = slice(index, index + 1)
-        metres, certainty = metric_depth(
+        metres, certainty, wide = metric_depth(
             prediction.depth[one],
             prediction.confidence[one],
             torch.tensor([scale], dtype=torch.float32, device=image.device),
             (view.intrinsics.width_px, view.intrinsics.height_px),
             view.limits,
             max_depth_m,
+            uncertainty,
         )
         parts += [metres[0], certainty[0]]
+        if wide is not None:
+            parts.append(wide[0])
         if prediction.scene_weights is not None:
             parts.append(prediction.scene_weights[index].float().clone())
         if view.cloud is not None and not on_cpu:
@@ -56,6 +62,7 @@ def view_depths(
         ViewDepth(
             depth_m=next(arrays),
             confidence=next(arrays),
+            half_width=None if uncertainty is None else next(arrays),
             scale=scale,
             scene_labels=scene_labels if has_scenes else (),
             scene_weights=next(arrays) if has_scenes else None,
@@ -69,10 +76,12 @@ def view_depths(
 def joined(views: list[ViewDepth]) -> Depth:
     """Depth of views of one size and system as one batch; a single one is not copied."""
     alone = views[0] if len(views) == 1 else None
+    widths = [view.half_width for view in views if view.half_width is not None]
     weights = [view.scene_weights for view in views if view.scene_weights is not None]
     return Depth(
         depth_m=alone.depth_m[None] if alone else np.stack([view.depth_m for view in views]),
         confidence=alone.confidence[None] if alone else np.stack([view.confidence for view in views]),
+        half_width=np.stack(widths) if widths else None,
         scale=[view.scale for view in views],
         scene_labels=views[0].scene_labels,
         scene_weights=np.stack(weights) if weights else None,

@@ -1,4 +1,4 @@
-"""`depthclip-train calibrate`: fits the class depths of a DepthCLIP model to a few labelled frames."""
+"""`depthclip-train calibrate`: intervals that hold at the user's place; of a DepthCLIP model the class depths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,14 @@ from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.confidence import most_likely_scale
 from depthclip_trainer.evaluation.labelled import FITTED, HELD_OUT, Table, draw, parse_fitting, parts_of, score_table
 
+if TYPE_CHECKING:
+    from depthclip_ros.core.weights import LoadedWeights
+
 Array = NDArray[np.float64]
+Metrics = dict[str, float]
+
+FITTED_SHARE = 0.75
+"""Of the frames, the first, that intervals are fitted to; the others show whether they hold."""
 
 ROUNDS = 30
 SMALLEST_ERROR = 1e-3
@@ -47,12 +54,61 @@ def calibrate_command(arguments: list[str]) -> None:
     """The command; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="depthclip-train calibrate",
-        description="Fit the class depths of a DepthCLIP model to a few labelled frames, and say what it gained.",
+        description="Fit the intervals and the confidence of metric weights to labelled frames of a place, and say how "
+        "often they hold. Of a DepthCLIP model: fit its class depths, and say what that gained.",
     )
-    parser.add_argument("--weights", default="preset:depthclip-rn50", help="of a depthclip model: a preset, YAML, file")
-    parser.add_argument("--adapter-only", action="store_true", help="leave CLIP out of the file and name it")
-    o = parse_fitting(parser, arguments, 8)
-    _print(calibrate(o.weights, o.samples, o.frames, o.out, adapter_only=o.adapter_only), o.out)
+    parser.add_argument("--weights", default="default", help="metric weights, or a depthclip preset, YAML or file")
+    parser.add_argument("--adapter-only", action="store_true", help="leave the base out of the file and name it")
+    o = parse_fitting(parser, arguments, 0)
+    from depthclip_ros.core.weights import load_weights
+
+    loaded = load_weights(o.weights)
+    if loaded.info.system == "depthclip":
+        done = calibrate(o.weights, o.samples, o.frames or 8, o.out, adapter_only=o.adapter_only)
+        _print(done, o.out)
+    else:
+        fitted = o.frames or max(1, round(FITTED_SHARE * len(o.samples)))
+        _print_coverage(calibrate_intervals(loaded, o.samples, fitted, o.out, adapter_only=o.adapter_only), o.out)
+
+
+def calibrate_intervals(
+    loaded: LoadedWeights, frames: Sequence[Sample], fitted: int, out: Path, *, adapter_only: bool = False
+) -> dict[str, Metrics]:
+    """Fits the intervals to the first `fitted` frames, scores the others, and writes the weights with them.
+
+    Returns:
+        Interval metrics on the other frames (all, where none is left) of the new table, and of the old if there is one.
+
+    Raises:
+        ConfigError: weights of relative depth.
+        InputError: no frame with depth.
+    """
+    from depthclip_ros.core.weights import save_weights
+    from depthclip_trainer.evaluation.intervals import calibrate as fit
+    from depthclip_trainer.evaluation.intervals import coverage_of, pixels_of
+
+    model, info = loaded.model, loaded.info
+    if not model.config.metric:
+        raise ConfigError(f"{info.path} gives relative depth, which has no intervals in metres; see fit-scale")
+    named = [(out.stem, frame) for frame in frames]
+    before = pixels_of(model, named[fitted:] or named)
+    rows = {"before": coverage_of(before, info.uncertainty)} if info.uncertainty else {}
+    table = fit(model, named[:fitted])
+    rows["calibrated"] = coverage_of(pixels_of(model, named[fitted:] or named), table)
+    used = named[:fitted]
+    training = {
+        **info.training,
+        "intervals calibrated on": f"{len(used)} frames: {used[0][1].path} to {used[-1][1].path}",
+    }
+    save_weights(
+        out,
+        model,
+        training=training,
+        metrics=info.metrics,
+        adapter_only=adapter_only or info.adapter_only,
+        uncertainty=table,
+    )
+    return rows
 
 
 def calibrate(
@@ -171,6 +227,18 @@ def fit_centres(
         centres = floor + steps @ delta
         predicted = probability @ centres
     return np.minimum(centres, highest_m * (1 - 1e-3 * np.arange(classes)[::-1]))
+
+
+def _print_coverage(rows: dict[str, Metrics], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    printed = Table("", "covers, asked for 90 %", "half-width (ln depth)", "interval score")
+    for name, row in rows.items():
+        printed.add_row(name, f"{row['coverage']:.1%}", f"{row['half_width']:.3f}", f"{row['interval_score']:.3f}")
+    console.print(printed)
+    console.print(f"{out}: model.weights of depth_node", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(done: Calibration, out: Path) -> None:

@@ -16,7 +16,13 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
-from depthclip_trainer.evaluation.metrics import confidence_metrics, depth_metrics, edge_metrics
+from depthclip_trainer.evaluation.metrics import (
+    confidence_metrics,
+    depth_metrics,
+    edge_metrics,
+    interval_metrics,
+    interval_score,
+)
 from depthclip_trainer.evaluation.pictures import PictureRow
 from depthclip_trainer.evaluation.protocols import Protocol
 
@@ -26,13 +32,17 @@ LOWEST_M = 1e-3
 
 @dataclass(frozen=True)
 class Frame:
-    """One scored frame: the truth's counted values (float32 [n], metres) and what the model made of them."""
+    """One scored frame: the truth's counted values (float32 [n], metres) and what the model made of them.
+
+    `log_error` is ln(true / predicted) where the weights give intervals and nothing was aligned.
+    """
 
     source: str
     path: str
     truth_m: NDArray[np.float32]
     metrics: Metrics
     assumed_intrinsics: bool
+    log_error: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -96,7 +106,11 @@ def evaluate(
             on_frame(sample.path)
         if not counted.any():
             continue
-        predicted, confidence = predict(engine, sample, truth_m.shape, flip)
+        predicted, confidence, half_width = infer(engine, sample, truth_m.shape, flip)
+        log_error = None
+        if half_width is not None and alignment == NONE:
+            known = counted & np.isfinite(predicted) & (predicted > 0)
+            log_error = np.log(truth_m[known] / predicted[known]).astype(np.float32)
         if alignment != NONE:
             predicted = align(predicted[counted], truth_m[counted], alignment).apply(predicted)
         clipped = clip_prediction(predicted, protocol.high_m)
@@ -106,7 +120,9 @@ def evaluate(
         metrics = {**depth_metrics(g, p), **confidence_metrics(g, p, confidence[counted]), "median_ratio": ratio}
         metrics.update(edge_metrics(np.where(counted, truth_m, np.float32(0)), clipped))
         metrics.update({f"{key}_scaled": value for key, value in depth_metrics(g, scaled).items()})
-        report.frames.append(Frame(source, sample.path, g, metrics, sample.assumed_intrinsics))
+        if log_error is not None and half_width is not None:
+            metrics.update(interval_metrics(log_error, half_width[known]))
+        report.frames.append(Frame(source, sample.path, g, metrics, sample.assumed_intrinsics, log_error))
         if shown.get(source, 0) < pictures_per_source:
             shown[source] = shown.get(source, 0) + 1
             caption = f"{sample.path}  d1 {metrics['delta1']:.2f}  AbsRel {metrics['abs_rel']:.2f}"
@@ -117,6 +133,8 @@ def evaluate(
     if assumed:
         report.options["assumed 60 degrees"] = ", ".join(assumed)
     fill_rows(report, protocol)
+    if any(frame.log_error is not None for frame in report.frames):
+        report.options["interval score"] = describe_intervals(report.frames)
     return report
 
 
@@ -139,15 +157,26 @@ def options_of(engine: DepthEngine, protocol: Protocol, flip: bool, alignment: s
 def predict(
     engine: DepthEngine, sample: Sample, size: tuple[int, ...], flip: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Depth and confidence at the truth's size [H, W]; bilinear, align_corners, where the image has another."""
+    """Depth and confidence at the truth's size [H, W]; see `infer`."""
+    return infer(engine, sample, size, flip)[:2]
+
+
+def infer(
+    engine: DepthEngine, sample: Sample, size: tuple[int, ...], flip: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+    """Depth, confidence and half-width at the truth's size [H, W]; bilinear, align_corners, from another size.
+
+    Half-widths are those of the frame itself, and None where the weights have none.
+    """
     images, intrinsics = sample.image[None], [sample.intrinsics]
     result = engine.infer(images, intrinsics, DepthLimits())
     depth_m, confidence = result.depth_m[0], result.confidence[0]
+    half_width = None if result.half_width is None else _resized(result.half_width[0], size)
     if flip:
         mirrored = engine.infer(np.ascontiguousarray(images[:, :, ::-1]), intrinsics, DepthLimits())
         depth_m = (depth_m + mirrored.depth_m[0, :, ::-1]) / 2
         confidence = (confidence + mirrored.confidence[0, :, ::-1]) / 2
-    return _resized(depth_m, size), _resized(confidence, size)
+    return _resized(depth_m, size), _resized(confidence, size), half_width
 
 
 def clip_prediction(depth_m: NDArray[np.float32], high_m: float) -> NDArray[np.float32]:
@@ -188,6 +217,24 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
                 table[group] = _mean(present)
                 table[group]["frames"] = sum(row["frames"] for row in present)
         report.rows[method] = table
+
+
+def describe_intervals(frames: Sequence[Frame]) -> str:
+    """The mean interval score beside that of one constant width that covers as much, each source counting alike."""
+    kept = [frame for frame in frames if frame.log_error is not None]
+    sources = [frame.source for frame in kept]
+    weights = np.array([1 / sources.count(source) for source in sources])
+    own, covers = (
+        np.average([frame.metrics[name] for frame in kept], weights=weights) for name in ("interval_score", "coverage")
+    )
+    sizes = [np.linspace(0, len(f.log_error) - 1, 1000).astype(int) for f in kept if f.log_error is not None]
+    errors = [np.abs(f.log_error[i]) for f, i in zip(kept, sizes, strict=True) if f.log_error is not None]
+    pooled, pooled_weight = np.concatenate(errors), np.repeat(weights, 1000)
+    order = np.argsort(pooled)
+    share = np.cumsum(pooled_weight[order]) / pooled_weight.sum()
+    width = float(pooled[order][min(np.searchsorted(share, covers), len(order) - 1)])
+    constant = np.average([float(interval_score(e, width).mean()) for e in errors], weights=weights)
+    return f"{own:.3f} in ln depth; one constant width of the same coverage: {constant:.3f}"
 
 
 def best_constant(truths: Sequence[NDArray[np.float32]], weights: Sequence[float], high_m: float = 10.0) -> float:

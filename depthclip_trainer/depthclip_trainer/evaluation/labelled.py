@@ -51,7 +51,9 @@ def parse_fitting(parser: argparse.ArgumentParser, arguments: list[str], fitted:
 
     parser.add_argument("--data", required=True, type=Path, help="labelled frames, as depthclip-eval takes them")
     parser.add_argument("--protocol", default="frames", help="how the data is read, as in depthclip-eval")
-    parser.add_argument("--frames", type=int, default=fitted, help="frames to fit on; the others are scored")
+    parser.add_argument(
+        "--frames", type=int, default=fitted, help="frames to fit on, 0: as many as pay; the others are scored"
+    )
     parser.add_argument("--out", required=True, type=Path, help="the .safetensors to write")
     options = parser.parse_args(arguments)
     options.samples: list[Sample] = [s for _, s in frames_of(protocol_named(options.protocol), options.data)]

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.uncertainty import LEVEL
+
 Values = NDArray[np.floating[Any]]
 
 DEPTH_METRICS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
@@ -89,4 +91,22 @@ def confidence_metrics(truth_m: Values, predicted_m: Values, confidence: Values)
         "ause": ause(errors, confidence),
         "ause_random": float(errors.mean() - oracle),
         "confidence_correlation": float(np.corrcoef(confidence.astype(np.float64), errors)[0, 1]) if varies else 0.0,
+    }
+
+
+def interval_score(log_error: Values, half_width: Values | float, level: float = LEVEL) -> Values:
+    """Width plus a fine for what lies outside, [n] (Gneiting and Raftery 2007, eq. 43): the lower the better."""
+    outside = np.maximum(np.abs(log_error) - half_width, 0)
+    score: Values = 2 * half_width + 2 / (1 - level) * outside
+    return score
+
+
+def interval_metrics(log_error: Values, half_width: Values, level: float = LEVEL) -> dict[str, float]:
+    """Share of ln(true / predicted) [n] within its half-width [n], the mean half-width, the mean interval score."""
+    if not log_error.size:
+        return dict.fromkeys(("coverage", "half_width", "interval_score"), float("nan"))
+    return {
+        "coverage": float(np.mean(np.abs(log_error) <= half_width)),
+        "half_width": float(np.mean(half_width, dtype=np.float64)),
+        "interval_score": float(interval_score(log_error, half_width, level).mean(dtype=np.float64)),
     }

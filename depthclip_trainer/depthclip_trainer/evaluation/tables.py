@@ -29,6 +29,8 @@ COLUMNS = (
     ("AUSE", "ause"),
     ("AUSE random", "ause_random"),
     ("corr.", "confidence_correlation"),
+    ("covers", "coverage"),
+    ("± ln", "half_width"),
 )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,12 +14,13 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
+from depthclip_ros.core.uncertainty import Uncertainty
 from depthclip_ros.core.weights import load_weights, read_info, save_weights
 from depthclip_trainer.config import TrainConfig
-from depthclip_trainer.data.sample import FramePool, Sample, samples_of
+from depthclip_trainer.data.sample import samples_of
 from depthclip_trainer.data.sources import OpenedSource, open_sources
-from depthclip_trainer.evaluation.confidence import Values, most_likely_scale, spread_of
-from depthclip_trainer.evaluation.evaluate import evaluate, predict
+from depthclip_trainer.evaluation.evaluate import evaluate
+from depthclip_trainer.evaluation.intervals import calibrate
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.validation import quick_validation
 from depthclip_trainer.recipe import config_from_mapping
@@ -56,7 +55,7 @@ def finish(config: TrainConfig) -> Path:
 def export_checkpoint(
     checkpoint: Path, out: Path, *, data_root: str = "", adapter_only: bool = False, dtype: str = "float16"
 ) -> Path:
-    """Calibrates confidence on the checkpoint's validation data and writes its weights file.
+    """Calibrates confidence and intervals on the checkpoint's validation data and writes its weights file.
 
     Raises:
         WeightsError: no checkpoint, or a file that does not say what the model says.
@@ -69,7 +68,8 @@ def export_checkpoint(
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=data_root))
     size_px = (config.data.width_px, config.data.height_px)
     sets = {source.name: source.pool for source in validation_sources(config)}
-    scale = calibrate_confidence(model, sets)
+    held_out = [(name, sample) for name, pool in sets.items() for sample in samples_of(pool)]
+    uncertainty = calibrate(model, held_out) if held_out and model.config.metric else None
     table, _ = quick_validation(model, sets, torch.device("cpu"), pictures=0)
     training: dict[str, Any] = {
         "data": progress["data"],
@@ -86,8 +86,8 @@ def export_checkpoint(
     taken = [*config.model.take_over, *([config.imitate.teacher] if config.imitate else [])]
     if taken:
         training["learned from"] = {Path(weights).name: earlier_training(weights) for weights in taken}
-    metrics = {"validation": table, "confidence scale": scale}
-    difference = export(model, out, training, metrics, adapter_only=adapter_only, dtype=dtype)
+    metrics = {"validation": table}
+    difference = export(model, out, training, metrics, uncertainty, adapter_only=adapter_only, dtype=dtype)
     size_mb = out.stat().st_size / 1e6
     print(f"{out}: {size_mb:.1f} MB, {dtype}, differs by {difference:.5f} in log depth from its checkpoint")
     return out
@@ -121,42 +121,12 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     return model.eval(), config, dict(state["progress"])
 
 
-def calibrate_confidence(model: DepthModel, sets: Mapping[str, FramePool]) -> float | None:
-    """Fits the scale of the confidence on held-out frames, in place, and returns it; None where there is none.
-
-    Depth and confidence are the engine's, and every source counts alike.
-    """
-    buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
-    if len(buffers) != 1 or not sets:
-        return None
-    before, spread, predicted_m, truth_m = float(buffers[0]), [], [], []
-    engine = DepthEngine(copy.deepcopy(model), device="cpu", precision="fp32")
-    for pool in sets.values():
-        found = [calibration_pixels(engine, sample, before) for sample in samples_of(pool)]
-        of_source = [np.concatenate(values) for values in zip(*found, strict=True)]
-        chosen = np.random.default_rng(0).choice(len(of_source[0]), PIXELS_PER_SOURCE)
-        for values, taken in zip((spread, predicted_m, truth_m), of_source, strict=True):
-            values.append(taken[chosen])
-    engine.close()
-    buffers[0].fill_(best := most_likely_scale(spread, predicted_m, truth_m))
-    return best
-
-
-def calibration_pixels(engine: DepthEngine, sample: Sample, scale: float) -> tuple[Values, Values, Values]:
-    """Spread, depth and true depth of a frame's pixels [n] where both depths are known."""
-    depth_m, confidence = predict(engine, sample, sample.depth_m.shape, flip=False)
-    known = sample.valid & np.isfinite(depth_m) & (depth_m > 0)
-    return spread_of(confidence[known], scale), depth_m[known], sample.depth_m[known]
-
-
-PIXELS_PER_SOURCE = 200_000
-
-
 def export(
     model: DepthModel,
     path: Path,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    uncertainty: Uncertainty | None = None,
     *,
     adapter_only: bool = False,
     dtype: str = "float16",
@@ -171,7 +141,13 @@ def export(
     proof = path.with_name(f".{path.stem}.proof.safetensors")
     try:
         save_weights(
-            proof, model, training=dict(training), metrics=dict(metrics), adapter_only=adapter_only, dtype=dtype
+            proof,
+            model,
+            training=training,
+            metrics=metrics,
+            adapter_only=adapter_only,
+            dtype=dtype,  # type: ignore[arg-type]
+            uncertainty=uncertainty,
         )
         again = load_weights(proof).model
         difference = parity(model, again)
