@@ -73,6 +73,7 @@ WITHOUT_TORCH = {
     "depthclip_ros.core.lidar",
     "depthclip_ros.core.transforms",
     "depthclip_ros.ros.anchors.watch",
+    "depthclip_ros.core.uncertainty",
     "depthclip_ros.ros.bag.add_depth",
     "depthclip_ros.ros.camera_node.sources",
     "depthclip_ros.ros.conversions",

@@ -18,6 +18,17 @@ CLOUD_XYZ = np.dtype({"names": ["x", "y", "z"], "formats": ["<f4"] * 3, "offsets
 CLOUD_XYZRGB = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 
 
+def cloud_dtype(color: bool, uncertainty: bool) -> np.dtype[np.void]:
+    """A point's fields: x, y, z, `rgb` or four empty bytes, and `uncertainty` behind them."""
+    dtype = CLOUD_XYZRGB if color else CLOUD_XYZ
+    if not uncertainty:
+        return dtype
+    names = [*(dtype.names or ()), "uncertainty"]
+    formats = ["<f4", "<f4", "<f4", *(["<u4"] if color else []), "<f4"]
+    offsets = [0, 4, 8, *([12] if color else []), 16]
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": 20})
+
+
 def scale_intrinsics(intrinsics: Intrinsics, width_px: int, height_px: int) -> Intrinsics:
     """Intrinsics of the same image resized to width_px x height_px.
 
@@ -106,11 +117,11 @@ def project(points: NDArray[np.floating], intrinsics: Intrinsics) -> NDArray[np.
 _workspace = threading.local()
 
 
-def _planes(height: int, width: int) -> NDArray[np.float32]:
-    """Scratch float32 [4, height, width], one for each thread, kept: fresh pages would cost more than the cloud."""
+def _planes(count: int, height: int, width: int) -> NDArray[np.float32]:
+    """Scratch float32 [count, height, width], one for each thread, kept: fresh pages would cost more than the cloud."""
     planes: NDArray[np.float32] | None = getattr(_workspace, "planes", None)
-    if planes is None or planes.shape[1:] != (height, width):
-        planes = _workspace.planes = np.empty((4, height, width), np.float32)
+    if planes is None or planes.shape != (count, height, width):
+        planes = _workspace.planes = np.empty((count, height, width), np.float32)
     return planes
 
 
@@ -121,9 +132,11 @@ def organised_cloud(
     *,
     stride: int = 1,
     max_range_m: float = math.inf,
+    unknown: NDArray[np.bool_] | None = None,
+    uncertainty_m: NDArray[np.float32] | None = None,
     out: NDArray[np.void] | None = None,
 ) -> NDArray[np.void]:
-    """Organised cloud in the optical frame, structured [ceil(H/stride), ceil(W/stride)], 16 bytes a point.
+    """Organised cloud in the optical frame, structured [ceil(H/stride), ceil(W/stride)], `cloud_dtype` a point.
 
     Point (row, column) is the one seen by pixel (column * stride, row * stride); its z is that pixel's depth, to the
     bit. x, y and z are all NaN where depth is not finite, not above 0 or beyond `max_range_m`.
@@ -135,6 +148,8 @@ def organised_cloud(
         intrinsics: of the depth at its full size, whatever the stride.
         stride: every stride-th pixel of both axes, from the top left one.
         max_range_m: farthest depth (along the optical axis) that becomes a point.
+        unknown: bool [H, W], pixels that become no point whatever their depth; None: none.
+        uncertainty_m: float32 [H, W], becomes the field `uncertainty`; None leaves it out.
         out: an earlier result of the same size and dtype to be filled again.
 
     Raises:
@@ -145,13 +160,17 @@ def organised_cloud(
     _check_size("depth", depth_m.shape, intrinsics)
     if rgb is not None:
         _check_size("the colour image", rgb.shape, intrinsics)
-    planes = _planes(-(-depth_m.shape[0] // stride), -(-depth_m.shape[1] // stride))
-    x, y, z, colour = planes
+    dtype = cloud_dtype(rgb is not None, uncertainty_m is not None)
+    planes = _planes(dtype.itemsize // 4, -(-depth_m.shape[0] // stride), -(-depth_m.shape[1] // stride))
+    x, y, z, colour = planes[:4]
     np.copyto(z, depth_m[::stride, ::stride])
     limit_m = min(max_range_m, float(np.finfo(np.float32).max))
     z[~((z > 0) & (z <= np.float32(limit_m)))] = np.nan
+    if unknown is not None:
+        z[unknown[::stride, ::stride]] = np.nan
+    if uncertainty_m is not None:
+        np.copyto(planes[4], uncertainty_m[::stride, ::stride])
 
-    dtype = CLOUD_XYZ if rgb is None else CLOUD_XYZRGB
     if out is None:
         out = np.empty(z.shape, dtype)
     elif out.shape != z.shape or out.dtype != dtype or not out.flags.c_contiguous:
@@ -169,6 +188,6 @@ def organised_cloud(
         cv2.cvtColor(np.ascontiguousarray(rgb[::stride, ::stride]), cv2.COLOR_RGB2BGRA, dst=bgra)
         packed = colour.view(np.uint32)
         packed &= np.uint32(0x00FFFFFF)
-    # OpenCV interleaves four planes several times faster than four strided numpy assignments do.
-    cv2.merge(list(planes), out.view(np.float32).reshape(*z.shape, 4))
+    # OpenCV interleaves planes several times faster than strided numpy assignments do.
+    cv2.merge(list(planes), out.view(np.float32).reshape(*z.shape, len(planes)))
     return out

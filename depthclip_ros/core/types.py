@@ -114,11 +114,15 @@ class CloudRequest:
         stride: every stride-th pixel of both axes becomes a point.
         max_range_m: farthest depth that becomes a point.
         color: points carry the image's colour.
+        uncertainty: points carry the larger side of their interval, metres (`uncertainty.uncertainty_m`).
+        edge_threshold: pixels on a larger depth step become no point (see `DepthLimits.edge_threshold`); 0 keeps all.
     """
 
     stride: int = 1
     max_range_m: float = math.inf
     color: bool = True
+    uncertainty: bool = False
+    edge_threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,8 @@ class ViewDepth:
         depth_m, confidence: float32 [H, W], as in `Depth`. The arrays are the caller's own.
         half_width: h, float32 [H, W]: the true depth lies in [d e^-h, d e^h] at the rate of the limits' `level`; None
             where the weights were made without (`core/uncertainty.py`).
+        flying: bool [H, W], pixels on a depth step, which the cloud asked for should leave out; None where the device
+            has left them out, or nothing was asked.
         scale: metres per unit of the network's output.
         scene_labels, scene_weights: names and float32 [S]; empty and None where the system has none.
         cloud: structured [h, w] (`geometry.CLOUD_XYZRGB` or `CLOUD_XYZ`) where the view asked for it and the device
@@ -163,3 +169,4 @@ class ViewDepth:
     batch_size: int = 1
     timings_ms: dict[str, float] = field(default_factory=dict)
     half_width: NDArray[np.float32] | None = None
+    flying: NDArray[np.bool_] | None = None

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_depth
 from depthclip_ros.core.encodings import decode
-from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -85,9 +84,9 @@ def depth_image(depth_m: NDArray[np.float32], encoding: str = "32FC1") -> Values
     return _image(np.rint(mm, out=mm).astype("<u2"), "16UC1")
 
 
-def confidence_image(confidence: NDArray[np.float32]) -> Values:
-    """32FC1 image of confidence [H, W], 0..1."""
-    return _image(confidence, "32FC1")
+def float_image(values: NDArray[np.float32]) -> Values:
+    """32FC1 image of [H, W], such as confidence or uncertainty."""
+    return _image(values, "32FC1")
 
 
 def color_image(rgb: NDArray[np.uint8]) -> Values:
@@ -119,24 +118,8 @@ def stereo_offset_m(p: Sequence[float]) -> tuple[float, float]:
     return (float(p[3] / p[0]), float(p[7] / p[5])) if p[0] and p[5] else (0.0, 0.0)
 
 
-def point_cloud(
-    depth_m: NDArray[np.float32],
-    rgb: NDArray[np.uint8] | None,
-    intrinsics: Intrinsics,
-    *,
-    stride: int = 1,
-    max_range_m: float = np.inf,
-) -> Values:
-    """Organised PointCloud2 of depth [H, W] and colour [H, W, 3] (None: no field `rgb`); NaN where there is no depth.
-
-    Args:
-        depth_m: metres, of the size of `intrinsics`.
-        rgb: of the same size.
-        intrinsics: of the full size, whatever the stride.
-        stride: every stride-th pixel of both axes becomes a point.
-        max_range_m: farthest depth that becomes a point.
-    """
-    cloud = organised_cloud(depth_m, rgb, intrinsics, stride=stride, max_range_m=max_range_m)
+def point_cloud(cloud: NDArray[np.void]) -> Values:
+    """Organised PointCloud2 of a structured cloud [H, W] (`geometry.organised_cloud`)."""
     return {**cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig, Prediction
 from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.uncertainty import Uncertainty
 
 TINY_CLIP = {
     "embed_dim": 32,
@@ -142,3 +143,21 @@ def clip_config(tiny_clip: str) -> Callable[..., ModelConfig]:
         return preset(name, **{**small, **overrides})
 
     return make
+
+
+@pytest.fixture
+def table() -> Uncertainty:
+    """An uncertainty with round numbers: two levels, two bands."""
+    return Uncertainty(
+        floor=0.1,
+        gain=0.2,
+        scale_sd=0.4,
+        levels=(0.5, 0.9),
+        depths_m=(1.0, 4.0),
+        free=((0.5, 0.6), (1.5, 2.0)),
+        anchored=((0.7, 0.8), (1.0, 1.2)),
+        even_odds=0.6,
+        places=20,
+        frames=100,
+        data="rooms",
+    )

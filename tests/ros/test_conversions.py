@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros import conversions
 
@@ -79,7 +80,9 @@ def test_camera_info_has_no_distortion_and_the_same_k_in_p():
 @pytest.mark.parametrize("color", [True, False])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_a_cloud_projects_back_onto_its_pixels(depth_m, rgb, stride, color):
-    values = conversions.point_cloud(depth_m, rgb if color else None, CAMERA, stride=stride, max_range_m=60)
+    values = conversions.point_cloud(
+        organised_cloud(depth_m, rgb if color else None, CAMERA, stride=stride, max_range_m=60)
+    )
     fields = {name: (offset, datatype) for name, offset, datatype in values["fields"]}
     assert [*fields] == ["x", "y", "z", "rgb"][: 4 if color else 3]
     assert (values["height"], values["width"]) == (-(-48 // stride), -(-64 // stride))
@@ -109,7 +112,10 @@ def test_real_messages_take_the_values(depth_m, rgb):
     info = conversions.assign(sensor_msgs.CameraInfo(), header, conversions.camera_info(CAMERA))
     assert list(info.d) == [0.0] * 5
     cloud = conversions.assign(
-        sensor_msgs.PointCloud2(), header, conversions.point_cloud(depth_m, rgb, CAMERA), sensor_msgs.PointField
+        sensor_msgs.PointCloud2(),
+        header,
+        conversions.point_cloud(organised_cloud(depth_m, rgb, CAMERA)),
+        sensor_msgs.PointField,
     )
     assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
         ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("rgb", 12, 7, 1),
@@ -133,7 +139,7 @@ def test_the_cloud_agrees_with_sensor_msgs_py(depth_m, rgb):
     reader = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="needs sensor_msgs_py of a ROS installation")
     sensor_msgs = pytest.importorskip("sensor_msgs.msg")
     header = pytest.importorskip("std_msgs.msg").Header()
-    values = conversions.point_cloud(depth_m, rgb, CAMERA)
+    values = conversions.point_cloud(organised_cloud(depth_m, rgb, CAMERA))
     cloud = conversions.assign(sensor_msgs.PointCloud2(), header, values, sensor_msgs.PointField)
     points = reader.read_points(cloud, ("x", "y", "z"), reshape_organized_cloud=True)
     finite = np.isfinite(points["z"])

@@ -14,6 +14,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros import conversions, wire
 from depthclip_ros.ros.wire import WireMessage
@@ -25,8 +26,8 @@ CASES = {
     "depth": (Image, conversions.depth_image(DEPTH_M)),
     "depth in millimetres": (Image, conversions.depth_image(DEPTH_M, "16UC1")),
     "picture": (Image, conversions.color_image(RGB)),
-    "cloud": (PointCloud2, conversions.point_cloud(DEPTH_M, RGB, CAMERA)),
-    "cloud without colour": (PointCloud2, conversions.point_cloud(DEPTH_M, None, CAMERA, stride=3)),
+    "cloud": (PointCloud2, conversions.point_cloud(organised_cloud(DEPTH_M, RGB, CAMERA))),
+    "cloud without colour": (PointCloud2, conversions.point_cloud(organised_cloud(DEPTH_M, None, CAMERA, stride=3))),
 }
 
 

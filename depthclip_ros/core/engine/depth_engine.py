@@ -189,7 +189,7 @@ class DepthEngine:
             )
 
     def warm_up(self, width_px: int, height_px: int, batch: int = 1) -> None:
-        """Run once on a grey image of this size, so that the first real one does not wait for kernels and memory.
+        """Run once on a grey image of this size: the first real one then does not wait for kernels and memory.
 
         Raises:
             InputError, DeviceError: as `infer`.
@@ -219,8 +219,7 @@ class DepthEngine:
 
         Empty for torch in float32 on the CPU, which is what the others are measured by.
         """
-        runtime = self._runtime
-        return {} if runtime is None else dict(runtime.proofs)
+        return {} if self._runtime is None else dict(self._runtime.proofs)
 
     def network_size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """(width, height) of the network's input for an image of this size."""
@@ -264,9 +263,7 @@ class DepthEngine:
             runtime.synchronize()
             times_s.append(time.perf_counter())
             canonical_px = self.config.canonical_focal_px
-            scales = [
-                metres_per_unit(view.intrinsics, network_size, canonical_px, view.limits.scale_factor) for view in views
-            ]
+            scales = [metres_per_unit(v.intrinsics, network_size, canonical_px, v.limits.scale_factor) for v in views]
             depths = view_depths(
                 views, images, prediction, scales, self.max_depth_m, self.scene_labels, self.uncertainty
             )

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from depthclip_ros.core.engine.device_cloud import as_structured, device_cloud
 from depthclip_ros.core.engine.download import download
-from depthclip_ros.core.engine.postprocess import metric_depth
+from depthclip_ros.core.engine.postprocess import flying_pixels, metric_depth
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.types import Depth, View, ViewDepth
 from depthclip_ros.core.uncertainty import Uncertainty
@@ -39,6 +40,7 @@ def view_depths(
     on_cpu = prediction.depth.device.type == "cpu"
     has_scenes = prediction.scene_weights is not None
     parts: list[Tensor] = []
+    hanging: list[NDArray[np.bool_] | None] = []
     for index, (view, image, scale) in enumerate(zip(views, images, scales, strict=True)):
         one = slice(index, index + 1)
         metres, certainty, wide = metric_depth(
@@ -55,8 +57,13 @@ def view_depths(
             parts.append(wide[0])
         if prediction.scene_weights is not None:
             parts.append(prediction.scene_weights[index].float().clone())
+        flying = None
+        if view.cloud is not None and view.cloud.edge_threshold > 0:
+            flying = flying_pixels(prediction.depth[one].float(), metres, view.cloud.edge_threshold)[0]
         if view.cloud is not None and not on_cpu:
-            parts.append(device_cloud(metres[0], image, view.intrinsics, view.cloud))
+            within = None if wide is None else wide[0]
+            parts.append(device_cloud(metres[0], image, view.intrinsics, view.cloud, within, flying))
+        hanging.append(None if flying is None or not on_cpu else flying.numpy())
     arrays = iter(download(parts))
     return [
         ViewDepth(
@@ -67,9 +74,10 @@ def view_depths(
             scene_labels=scene_labels if has_scenes else (),
             scene_weights=next(arrays) if has_scenes else None,
             cloud=None if view.cloud is None or on_cpu else as_structured(next(arrays), view.cloud),
+            flying=left_out,
             batch_size=len(views),
         )
-        for view, scale in zip(views, scales, strict=True)
+        for view, scale, left_out in zip(views, scales, hanging, strict=True)
     ]
 
 

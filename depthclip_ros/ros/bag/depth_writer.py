@@ -28,6 +28,7 @@ TOPICS: dict[str, tuple[str, str]] = {
     "camera_info": ("depth/camera_info", "sensor_msgs/msg/CameraInfo"),
     "points": ("depth/points", "sensor_msgs/msg/PointCloud2"),
     "confidence": ("depth/confidence", "sensor_msgs/msg/Image"),
+    "uncertainty": ("depth/uncertainty", "sensor_msgs/msg/Image"),
     "stats": ("depth/stats", f"{PACKAGE}/msg/DepthStats"),
 }
 # As the node publishes: reliable, keep last 1, volatile.
@@ -83,7 +84,7 @@ class DepthWriter:
         Raises:
             InputError: an image or CameraInfo that cannot be used.
         """
-        result = self._pipeline.infer(self._pipeline.prepare(image, info))
+        result = self._pipeline.infer(self._pipeline.prepare(image, info), cloud="points" in self._connections)
         started_s = time.perf_counter()
         settings, frame = self._pipeline.settings, result.frame
         values: dict[str, Callable[[], dict[str, Any]]] = {
@@ -93,7 +94,8 @@ class DepthWriter:
                 "roi": self._type("sensor_msgs/msg/RegionOfInterest")(0, 0, 0, 0, False),
             },
             "points": lambda: self._cloud(result),
-            "confidence": lambda: conversions.confidence_image(result.confidence),
+            "confidence": lambda: conversions.float_image(result.confidence),
+            "uncertainty": lambda: conversions.float_image(result.uncertainty_m),
             "stats": lambda: self._stats(result, frames_in, frames_refused, (time.perf_counter() - started_s) * 1e3),
         }
         header = self._header(image.header)
@@ -113,14 +115,7 @@ class DepthWriter:
         return self._type("std_msgs/msg/Header")(stamp=stamp, frame_id=header.frame_id)
 
     def _cloud(self, result: FrameDepth) -> dict[str, Any]:
-        settings, frame = self._pipeline.settings, result.frame
-        cloud = conversions.point_cloud(
-            result.depth_m,
-            frame.rgb if settings.cloud_color else None,
-            frame.intrinsics,
-            stride=settings.cloud_stride,
-            max_range_m=settings.cloud_max_range_m,
-        )
+        cloud = conversions.point_cloud(result.make_cloud() if result.cloud is None else result.cloud)
         field_type = self._type("sensor_msgs/msg/PointField")
         cloud["fields"] = [field_type(name, offset, datatype, 1) for name, offset, datatype in cloud["fields"]]
         return cloud

@@ -13,7 +13,6 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depthclip_ros.core.depth_colours import SteadyRange, colorize
-from depthclip_ros.core.geometry import CLOUD_XYZ, CLOUD_XYZRGB, organised_cloud
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
@@ -27,6 +26,7 @@ FIRST: dict[str, Any] = {DEPTH: Image, INFO: CameraInfo}
 LATE: dict[str, Any] = {
     "depth/points": PointCloud2,
     "depth/confidence": Image,
+    "depth/uncertainty": Image,
     "depth/image_color": Image,
     "depth/stats": DepthStats,
 }
@@ -106,7 +106,9 @@ class Outputs:
         if "depth/points" in late.wanted and not frame.focal_assumed:
             self._send_cloud(header, result)
         if "depth/confidence" in late.wanted:
-            self._send("depth/confidence", header, conversions.confidence_image(result.confidence))
+            self._send("depth/confidence", header, conversions.float_image(result.confidence))
+        if "depth/uncertainty" in late.wanted:
+            self._send("depth/uncertainty", header, conversions.float_image(result.uncertainty_m))
         if "depth/image_color" in late.wanted:
             picture = colorize(result.depth_m, *self._colour_range.update(result.depth_m))
             self._send("depth/image_color", header, conversions.color_image(picture))
@@ -115,25 +117,16 @@ class Outputs:
             self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
 
     def _send_cloud(self, header: Any, result: FrameDepth) -> None:
-        settings, cloud = result.frame.settings, result.cloud
+        cloud = result.cloud
         message = self._large["depth/points"]
         if cloud is not None:
             message.fill(
                 header, {**conversions.cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
             )
         else:
-            stride = settings.cloud_stride
-            shape = tuple(-(-side // stride) for side in result.depth_m.shape)
-            dtype = CLOUD_XYZRGB if settings.cloud_color else CLOUD_XYZ
-            layout = conversions.cloud_layout(shape, dtype)
-            organised_cloud(
-                result.depth_m,
-                result.frame.rgb if settings.cloud_color else None,
-                result.frame.intrinsics,
-                stride=stride,
-                max_range_m=settings.cloud_max_range_m,
-                out=message.room(header, layout, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape),
-            )
+            shape, dtype = result.cloud_type
+            room = message.room(header, conversions.cloud_layout(shape, dtype), math.prod(shape) * dtype.itemsize)
+            result.make_cloud(room.view(dtype).reshape(shape))
         message.publish(self._publishers["depth/points"])
 
     def _send(self, topic: str, header: Any, values: dict[str, Any]) -> None:

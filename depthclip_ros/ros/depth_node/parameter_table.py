@@ -138,6 +138,28 @@ TABLE: tuple[Parameter, ...] = (
         "Points of depth/points carry the image's colour in a field `rgb`.",
     ),
     Parameter(
+        "cloud.edge_threshold",
+        0.05,
+        "Share of the nearer depth; pixels on a larger step between neighbours of the network's own grid (flying "
+        "pixels: the slope between near and far) become no point of depth/points. 0 keeps all.",
+        minimum=0.0,
+        maximum=10.0,
+    ),
+    Parameter(
+        "cloud.fields",
+        [],
+        "Fields of depth/points beside the usual ones: `uncertainty`, float32, as depth/uncertainty.",
+        element=str,
+        pattern=("uncertainty", "uncertainty, at most once"),
+    ),
+    Parameter(
+        "uncertainty.level",
+        0.9,
+        "Share of pixels whose true depth should lie within depth/uncertainty.",
+        minimum=0.5,
+        maximum=0.98,
+    ),
+    Parameter(
         "filter.edge_threshold",
         0.0,
         "Share of the nearer depth, e.g. 0.05; pixels on a larger step between neighbours (flying pixels) become NaN. "

@@ -40,6 +40,9 @@ class Settings:
     cloud_stride: int
     cloud_max_range: float
     cloud_color: bool
+    cloud_edge_threshold: float
+    cloud_fields: list[str]
+    uncertainty_level: float
     filter_edge_threshold: float
     scale_factor: float
     scale_factors: list[float]
@@ -64,6 +67,7 @@ class Settings:
             confidence_threshold=self.output_confidence_threshold,
             edge_threshold=self.filter_edge_threshold,
             scale_factor=self.scale_factor * factor,
+            level=self.uncertainty_level,
         )
 
     @property

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.core.calibration import camera_model, misplaced_centre
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import cloud_dtype, organised_cloud
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
+from depthclip_ros.core.uncertainty import uncertainty_m
 from depthclip_ros.ros.conversions import read_image, stereo_offset_m
 from depthclip_ros.ros.depth_node.parameters import Settings
 
@@ -63,6 +65,7 @@ class FrameDepth:
         cloud: structured [h, w] where the engine made it; None: it is made of `depth_m`.
         batch_size: images that the network saw at once.
         scenes: labels and weights, most likely first.
+        half_width, flying: as in `core.types.ViewDepth`.
     """
 
     frame: Frame
@@ -73,6 +76,36 @@ class FrameDepth:
     cloud: NDArray[np.void] | None = None
     batch_size: int = 1
     scenes: list[tuple[str, float]] = field(default_factory=list)
+    half_width: NDArray[np.float32] | None = None
+    flying: NDArray[np.bool_] | None = None
+
+    @property
+    def uncertainty_m(self) -> NDArray[np.float32]:
+        """The larger side of each pixel's interval, metres [H, W]; all NaN where the weights have no intervals."""
+        if self.half_width is None:
+            return np.full_like(self.depth_m, np.nan)
+        return uncertainty_m(self.depth_m, self.half_width)
+
+    @property
+    def cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:
+        """Shape and dtype of what `make_cloud` makes."""
+        settings = self.frame.settings
+        shape = tuple(-(-side // settings.cloud_stride) for side in self.depth_m.shape)
+        return shape, cloud_dtype(settings.cloud_color, "uncertainty" in settings.cloud_fields)
+
+    def make_cloud(self, out: NDArray[np.void] | None = None) -> NDArray[np.void]:
+        """The organised cloud, structured [h, w]; `out`: see `geometry.organised_cloud`."""
+        settings = self.frame.settings
+        return organised_cloud(
+            self.depth_m,
+            self.frame.rgb if settings.cloud_color else None,
+            self.frame.intrinsics,
+            stride=settings.cloud_stride,
+            max_range_m=settings.cloud_max_range_m,
+            unknown=self.flying,
+            uncertainty_m=self.uncertainty_m if "uncertainty" in settings.cloud_fields else None,
+            out=out,
+        )
 
 
 class FramePipeline:
@@ -146,21 +179,29 @@ class FramePipeline:
         height, width = (image.height, image.width) if hasattr(image, "encoding") else read_image(image).shape[:2]
         return self._rectifier_for(self._camera(info, width, height)).intrinsics
 
-    def infer(self, frame: Frame) -> FrameDepth:
-        """Depth and confidence of one frame.
+    def infer(self, frame: Frame, *, cloud: bool = False) -> FrameDepth:
+        """Depth and confidence of one frame, and what its cloud needs.
 
         Raises:
             InputError: an image that the engine refuses.
             DeviceError: the device is out of memory or gone.
         """
-        return self.result(frame, self.engine.infer_views([self.view(frame)])[0])
+        return self.result(frame, self.engine.infer_views([self.view(frame, cloud=cloud)])[0])
 
     def view(self, frame: Frame, *, cloud: bool = False) -> View:
         """What the engine is to do with a frame, with its cloud or without."""
         settings = frame.settings
-        request = CloudRequest(settings.cloud_stride, settings.cloud_max_range_m, settings.cloud_color)
-        limits = settings.limits_of(self.camera)
-        limits = dataclasses.replace(limits, scale_factor=limits.scale_factor * frame.scale.factor)
+        request = CloudRequest(
+            settings.cloud_stride,
+            settings.cloud_max_range_m,
+            settings.cloud_color,
+            "uncertainty" in settings.cloud_fields,
+            settings.cloud_edge_threshold,
+        )
+        limits, scale = settings.limits_of(self.camera), frame.scale
+        limits = dataclasses.replace(
+            limits, scale_factor=limits.scale_factor * scale.factor, log_scale_sd=scale.log_scale_sd
+        )
         return View(frame.rgb, frame.intrinsics, limits, request if cloud else None)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
@@ -180,7 +221,16 @@ class FramePipeline:
             weights = depth.scene_weights
             scenes = [(depth.scene_labels[index], float(weights[index])) for index in np.argsort(-weights)]
         return FrameDepth(
-            frame, depth.depth_m, depth.confidence, depth.scale, timings_ms, depth.cloud, depth.batch_size, scenes
+            frame,
+            depth.depth_m,
+            depth.confidence,
+            depth.scale,
+            timings_ms,
+            depth.cloud,
+            depth.batch_size,
+            scenes,
+            depth.half_width,
+            depth.flying,
         )
 
     def _rectifier_for(self, camera: CameraModel) -> Rectifier:
@@ -215,6 +265,8 @@ def summary(result: FrameDepth) -> dict[str, Any]:
         "depth_max_m": float(np.max(depth_m, where=finite, initial=-np.inf)) if valid else float("nan"),
         "valid_ratio": valid / depth_m.size,
         "confidence_mean": float(np.mean(result.confidence)),
+        "half_width_mean": _mean_half_width(result),
+        "half_width_level": result.frame.settings.uncertainty_level,
         "scale": result.scale,
         "anchor_scale": result.frame.scale.factor,
         "anchor_scale_sd": float("nan") if result.frame.scale.log_scale_sd is None else result.frame.scale.log_scale_sd,
@@ -222,6 +274,15 @@ def summary(result: FrameDepth) -> dict[str, Any]:
         "scene_labels": [label for label, _ in result.scenes],
         "scene_weights": [weight for _, weight in result.scenes],
     }
+
+
+def _mean_half_width(result: FrameDepth) -> float:
+    """Of ln depth, over about as many pixels as the median; NaN where there is none."""
+    if result.half_width is None:
+        return float("nan")
+    step = max(1, round((result.depth_m.size / MEDIAN_PIXELS) ** 0.5))
+    known = np.isfinite(result.depth_m[::step, ::step])
+    return float(result.half_width[::step, ::step][known].mean()) if known.any() else float("nan")
 
 
 def _check_size(width_px: int, height_px: int) -> None:

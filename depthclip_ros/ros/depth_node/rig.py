@@ -66,6 +66,8 @@ class Rig:
         """Subscribe and start the threads; after an error nothing of it is left."""
         node, logger = self._node, self._node.get_logger()
         worker = DepthWorker(self.engine, logger)
+        if self.engine.uncertainty is None:
+            logger.info("the weights have no intervals: depth/uncertainty is NaN; depthclip-train calibrate makes them")
         with ExitStack() as made:
             made.callback(self._inputs.clear)
             made.callback(self._anchor_inputs.clear)

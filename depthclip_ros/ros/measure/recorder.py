@@ -33,6 +33,7 @@ OTHER_OUTPUTS = {
     "depth/camera_info": CameraInfo,
     "depth/points": PointCloud2,
     "depth/confidence": Image,
+    "depth/uncertainty": Image,
     "depth/image_color": Image,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -39,19 +39,20 @@ def print_report(report: Report, console: Console | None = None) -> None:
     console = console or Console(width=180)
     alignment = str(report.options["alignment"]).partition(" (")[0]
     table = Table(title=f"Protocol {report.options['protocol']}, alignment: {alignment}", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column("frames", justify="right")
-    for title, _ in COLUMNS:
-        table.add_column(title, justify="right")
     model = report.rows["model"]
+    columns = [column for column in COLUMNS if any(column[1] in row for row in model.values())]
+    for title, _ in columns:
+        table.add_column(title, justify="right")
     sources = {frame.source for frame in report.frames}
     for name in sorted(model, key=lambda row: row not in sources):
-        _add(table, name, model[name], "bold" if name not in sources else "")
+        _add(table, columns, name, model[name], "bold" if name not in sources else "")
     table.add_section()
     for method, rows in report.rows.items():
         if method != "model":
             for name in [row for row in rows if row not in sources]:
-                _add(table, f"{name}: {method}", rows[name], "dim")
+                _add(table, columns, f"{name}: {method}", rows[name], "dim")
     console.print(table)
     console.print(
         " · ".join(f"{key}: {value}" for key, value in report.options.items()),
@@ -77,6 +78,6 @@ def write_report(report: Report, folder: Path) -> None:
     write_sheet(folder / "pictures.png", report.pictures)
 
 
-def _add(table: Table, name: str, row: dict[str, float], style: str) -> None:
-    values = [f"{row[key]:.3f}" if key in row else "" for _, key in COLUMNS]
+def _add(table: Table, columns: Sequence[tuple[str, str]], name: str, row: dict[str, float], style: str) -> None:
+    values = [f"{row[key]:.3f}" if key in row else "" for _, key in columns]
     table.add_row(escape(name), f"{row['frames']:.0f}", *values, style=style)

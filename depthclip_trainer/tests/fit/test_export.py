@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from depthclip_trainer.cli import eval_main, export_main
-from depthclip_trainer.data.sample import Sample, pool_from_samples
+from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.evaluate import best_constant, clip_prediction, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS, protocol_named
 from depthclip_trainer.fit import export
@@ -66,42 +66,6 @@ def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, m
         export.export(model, tmp_path / "w.safetensors", {}, {})
     assert (tmp_path / "w.safetensors").read_bytes() == b"old"
     assert not list(tmp_path.glob(".*proof*"))
-
-
-def test_confidence_is_calibrated_to_the_share_of_right_pixels(make_config, monkeypatch):
-    class Known(torch.nn.Module):
-        """A model that has nothing but a confidence to calibrate."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("confidence_scale", torch.tensor(3.0))
-
-    class KnownEngine(FixedEngine):
-        """Spread 0.1 and the right depth in bright pixels, 0.6 and half as much again in dark ones."""
-
-        def __init__(self, model, **_) -> None:
-            super().__init__(2.0)
-            self.scale = float(model.confidence_scale)
-
-        def infer(self, images, intrinsics, limits):
-            from depthclip_ros.core.types import Depth
-
-            right = images[..., 0] > 127
-            confidence = 1 / (1 + (np.where(right, 0.1, 0.6) / self.scale) ** 2)
-            return Depth(np.where(right, 2.0, 3.0).astype(np.float32), confidence.astype(np.float32), [1.0])
-
-        def close(self) -> None:
-            pass
-
-    image = np.zeros((8, 8, 3), np.uint8)
-    image[:, :4] = 255
-    depth_m = np.full((8, 8), 2.0, np.float32)
-    sample = Sample(image, depth_m, depth_m > 0, Intrinsics(300.0, 300.0, 4.0, 4.0, 8, 8), "x")
-    monkeypatch.setattr(export, "DepthEngine", KnownEngine)
-    model = Known()
-    scale = export.calibrate_confidence(model, {"x": pool_from_samples("x", [sample], 8)})
-    assert scale == pytest.approx(float(model.confidence_scale))
-    assert 0.1 < scale < 0.6
 
 
 class FixedEngine:

@@ -19,12 +19,14 @@ def _metric(
 ) -> tuple[Tensor, Tensor]:
     height, width = depth.shape[-2:]
     confidence = torch.ones_like(depth) if confidence is None else confidence
-    return metric_depth(depth, confidence, torch.ones(len(depth)), (width, height), DepthLimits(**limits), max_depth_m)
+    return metric_depth(depth, confidence, torch.ones(len(depth)), (width, height), DepthLimits(**limits), max_depth_m)[
+        :2
+    ]
 
 
 def test_each_image_has_its_own_scale_and_the_images_size() -> None:
     depth = torch.full((2, 6, 8), 2.0)
-    metres, certainty = metric_depth(
+    metres, certainty, _ = metric_depth(
         depth, torch.full_like(depth, 0.5), torch.tensor([1.5, 0.5]), (31, 17), DepthLimits(), 10
     )
     assert metres.shape == certainty.shape == (2, 17, 31)
@@ -37,7 +39,7 @@ def test_each_image_has_its_own_scale_and_the_images_size() -> None:
 def test_depth_stays_where_the_pixels_centres_are() -> None:
     # Cell c of 8 covers pixels 8c to 8c + 7 of 64, so pixel u lies at (u + 0.5) / 8 - 0.5 on the network's grid.
     ramp = 1 + torch.arange(8.0).expand(1, 6, 8)
-    metres, _ = metric_depth(ramp, torch.ones_like(ramp), torch.ones(1), (64, 48), DepthLimits(), 100)
+    metres, _, _ = metric_depth(ramp, torch.ones_like(ramp), torch.ones(1), (64, 48), DepthLimits(), 100)
     pixels = torch.arange(4, 60)
     torch.testing.assert_close(metres[0, 20, 4:60], 1 + (pixels + 0.5) / 8 - 0.5)
 
@@ -59,7 +61,7 @@ def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float]) -> Non
     depth = torch.full((1, 6, 8), 2.0)
     depth[0, 2, 3], depth[0, 4, 6] = -1.0, 0.0
     for size in ((8, 6), (64, 48), (5, 3)):
-        metres, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), size, DepthLimits(**limits), math.inf)
+        metres, _, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), size, DepthLimits(**limits), math.inf)
         known = metres[~metres.isnan()]
         assert 0 < len(known) < metres.numel()
         torch.testing.assert_close(known, torch.full_like(known, 2.0))
@@ -68,7 +70,7 @@ def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float]) -> Non
 def test_what_is_unknown_is_never_infinite() -> None:
     depth = torch.tensor([[[20.0, 0.01]]])
     doubtful = torch.zeros_like(depth)
-    metres, _ = metric_depth(
+    metres, _, _ = metric_depth(
         depth, doubtful, torch.ones(1), (2, 1), DepthLimits(0.3, 5.0, confidence_threshold=0.5), math.inf
     )
     assert metres.isnan().all()
@@ -78,7 +80,7 @@ def test_what_is_unknown_is_never_infinite() -> None:
 def test_a_broken_cell_of_the_network_does_not_spread(bad: float) -> None:
     depth = torch.full((1, 8, 8), 2.0)
     depth[0, 3, 3] = bad
-    metres, certainty = metric_depth(depth, torch.ones(1, 8, 8), torch.ones(1), (64, 64), DepthLimits(), 10)
+    metres, certainty, _ = metric_depth(depth, torch.ones(1, 8, 8), torch.ones(1), (64, 64), DepthLimits(), 10)
     assert metres[0, 28, 28].isnan()
     assert certainty.isfinite().all()
     known = metres[metres.isfinite()]
@@ -89,10 +91,10 @@ def test_a_broken_cell_of_the_network_does_not_spread(bad: float) -> None:
 def test_flying_pixels_between_two_walls_are_taken_out() -> None:
     depth = torch.full((1, 12, 16), 1.0)
     depth[..., 8:] = 3.0
-    smeared, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(), 10)
+    smeared, *_ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(), 10)
     between = (smeared > 1.01) & (smeared < 2.99)
     assert between.any()
-    clean, _ = metric_depth(
+    clean, *_ = metric_depth(
         depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(edge_threshold=0.05), 10
     )
     assert clean[between].isnan().all()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.evaluation import intervals
+from depthclip_trainer.evaluation.intervals import Pixels, coverage_of, fit_uncertainty, half_widths, places_of
+
+from depthclip_ros.core.engine.interval import half_width
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.types import Depth, Intrinsics
+from depthclip_ros.core.uncertainty import LEVEL
+
+
+def frames_of(seed, places, scale_sd=0.3, frames=4, pixels=500):
+    """Places with one error of scale each; the error of a pixel follows the spread that it says."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for place in range(places):
+        scale = rng.normal(0, scale_sd)
+        for _ in range(frames):
+            spread2 = rng.uniform(0.1, 3, pixels)
+            predicted_m = np.exp(rng.uniform(np.log(0.4), np.log(8), pixels))
+            error = scale + 0.2 * np.sqrt(spread2) * rng.normal(0, 1, pixels)
+            found.append(Pixels(f"room {place}", spread2, predicted_m, predicted_m * np.exp(error)))
+    return found
+
+
+def test_intervals_hold_at_their_rate_in_places_that_were_not_seen():
+    table = fit_uncertainty(frames_of(0, 80))
+    unseen = frames_of(1, 80)
+    for level in (0.5, 0.8, 0.9):
+        assert coverage_of(unseen, table, level)["coverage"] == pytest.approx(level, abs=0.06)
+    assert table.scale_sd == pytest.approx(0.3, rel=0.25)
+    assert (table.places, table.frames) == (80, 320)
+
+
+def test_a_known_scale_leaves_the_error_of_shape():
+    table = fit_uncertainty(frames_of(0, 80))
+    known = frames_of(1, 80, scale_sd=0.0)
+    wide = [half_widths(table, f.spread2, f.predicted_m, LEVEL, 0.0) for f in known]
+    inside = np.mean([np.mean(np.abs(f.log_error) <= w) for f, w in zip(known, wide, strict=True)])
+    assert inside == pytest.approx(0.9, abs=0.02)
+    assert np.mean(wide) < 0.7 * coverage_of(known, table)["half_width"]
+
+
+def test_intervals_follow_the_spread_and_beat_one_constant_width():
+    frames = frames_of(2, 60, scale_sd=0.02)
+    table = fit_uncertainty(frames)
+    own = coverage_of(frames, table)
+    error = np.concatenate([frame.log_error for frame in frames])
+    width = float(np.quantile(np.abs(error), own["coverage"]))
+    assert own["interval_score"] < 0.9 * intervals.interval_score(error, width).mean()
+
+
+def test_a_room_of_many_frames_counts_as_much_as_a_room_of_one():
+    good = frames_of(3, 30, scale_sd=0.0)
+    bad = [Pixels("bad", f.spread2, f.predicted_m, f.truth_m * 3) for f in frames_of(4, 1, frames=200)]
+    assert coverage_of([*good, *bad], fit_uncertainty([*good, *bad]))["coverage"] > 0.85
+    few = fit_uncertainty([*good, *bad[:1]])
+    assert fit_uncertainty([*good, *bad]).scale_sd == pytest.approx(few.scale_sd, rel=0.1)
+
+
+def test_few_places_give_wide_intervals_rather_than_sure_ones():
+    """The quantile allows for one more place that is worse than all."""
+    table = fit_uncertainty(frames_of(5, 9))
+    assert coverage_of(frames_of(5, 9), table)["coverage"] > 0.97
+
+
+def test_what_is_fitted_is_what_the_engine_gives():
+    frame = frames_of(6, 20)[0]
+    table = fit_uncertainty(frames_of(6, 20))
+    engine = half_width(
+        torch.from_numpy(1 / (1 + frame.spread2)).float(), torch.from_numpy(frame.predicted_m).float(), table, 0.9, None
+    )
+    np.testing.assert_allclose(engine.numpy(), half_widths(table, frame.spread2, frame.predicted_m), rtol=1e-3)
+
+
+def test_no_frame_is_refused():
+    with pytest.raises(InputError, match="no frame has depth"):
+        fit_uncertainty([])
+
+
+def test_places_are_folders_runs_of_numbers_or_the_source():
+    frames = [("nyu", "nyu/0001"), ("nyu", "nyu/0002"), ("nyu", "nyu/0009"), ("kitti", "a/1.png"), ("kitti", "b/2.png")]
+    assert len(set(places_of(frames))) == 4
+    assert places_of(frames)[0] == places_of(frames)[1]
+    assert places_of(frames[::-1]) == places_of(frames)[::-1]
+    assert len(set(places_of([("bag", "image at 1.5 s"), ("bag", "image at 9.5 s")]))) == 1
+
+
+def test_confidence_is_calibrated_to_the_share_of_right_pixels(monkeypatch):
+    class Known(torch.nn.Module):
+        """A model that has nothing but a confidence to calibrate."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("confidence_scale", torch.tensor(3.0))
+
+    class KnownEngine:
+        """Spread 0.1 and the right depth in bright pixels, 0.6 and half as much again in dark ones."""
+
+        def __init__(self, model, **_) -> None:
+            self.scale = float(model.confidence_scale)
+
+        def infer(self, images, intrinsics, limits):
+            right = images[..., 0] > 127
+            confidence = 1 / (1 + (np.where(right, 0.1, 0.6) / self.scale) ** 2)
+            return Depth(np.where(right, 2.0, 3.0).astype(np.float32), confidence.astype(np.float32), [1.0])
+
+        def close(self) -> None:
+            pass
+
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, :4] = 255
+    depth_m = np.full((8, 8), 2.0, np.float32)
+    sample = Sample(image, depth_m, depth_m > 0, Intrinsics(300.0, 300.0, 4.0, 4.0, 8, 8), "x")
+    monkeypatch.setattr(intervals, "DepthEngine", KnownEngine)
+    model = Known()
+    table = intervals.calibrate(model, [("x", sample)])
+    assert 0.1 < float(model.confidence_scale) < 0.6
+    assert table.data == "1 of x"
+    surely, hardly = table.even_odds_at(LEVEL) > half_widths(table, np.array([0.0, 9.0]), np.array([2.0, 3.0]))
+    assert surely
+    assert not hardly
