@@ -263,6 +263,7 @@ class Camera:
         self.info = client.subscribe(CameraInfo, f"{namespace}/depth/camera_info")
         self.cloud = client.subscribe(PointCloud2, f"{namespace}/depth/points")
         self.confidence = client.subscribe(Image, f"{namespace}/depth/confidence")
+        self.uncertainty = client.subscribe(Image, f"{namespace}/depth/uncertainty")
         self.stats = client.subscribe(DepthStats, f"{namespace}/depth/stats")
 
     def leave(self) -> None:

@@ -32,11 +32,12 @@ def _points(cloud) -> dict[str, np.ndarray]:
 
 
 def _check_cloud(cloud, depth_m: np.ndarray, info, rgb: np.ndarray | None) -> None:
-    """Each point lies on its pixel's ray, its z is the depth, its colour the pixel's."""
+    """Each point lies on its pixel's ray, its z is the depth, its colour the pixel's; on a depth step there is none."""
     points = _points(cloud)
     assert (cloud.height, cloud.width, cloud.is_dense) == (*depth_m.shape, False)
-    known = np.isfinite(depth_m)
-    assert known.any()
+    known = np.isfinite(points["z"])
+    assert not (known & ~np.isfinite(depth_m)).any()
+    assert known.mean() > 0.3
     np.testing.assert_array_equal(points["z"][known], depth_m[known])
     assert np.isnan(np.stack([points[axis][~known] for axis in "xyz"])).all()
     v, u = np.indices(depth_m.shape)
@@ -49,21 +50,34 @@ def _check_cloud(cloud, depth_m: np.ndarray, info, rgb: np.ndarray | None) -> No
         np.testing.assert_array_equal(colour[known], rgb[known])
 
 
+def _check_uncertainty(depth_m: np.ndarray, certainty: np.ndarray, uncertainty_m: np.ndarray, stats) -> None:
+    """Known where depth is, above 0, and what is wider is less certain."""
+    known = np.isfinite(depth_m)
+    np.testing.assert_array_equal(np.isfinite(uncertainty_m), known)
+    half_width = np.log1p(uncertainty_m[known] / depth_m[known])
+    assert half_width.min() > 0
+    by_width = certainty[known][np.argsort(half_width)]
+    assert np.diff(by_width).max(initial=-1) < 1e-4
+    assert stats.half_width_mean == pytest.approx(half_width.mean(), rel=0.02)
+    assert stats.half_width_level == pytest.approx(0.9)
+
+
 def _check_frame(camera, stamp, rgb: np.ndarray, *, same_colour: bool = True) -> np.ndarray:
     """All topics of one frame agree; its depth."""
     height, width = rgb.shape[:2]
-    depth, info, cloud, confidence, stats = (
+    depth, info, cloud, confidence, uncertainty, stats = (
         camera.answer(inbox, stamp)
-        for inbox in (camera.depth, camera.info, camera.cloud, camera.confidence, camera.stats)
+        for inbox in (camera.depth, camera.info, camera.cloud, camera.confidence, camera.uncertainty, camera.stats)
     )
-    for message in (depth, info, cloud, confidence, stats):
+    for message in (depth, info, cloud, confidence, uncertainty, stats):
         assert message.header.stamp == stamp
         assert message.header.frame_id == FRAME_ID
-    for message in (depth, info, confidence):
+    for message in (depth, info, confidence, uncertainty):
         assert (message.width, message.height) == (width, height)
-    assert (depth.encoding, confidence.encoding) == ("32FC1", "32FC1")
-    depth_m, certainty = _pixels(depth), _pixels(confidence)
+    assert (depth.encoding, confidence.encoding, uncertainty.encoding) == ("32FC1", "32FC1", "32FC1")
+    depth_m, certainty, uncertainty_m = _pixels(depth), _pixels(confidence), _pixels(uncertainty)
     assert ((certainty >= 0) & (certainty <= 1)).all()
+    _check_uncertainty(depth_m, certainty, uncertainty_m, stats)
     assert not any(info.d)
     assert list(info.k[:3]) == list(info.p[:3])
     _check_cloud(cloud, depth_m, info, rgb if same_colour else None)
@@ -97,6 +111,27 @@ def test_depth_cloud_camera_info_and_stats_belong_to_their_image(live, room):
 
     live.send_until(make, live.cloud)
     _check_frame(live, live.send(*make()), room)
+
+
+def test_points_carry_their_interval_and_none_is_left_out_where_that_is_asked_for(live, room):
+    """By parameters of the running node: the field, no edge threshold, another level."""
+    live.send_until(lambda: (live.image_message(room), live.info_message(160, 120)), live.cloud)
+    narrow = {}
+    for name, value in (("cloud.edge_threshold", 0.0), ("cloud.fields", ["uncertainty"]), ("uncertainty.level", 0.5)):
+        assert live.client.set_parameter("/live/depth_node", name, value).successful
+        stamp = live.send(live.image_message(room), live.info_message(160, 120))
+        narrow[name] = _pixels(live.answer(live.uncertainty, stamp))
+    points = _points(live.answer(live.cloud, stamp))
+    known = np.isfinite(_pixels(live.answer(live.depth, stamp)))
+    np.testing.assert_array_equal(np.isfinite(points["z"]), known)
+    np.testing.assert_array_equal(points["uncertainty"], narrow["uncertainty.level"])
+    assert (narrow["uncertainty.level"][known] < 0.8 * narrow["cloud.fields"][known]).all()
+    assert live.answer(live.stats, stamp).half_width_level == pytest.approx(0.5)
+    for name, value in (("cloud.edge_threshold", 0.05), ("cloud.fields", []), ("uncertainty.level", 0.9)):
+        assert live.client.set_parameter("/live/depth_node", name, value).successful
+    refused = live.client.set_parameter("/live/depth_node", "cloud.fields", ["certainty"])
+    assert not refused.successful
+    assert "uncertainty" in refused.reason
 
 
 def test_every_frame_of_a_real_camera_gets_its_depth(live, shared_data):
