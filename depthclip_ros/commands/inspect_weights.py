@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from depthclip_ros.core.weights import WeightsInfo
 
 # Rows of the first table, by the fields of WeightsInfo; config, training and metrics have tables of their own.
-_NESTED = ("config", "training", "metrics")
+_NESTED = ("config", "training", "metrics", "uncertainty")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 def as_dict(info: WeightsInfo) -> dict[str, Any]:
     """All fields as JSON values, with `file_bytes` beside them."""
     values = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
+    values["uncertainty"] = None if info.uncertainty is None else info.uncertainty.as_mapping()
     path = Path(info.path)
     return {**values, "path": str(path), "file_bytes": path.stat().st_size}
 
@@ -61,7 +62,7 @@ def _print_tables(info: WeightsInfo) -> None:
     overview = [(name.replace("_", " "), _text(name, value)) for name, value in values.items() if name not in _NESTED]
     console.print(table_of(Path(info.path).name, rows=overview, words=2, header=False))
     for name in _NESTED:
-        section: Mapping[str, Any] = values[name]
+        section: Mapping[str, Any] | None = values[name]
         if not section:
             console.print(f"{name}: nothing recorded", style="dim", markup=False)
             continue

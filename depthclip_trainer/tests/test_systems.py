@@ -12,9 +12,11 @@ import open_clip
 import pytest
 import torch
 from depthclip_trainer.cli import train_main
-from depthclip_trainer.commands.calibrate import fit_centres
+from depthclip_trainer.commands.calibrate import calibrate, calibrate_intervals, fit_centres
 from depthclip_trainer.config import ModelConfig
 from depthclip_trainer.data.augment import NO_AUGMENT
+from depthclip_trainer.evaluation.intervals import coverage_of, pixels_of
+from depthclip_trainer.evaluation.protocols import frames_of, protocol_named
 from depthclip_trainer.fit.export import finish
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
@@ -23,6 +25,7 @@ from depthclip_trainer.losses.objective import left_out
 from depthclip_trainer.recipe import read_config
 from safetensors.torch import save_file
 
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.model.registry import preset
 from depthclip_ros.core.weights import load_weights, read_info
@@ -89,7 +92,7 @@ def test_clip2depth_learns_rooms_and_ends_in_weights_that_load(make_config, clip
     path = finish(config)
     info = read_info(path)
     assert (info.system, info.trained_groups) == ("clip2depth", ("adapters",))
-    assert info.metrics["confidence scale"] is not None
+    assert info.uncertainty is not None
     model = load_weights(path).model
     start = start_model(config)
     assert not torch.allclose(model.mirror, start.mirror, atol=1e-3)
@@ -172,10 +175,33 @@ def test_calibration_says_what_it_gained_and_ends_in_weights(make_folder, checkp
     )
 
 
-def test_calibration_refuses_other_systems(make_folder, tmp_path, capsys):
-    command = ["calibrate", "--weights", "default", "--data", str(make_folder()), "--out", str(tmp_path / "x")]
-    assert train_main(command) == 1
-    assert "only depthclip has class depths" in capsys.readouterr().err
+def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make_folder, tmp_path, capsys):
+    out = tmp_path / "mine.safetensors"
+    folder = make_folder()
+    assert train_main(["calibrate", "--data", str(folder), "--frames", "99", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "calibrated" in printed
+    found, before = load_weights(out), load_weights("default")
+    assert found.info.uncertainty is not None
+    assert found.info.uncertainty != before.info.uncertainty
+    assert found.info.uncertainty.data.endswith("of mine")
+    assert "intervals calibrated on" in found.info.training
+    for name, tensor in before.model.state_dict().items():
+        assert torch.equal(tensor, found.model.state_dict()[name]) or name.endswith("confidence_scale")
+    frames = [("mine", sample) for _, sample in frames_of(protocol_named("frames"), folder)]
+    found_here = coverage_of(pixels_of(before.model, frames), found.info.uncertainty)
+    assert found_here["coverage"] > 0.85
+
+
+def test_class_depths_of_other_systems_and_relative_weights_are_refused(make_folder, tmp_path, monkeypatch):
+    frames = [sample for _, sample in frames_of(protocol_named("frames"), make_folder())]
+    with pytest.raises(ConfigError, match="only depthclip has class depths"):
+        calibrate("default", frames, 1, tmp_path / "x.safetensors")
+    relative = load_weights("default")
+    monkeypatch.setattr(relative.model, "config", dataclasses.replace(relative.model.config, metric=False))
+    with pytest.raises(ConfigError, match="gives relative depth"):
+        calibrate_intervals(relative, frames, 1, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_the_recipe_of_clip2depth_is_valid():

@@ -20,6 +20,7 @@ def test_json_holds_what_the_file_says(small_weights: Path, capsys: pytest.Captu
     assert config_from_dict(values["config"]).input_pixels == 64 * 48
     assert values["training"] == {"data": {"rooms": 3}, "steps": 7}
     assert values["metrics"] == {"delta1": 0.5}
+    assert values["uncertainty"]["free"] == [[0.6, 0.7], [1.5, 2.0]]
     assert values["parameters_total"] >= values["parameters_trained"] > 1000
     assert len(values["sha256"]) == 64
 
@@ -35,6 +36,7 @@ def test_the_tables_show_the_same(small_weights: Path, capsys: pytest.CaptureFix
         "0.5",
         "parameters total",
         "input_pixels",
+        "scale_sd",
     ):
         assert text in shown
 
