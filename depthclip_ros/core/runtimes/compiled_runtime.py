@@ -16,7 +16,7 @@ from torch import Tensor
 from depthclip_ros.core.errors import DepthClipError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_ros.core.runtimes.background import Background
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, quiet_threads
+from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, quiet_threads, torch_threads
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
 from depthclip_ros.core.runtimes.proof import Proof, Reference, RefusedRuntimeError, prove
 from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
@@ -55,6 +55,7 @@ class CompiledRuntime(ABC):
         self._lock = threading.Lock()  # of the networks: they are made by one thread and run by another
         self._background: Background[Key] | None = None
         self._stand_in: PixelNetwork | None = None
+        self._stand_in_threads = 1
 
     @property
     def device_name(self) -> str:
@@ -78,6 +79,7 @@ class CompiledRuntime(ABC):
         """See `runtime.Runtime.prepare_in_background`."""
         if self._background is None:
             self._stand_in = _twin(self._alive())
+            self._stand_in_threads = torch.get_num_threads()  # of the engine, which runs this one in a single thread
             self._background = Background(self._make_beside, f"{self.name} compiler")
 
     @property
@@ -174,7 +176,7 @@ class CompiledRuntime(ABC):
             return as_prediction([torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)])
         self._alive()
         assert self._stand_in is not None
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(self._stand_in_threads):
             return as_prediction(self._stand_in(pixels))
 
     def _reference(self, network: PixelNetwork, width: int, height: int) -> Reference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -44,20 +44,25 @@ def has_bf16_units() -> bool:
 
 
 @contextmanager
-def quiet_threads(quiet: bool) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch work in so many threads when it is called from this one."""
+    before = torch.get_num_threads()
+    if count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
+
+
+def quiet_threads(quiet: bool) -> AbstractContextManager[None]:
     """Let torch work in this thread alone, where `quiet`.
 
     Torch's worker threads go on spinning for milliseconds after a piece of work, on the cores that another runtime's
     threads need next: on two cores the network then takes twice as long.
     """
-    before = torch.get_num_threads()
-    if quiet and before > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if quiet and before > 1:
-            torch.set_num_threads(before)
+    return torch_threads(1) if quiet else nullcontext()
 
 
 @contextmanager

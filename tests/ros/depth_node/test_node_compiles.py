@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -20,7 +19,6 @@ from depthclip_ros.ros.depth_node.node import DepthNode
 from depthclip_ros.ros.run import NodeThread
 
 NAME = "/compiles/depth_node"
-HELD_S = 2.0
 
 
 class SlowRuntime(CompiledRuntime):
@@ -77,14 +75,10 @@ def test_frames_are_served_while_a_new_size_compiles_and_the_fast_runtime_takes_
     eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth)
     slow, known = life.runtime, set(life.runtime.compilations)
     slow.gate.clear()
-    start_s, latencies_s = time.monotonic(), []
-    while time.monotonic() - start_s < HELD_S:
-        sent_s = time.monotonic()
+    for _ in range(5):
         answer = eye.answer(eye.depth, eye.send(*_upright(eye, room)))
-        latencies_s.append(time.monotonic() - sent_s)
         assert (answer.width, answer.height) == (120, 160)
-    assert max(latencies_s) < HELD_S  # nothing waited for the compiler
-    assert len(latencies_s) >= 3
+    assert slow.preparing  # none of them waited for the compiler
     (new,) = set(slow.compilations) - known
     assert new not in slow.runs
 
@@ -110,7 +104,6 @@ def test_a_node_stops_while_something_compiles(life, client, camera, room, label
     life.runtime.gate.clear()
     eye.send_until(lambda: _upright(eye, room), eye.depth)
     assert life.runtime.preparing
-    told_s = time.monotonic()
     if label == "deactivate":
         assert client.transition(NAME, "deactivate")
         assert client.transition(NAME, "cleanup")
@@ -118,4 +111,4 @@ def test_a_node_stops_while_something_compiles(life, client, camera, room, label
     else:
         life.end()
         client.wait(lambda: NAME not in client.node.get_fully_qualified_node_names(), what="the end", pause_s=0.01)
-    assert time.monotonic() - told_s < 5  # of a busy machine; the compiler would hold it for a minute
+    assert life.runtime.preparing  # nobody waited for the compiler
