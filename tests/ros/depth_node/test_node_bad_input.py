@@ -52,7 +52,7 @@ def _back(eye, room):
 
 
 CASES = {
-    "unknown encoding": (_image(encoding="rgb16"), ["encoding 'rgb16'", "bgr8"]),
+    "unknown encoding": (_image(encoding="rgb12"), ["encoding 'rgb12'", "bgr8"]),
     "step too short": (_image(step=100), ["step is 100"]),
     "data too short": (_image(data=b"\1" * 1000), ["data is 1000 bytes", "57600"]),
     "no data": (_image(data=b""), ["data is 0 bytes"]),
