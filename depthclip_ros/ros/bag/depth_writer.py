@@ -15,7 +15,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros import conversions
-from depthclip_ros.ros.depth_node.pipeline import FrameDepth, FramePipeline, summary
+from depthclip_ros.ros.depth_node.frames import FrameDepth, summary
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.processes import PACKAGE
 
 if TYPE_CHECKING:

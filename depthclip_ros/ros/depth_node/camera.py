@@ -17,10 +17,11 @@ from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.camera_info import CameraInfoCache
 from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
+from depthclip_ros.ros.depth_node.frames import Frame
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
 from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder
 from depthclip_ros.ros.depth_node.outputs import DEPTH, INFO, LATE, LateFrame, Outputs
-from depthclip_ros.ros.depth_node.pipeline import Frame, FramePipeline
+from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.frame_names import FrameNames
 
 if TYPE_CHECKING:

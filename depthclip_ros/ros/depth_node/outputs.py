@@ -16,7 +16,7 @@ from depthclip_ros.core.depth_colours import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
-from depthclip_ros.ros.depth_node.pipeline import FrameDepth, summary
+from depthclip_ros.ros.depth_node.frames import FrameDepth, summary
 from depthclip_ros.ros.qos import output_overrides, output_qos
 from depthclip_ros.ros.wire import WireMessage
 

@@ -168,6 +168,12 @@ TABLE: tuple[Parameter, ...] = (
         maximum=10.0,
     ),
     Parameter(
+        "filter.temporal",
+        False,
+        "Steady depth: where the picture moved as optical flow explains, the last images count too; elsewhere, and "
+        "after a cut or a gap, only the newest. Adds no delay.",
+    ),
+    Parameter(
         "scale.factor",
         1.0,
         "Multiplies depth: true distance divided by the distance that the node gave, for a calibrated camera.",

@@ -44,6 +44,7 @@ class Settings:
     cloud_fields: list[str]
     uncertainty_level: float
     filter_edge_threshold: float
+    filter_temporal: bool
     scale_factor: float
     scale_factors: list[float]
     anchors: list[str]

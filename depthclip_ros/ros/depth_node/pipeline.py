@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
-from depthclip_ros.core.calibration import camera_model, misplaced_centre
+from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.calibration import camera_model, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.geometry import cloud_dtype, organised_cloud
 from depthclip_ros.core.rectify import CameraModel, Rectifier
+from depthclip_ros.core.steady_depth import SteadyDepth
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
-from depthclip_ros.core.uncertainty import uncertainty_m
 from depthclip_ros.ros.conversions import read_image, stereo_offset_m
+from depthclip_ros.ros.depth_node.frames import Frame, FrameDepth
 from depthclip_ros.ros.depth_node.parameters import Settings
 
 if TYPE_CHECKING:
@@ -29,83 +27,6 @@ if TYPE_CHECKING:
 # A smaller image shows nothing to go by; a larger one (8K video is 33 megapixels) would fill memory with clouds.
 MIN_SIDE_PX = 16
 MAX_PIXELS = 36_000_000
-MEDIAN_PIXELS = 80_000  # the median is taken over about this many pixels of a regular grid
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image that is ready for the engine.
-
-    Attributes:
-        rgb: uint8 [H, W, 3], rectified.
-        intrinsics: of `rgb`; where `focal_assumed`, those of the assumed field of view.
-        valid: bool [H, W], False where rectification shows what the camera did not see; None: all True.
-        focal_assumed: there was no CameraInfo.
-        prepare_ms: time that decoding and rectifying took.
-        settings: those of the moment when the frame was prepared, for all that is done to it.
-        offset_m: see `conversions.stereo_offset_m`.
-        scale: what the anchors knew of the scale when the frame was prepared; its depth is multiplied by it.
-    """
-
-    rgb: NDArray[np.uint8]
-    intrinsics: Intrinsics
-    valid: NDArray[np.bool_] | None
-    focal_assumed: bool
-    prepare_ms: float
-    settings: Settings
-    offset_m: tuple[float, float] = (0.0, 0.0)
-    scale: ScaleEstimate = NO_SCALE
-
-
-@dataclass(frozen=True)
-class FrameDepth:
-    """Depth of a frame; arrays [H, W] at the image's size, metres and confidence as in `core.types.ViewDepth`.
-
-    Attributes:
-        cloud: structured [h, w] where the engine made it; None: it is made of `depth_m`.
-        batch_size: images that the network saw at once.
-        scenes: labels and weights, most likely first.
-        half_width, flying: as in `core.types.ViewDepth`.
-    """
-
-    frame: Frame
-    depth_m: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    scale: float
-    timings_ms: dict[str, float]
-    cloud: NDArray[np.void] | None = None
-    batch_size: int = 1
-    scenes: list[tuple[str, float]] = field(default_factory=list)
-    half_width: NDArray[np.float32] | None = None
-    flying: NDArray[np.bool_] | None = None
-
-    @property
-    def uncertainty_m(self) -> NDArray[np.float32]:
-        """The larger side of each pixel's interval, metres [H, W]; all NaN where the weights have no intervals."""
-        if self.half_width is None:
-            return np.full_like(self.depth_m, np.nan)
-        return uncertainty_m(self.depth_m, self.half_width)
-
-    @property
-    def cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:
-        """Shape and dtype of what `make_cloud` makes."""
-        settings = self.frame.settings
-        shape = tuple(-(-side // settings.cloud_stride) for side in self.depth_m.shape)
-        return shape, cloud_dtype(settings.cloud_color, "uncertainty" in settings.cloud_fields)
-
-    def make_cloud(self, out: NDArray[np.void] | None = None) -> NDArray[np.void]:
-        """The organised cloud, structured [h, w]; `out`: see `geometry.organised_cloud`."""
-        settings = self.frame.settings
-        return organised_cloud(
-            self.depth_m,
-            self.frame.rgb if settings.cloud_color else None,
-            self.frame.intrinsics,
-            stride=settings.cloud_stride,
-            max_range_m=settings.cloud_max_range_m,
-            unknown=self.flying,
-            uncertainty_m=self.uncertainty_m if "uncertainty" in settings.cloud_fields else None,
-            out=out,
-        )
 
 
 class FramePipeline:
@@ -135,6 +56,7 @@ class FramePipeline:
         self.scale: Callable[[], ScaleEstimate] = ScaleEstimate
         self._warned = False
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
+        self._steady = SteadyDepth()
 
     def prepare(self, image: Image | CompressedImage, info: CameraInfo | None) -> Frame:
         """Decode and rectify.
@@ -157,7 +79,8 @@ class FramePipeline:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.input_assumed_hfov, width, height)
-            return Frame(rgb, intrinsics, None, True, _ms_since(start_s), settings, scale=self.scale())
+            prepare_ms, stamp_s = _ms_since(start_s), stamp_ns_of(image.header.stamp) / 1e9
+            return Frame(rgb, intrinsics, None, True, prepare_ms, settings, scale=self.scale(), stamp_s=stamp_s)
         camera = self._camera(info, width, height)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(
@@ -167,8 +90,17 @@ class FramePipeline:
         rectifier = self._rectifier_for(camera)
         rgb = rectifier.rectify(rgb)
         offset_m = stereo_offset_m(info.p)
-        prepare_ms = _ms_since(start_s)
-        return Frame(rgb, rectifier.intrinsics, rectifier.valid, False, prepare_ms, settings, offset_m, self.scale())
+        return Frame(
+            rgb,
+            rectifier.intrinsics,
+            rectifier.valid,
+            False,
+            _ms_since(start_s),
+            settings,
+            offset_m,
+            self.scale(),
+            stamp_ns_of(image.header.stamp) / 1e9,
+        )
 
     def intrinsics_of(self, image: Image | CompressedImage, info: CameraInfo) -> Intrinsics:
         """Intrinsics that the rectified image will have.
@@ -205,7 +137,11 @@ class FramePipeline:
         return View(frame.rgb, frame.intrinsics, limits, request if cloud else None)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
-        """What the engine found of a frame; unknown where the camera saw nothing."""
+        """What the engine found of a frame, steadied if `filter.temporal` is on; unknown where the camera saw nothing.
+
+        To be called in the order of the images.
+        """
+        steady_ms = self._steady_ms(frame, depth)
         if frame.valid is not None:
             unseen = ~frame.valid
             depth.depth_m[unseen] = np.nan
@@ -216,6 +152,7 @@ class FramePipeline:
                     depth.cloud[axis][unseen[::stride, ::stride]] = np.nan
         timings_ms = dict(depth.timings_ms)
         timings_ms["preprocess"] = timings_ms.get("preprocess", 0.0) + frame.prepare_ms
+        timings_ms["postprocess"] = timings_ms.get("postprocess", 0.0) + steady_ms
         scenes: list[tuple[str, float]] = []
         if depth.scene_weights is not None:
             weights = depth.scene_weights
@@ -233,6 +170,21 @@ class FramePipeline:
             depth.flying,
         )
 
+    def _steady_ms(self, frame: Frame, depth: ViewDepth) -> float:
+        """Steadies depth and cloud, in place, where that is asked for; the time it took."""
+        settings, start_s = frame.settings, time.perf_counter()
+        if not settings.filter_temporal:
+            self._steady.reset()
+            return 0.0
+        stride = settings.cloud_stride
+        came_m = None if depth.cloud is None else depth.depth_m[::stride, ::stride].copy()
+        limits_m = settings.output_min_depth, settings.output_max_depth
+        self._steady.apply(frame.stamp_s, frame.rgb, depth.depth_m, frame.scale.log_scale, limits_m)
+        if depth.cloud is not None and came_m is not None:
+            for axis in "xyz":  # along its ray
+                depth.cloud[axis] *= depth.depth_m[::stride, ::stride] / came_m
+        return _ms_since(start_s)
+
     def _rectifier_for(self, camera: CameraModel) -> Rectifier:
         """The rectifier of this calibration, kept while the camera keeps it: another camera cannot push it out."""
         known = self._rectifier
@@ -247,42 +199,6 @@ class FramePipeline:
             self._warned = True
             self.warn(doubt)
         return camera
-
-
-def summary(result: FrameDepth) -> dict[str, Any]:
-    """Statistics of one depth image, by the names of DepthStats' fields; NaN where no depth is finite."""
-    depth_m = result.depth_m
-    finite = np.isfinite(depth_m)
-    valid = int(np.count_nonzero(finite))
-    step = max(1, round((depth_m.size / MEDIAN_PIXELS) ** 0.5))
-    sample = depth_m[::step, ::step]
-    sample = sample[np.isfinite(sample)]
-    if valid and not sample.size:
-        sample = depth_m[finite]
-    return {
-        "depth_min_m": float(np.min(depth_m, where=finite, initial=np.inf)) if valid else float("nan"),
-        "depth_median_m": float(np.median(sample)) if valid else float("nan"),
-        "depth_max_m": float(np.max(depth_m, where=finite, initial=-np.inf)) if valid else float("nan"),
-        "valid_ratio": valid / depth_m.size,
-        "confidence_mean": float(np.mean(result.confidence)),
-        "half_width_mean": _mean_half_width(result),
-        "half_width_level": result.frame.settings.uncertainty_level,
-        "scale": result.scale,
-        "anchor_scale": result.frame.scale.factor,
-        "anchor_scale_sd": float("nan") if result.frame.scale.log_scale_sd is None else result.frame.scale.log_scale_sd,
-        "focal_assumed": result.frame.focal_assumed,
-        "scene_labels": [label for label, _ in result.scenes],
-        "scene_weights": [weight for _, weight in result.scenes],
-    }
-
-
-def _mean_half_width(result: FrameDepth) -> float:
-    """Of ln depth, over about as many pixels as the median; NaN where there is none."""
-    if result.half_width is None:
-        return float("nan")
-    step = max(1, round((result.depth_m.size / MEDIAN_PIXELS) ** 0.5))
-    known = np.isfinite(result.depth_m[::step, ::step])
-    return float(result.half_width[::step, ::step][known].mean()) if known.any() else float("nan")
 
 
 def _check_size(width_px: int, height_px: int) -> None:

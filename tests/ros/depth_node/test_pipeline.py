@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import organised_cloud
+from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.parameters import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
@@ -25,7 +27,11 @@ def pipeline() -> FramePipeline:
 def image() -> SimpleNamespace:
     data = np.random.default_rng(0).integers(0, 255, HEIGHT * WIDTH * 3, np.uint8)
     size = {"width": WIDTH, "height": HEIGHT, "step": WIDTH * 3}
-    return SimpleNamespace(encoding="rgb8", is_bigendian=0, data=data, **size)
+    return SimpleNamespace(encoding="rgb8", is_bigendian=0, data=data, header=header(0), **size)
+
+
+def header(stamp_ns: int) -> SimpleNamespace:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
 
 
 def info(cx_px: float = 31.5, **fields: Any) -> SimpleNamespace:
@@ -70,3 +76,20 @@ def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image
         pipeline.prepare(image, info(cx_px))  # type: ignore[arg-type]
     assert len(said) == 1
     assert "(63, 23.5) lies outside the middle half of the 64x48 image" in said[0]
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: SimpleNamespace, steady: bool) -> None:
+    engine: Any = SimpleNamespace(require_metric=lambda: None)
+    pipeline = FramePipeline(engine, settings_from({"filter.temporal": steady}))
+    for i, depth in enumerate((2.0, 2.0, 2.0, 2.2)):
+        image.header = header(i * 33_000_000)
+        frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+        depth_m = np.full((HEIGHT, WIDTH), depth, np.float32)
+        cloud = organised_cloud(depth_m, frame.rgb, frame.intrinsics)
+        found = pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0, cloud=cloud))
+    expected = 2.0 * 1.1**0.25 if steady else 2.2  # one of four images says 10 % more
+    np.testing.assert_allclose(found.depth_m, expected, rtol=1e-4)
+    assert found.cloud is not None
+    np.testing.assert_allclose(found.cloud["z"], expected, rtol=1e-4)
+    np.testing.assert_allclose(found.cloud["x"], found.cloud["z"] * (np.arange(WIDTH) - 31.5) / 40, rtol=1e-4)

@@ -1,0 +1,131 @@
+"""A frame on its way through the node: the image that is ready for the engine, and its depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
+from depthclip_ros.core.geometry import cloud_dtype, organised_cloud
+from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.uncertainty import uncertainty_m
+from depthclip_ros.ros.depth_node.parameters import Settings
+
+MEDIAN_PIXELS = 80_000  # the median is taken over about this many pixels of a regular grid
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image that is ready for the engine.
+
+    Attributes:
+        rgb: uint8 [H, W, 3], rectified.
+        intrinsics: of `rgb`; where `focal_assumed`, those of the assumed field of view.
+        valid: bool [H, W], False where rectification shows what the camera did not see; None: all True.
+        focal_assumed: there was no CameraInfo.
+        prepare_ms: time that decoding and rectifying took.
+        settings: those of the moment when the frame was prepared, for all that is done to it.
+        offset_m: see `conversions.stereo_offset_m`.
+        scale: what the anchors knew of the scale when the frame was prepared; its depth is multiplied by it.
+        stamp_s: of the image.
+    """
+
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    valid: NDArray[np.bool_] | None
+    focal_assumed: bool
+    prepare_ms: float
+    settings: Settings
+    offset_m: tuple[float, float] = (0.0, 0.0)
+    scale: ScaleEstimate = NO_SCALE
+    stamp_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class FrameDepth:
+    """Depth of a frame; arrays [H, W] at the image's size, metres and confidence as in `core.types.ViewDepth`.
+
+    Attributes:
+        cloud: structured [h, w] where the engine made it; None: it is made of `depth_m`.
+        batch_size: images that the network saw at once.
+        scenes: labels and weights, most likely first.
+        half_width, flying: as in `core.types.ViewDepth`.
+    """
+
+    frame: Frame
+    depth_m: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    scale: float
+    timings_ms: dict[str, float]
+    cloud: NDArray[np.void] | None = None
+    batch_size: int = 1
+    scenes: list[tuple[str, float]] = field(default_factory=list)
+    half_width: NDArray[np.float32] | None = None
+    flying: NDArray[np.bool_] | None = None
+
+    @property
+    def uncertainty_m(self) -> NDArray[np.float32]:
+        """The larger side of each pixel's interval, metres [H, W]; all NaN where the weights have no intervals."""
+        if self.half_width is None:
+            return np.full_like(self.depth_m, np.nan)
+        return uncertainty_m(self.depth_m, self.half_width)
+
+    @property
+    def cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:
+        """Shape and dtype of what `make_cloud` makes."""
+        settings = self.frame.settings
+        shape = tuple(-(-side // settings.cloud_stride) for side in self.depth_m.shape)
+        return shape, cloud_dtype(settings.cloud_color, "uncertainty" in settings.cloud_fields)
+
+    def make_cloud(self, out: NDArray[np.void] | None = None) -> NDArray[np.void]:
+        """The organised cloud, structured [h, w]; `out`: see `geometry.organised_cloud`."""
+        settings = self.frame.settings
+        return organised_cloud(
+            self.depth_m,
+            self.frame.rgb if settings.cloud_color else None,
+            self.frame.intrinsics,
+            stride=settings.cloud_stride,
+            max_range_m=settings.cloud_max_range_m,
+            unknown=self.flying,
+            uncertainty_m=self.uncertainty_m if "uncertainty" in settings.cloud_fields else None,
+            out=out,
+        )
+
+
+def summary(result: FrameDepth) -> dict[str, Any]:
+    """Statistics of one depth image, by the names of DepthStats' fields; NaN where no depth is finite."""
+    depth_m = result.depth_m
+    finite = np.isfinite(depth_m)
+    valid = int(np.count_nonzero(finite))
+    step = max(1, round((depth_m.size / MEDIAN_PIXELS) ** 0.5))
+    sample = depth_m[::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    if valid and not sample.size:
+        sample = depth_m[finite]
+    return {
+        "depth_min_m": float(np.min(depth_m, where=finite, initial=np.inf)) if valid else float("nan"),
+        "depth_median_m": float(np.median(sample)) if valid else float("nan"),
+        "depth_max_m": float(np.max(depth_m, where=finite, initial=-np.inf)) if valid else float("nan"),
+        "valid_ratio": valid / depth_m.size,
+        "confidence_mean": float(np.mean(result.confidence)),
+        "half_width_mean": _mean_half_width(result),
+        "half_width_level": result.frame.settings.uncertainty_level,
+        "scale": result.scale,
+        "anchor_scale": result.frame.scale.factor,
+        "anchor_scale_sd": float("nan") if result.frame.scale.log_scale_sd is None else result.frame.scale.log_scale_sd,
+        "focal_assumed": result.frame.focal_assumed,
+        "scene_labels": [label for label, _ in result.scenes],
+        "scene_weights": [weight for _, weight in result.scenes],
+    }
+
+
+def _mean_half_width(result: FrameDepth) -> float:
+    """Of ln depth, over about as many pixels as the median; NaN where there is none."""
+    if result.half_width is None:
+        return float("nan")
+    step = max(1, round((result.depth_m.size / MEDIAN_PIXELS) ** 0.5))
+    known = np.isfinite(result.depth_m[::step, ::step])
+    return float(result.half_width[::step, ::step][known].mean()) if known.any() else float("nan")

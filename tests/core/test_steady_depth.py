@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from depthclip_ros.core.steady_depth import GAP_S, SteadyDepth
+
+HEIGHT, WIDTH = 120, 160
+
+
+def picture(shift_px=0, seed=0):
+    """A textured wall, seen further to the side."""
+    grain = np.random.default_rng(seed).integers(0, 255, (HEIGHT, 3 * WIDTH, 3), np.uint8)
+    smooth = cv2.normalize(cv2.GaussianBlur(grain, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+    return np.ascontiguousarray(smooth[:, 100 + shift_px : 100 + shift_px + WIDTH])
+
+
+def slope(shift_px=0):
+    """Depth that grows from left to right by 1 % a pixel, of the same wall."""
+    columns = np.arange(WIDTH) + shift_px
+    return np.tile(2.0 * np.exp(0.01 * (columns - 80)), (HEIGHT, 1)).astype(np.float32)
+
+
+def flicker(rng):
+    """What a network does: the whole image a little, and broad patches."""
+    broad = cv2.resize(rng.normal(0, 0.04, (5, 6)).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    return np.exp(broad + rng.normal(0, 0.03)).astype(np.float32)
+
+
+def errors_of(frames, shift_px, seed=1):
+    """Mean |ln(depth / truth)| of the later half of a drive, as it came and steadied, and the flicker of both."""
+    rng, steady = np.random.default_rng(seed), SteadyDepth()
+    found, logs = [], []
+    for i in range(frames):
+        truth = slope(i * shift_px)
+        came = truth * flicker(rng)
+        made = came.copy()
+        steady.apply(i / 30, picture(i * shift_px), made)
+        logs.append([np.log(came / truth), np.log(made / truth)])
+    found = np.array(logs[frames // 2 :])
+    return np.abs(found).mean((0, 2, 3)), np.abs(np.diff(found, axis=0)).mean((0, 2, 3))
+
+
+@pytest.mark.parametrize("shift_px", [0, 2])
+def test_flicker_is_halved_and_depth_is_no_worse_whether_the_camera_stands_or_moves(shift_px):
+    (before, after), (flickered, steadied) = errors_of(24, shift_px)
+    assert steadied < 0.5 * flickered
+    assert after < before
+
+
+def test_a_cut_leaves_no_ghost():
+    steady = SteadyDepth()
+    for i in range(8):
+        steady.apply(i / 30, picture(), slope())
+    near = np.full((HEIGHT, WIDTH), 1.9, np.float32)
+    made = near.copy()
+    steady.apply(8 / 30, picture(seed=9), made)
+    np.testing.assert_array_equal(made, near)
+
+
+def test_who_walks_through_the_picture_leaves_no_ghost():
+    steady = SteadyDepth()
+    for i in range(8):
+        image, depth_m = picture(), np.full((HEIGHT, WIDTH), 3.0, np.float32)
+        person = slice(10 * i, 10 * i + 30)
+        image[:, person] = (picture(seed=5)[:, :30] // 2).astype(np.uint8)
+        depth_m[:, person] = 1.5
+        made = depth_m.copy()
+        steady.apply(i / 30, image, made)
+    np.testing.assert_allclose(made, depth_m, rtol=0.02)
+
+
+@pytest.mark.parametrize("time_s", [7 / 30 + GAP_S + 0.1, 7 / 30, -5.0])
+def test_after_a_gap_or_a_step_back_of_the_clock_the_past_does_not_count(time_s):
+    steady = SteadyDepth()
+    for i in range(8):
+        steady.apply(i / 30, picture(), slope())
+    other = slope() * np.float32(1.1)
+    made = other.copy()
+    steady.apply(time_s, picture(), made)
+    np.testing.assert_array_equal(made, other)
+
+
+def test_another_size_and_a_reset_begin_anew():
+    steady = SteadyDepth()
+    steady.apply(0.0, picture(), slope())
+    steady.apply(0.03, np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.float32))
+    steady.reset()
+    made = slope() * np.float32(1.1)
+    steady.apply(0.06, picture(), made)
+    np.testing.assert_array_equal(made, slope() * np.float32(1.1))
+
+
+def test_the_past_is_kept_without_the_scale_that_an_anchor_gave():
+    steady = SteadyDepth()
+    for i in range(8):
+        steady.apply(i / 30, picture(), slope())
+    made = slope() * np.float32(1.15)  # the same depth of the network, another scale
+    steady.apply(8 / 30, picture(), made, log_scale=float(np.log(1.15)))
+    np.testing.assert_allclose(made, slope() * np.float32(1.15), rtol=1e-3)
+
+
+def test_unknown_and_infinite_stay_and_limits_hold():
+    steady = SteadyDepth()
+    depth_m = slope()
+    depth_m[:40], depth_m[40:60], depth_m[60:80] = np.nan, np.inf, -np.inf
+    for i in range(4):
+        made = depth_m.copy() * np.float32(1 + 0.1 * (i % 2))
+        steady.apply(i / 30, picture(), made, limits_m=(1.0, 3.0))
+    assert np.isnan(made[:40]).all()
+    assert np.isposinf(made[40:60]).all()
+    assert np.isneginf(made[60:80]).all()
+    finite = made[80:][np.isfinite(made[80:])]
+    assert finite.size
+    assert (finite.min(), finite.max()) >= (1.0, 0)
+    assert finite.max() <= 3.0
