@@ -88,7 +88,7 @@ class SteadyDepth:
         """The past's ln depth and count where its surfaces are now, NaN where they are not seen; None after a cut."""
         assert self._grey is not None
         assert self._past is not None
-        flow = self._flow.calc(grey, self._grey, None)  # from now to then
+        flow = self._flow.calc(grey, self._grey, np.zeros((*grey.shape, 2), np.float32))  # from now to then
         rows, columns = np.indices(grey.shape, np.float32)
         x, y = columns + flow[..., 0], rows + flow[..., 1]
         then = cv2.remap(self._grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
