@@ -310,3 +310,15 @@ def test_every_image_is_in_one_count_at_any_time(rig):
     camera.on_camera_info(_info(stamp_ns))
     _send(camera, 7, stamp_ns=1001)
     closes(out=2, dropped=1, refused=3, failed=1, unwatched=2)
+
+
+def test_a_doubtful_frame_id_is_said_once_and_its_images_are_served(rig):
+    for colour in (1, 2):
+        stamp_ns = next(rig.front.numbers)
+        data = np.full((32, 32, 3), colour, np.uint8).tobytes()
+        header = SimpleNamespace(stamp=_header(stamp_ns).stamp, frame_id="")
+        fields = {"encoding": "rgb8", "width": 32, "height": 32, "step": 96, "is_bigendian": 0}
+        rig.front.on_image(SimpleNamespace(header=header, data=data, **fields))
+        _until(lambda colour=colour: rig.front.outputs.depths[-1:] == [colour])
+    (said,) = [line for line in rig.log.lines if "frame_id" in line]
+    assert said.startswith("front: the images on image have no frame_id")
