@@ -35,6 +35,11 @@ def is_rectified_by_name(image_topic: str) -> bool:
     return "rect" in base_topic(image_topic).rpartition("/")[2].split("_")
 
 
+def is_uncalibrated(info: Any) -> bool:
+    """Whether a CameraInfo bears ROS's mark of a camera that nobody calibrated: zeros in K and in P."""
+    return not any(float(value) for matrix in (info.k, info.p) for value in matrix)
+
+
 def camera_model(info: Any, width_px: int, height_px: int, *, rectified: bool = False) -> CameraModel:
     """The camera of an image of width_px x height_px.
 

@@ -102,7 +102,7 @@ class DepthWriter:
         header = self._header(image.header)
         for key, connection in self._connections.items():
             # Without intrinsics there is no cloud: the node's rule.
-            if frame.focal_assumed and key in {"points", "camera_info"}:
+            if not frame.has_camera and key in {"points", "camera_info"}:
                 continue
             message = self._type(connection.msgtype)(header=header, **values[key]())
             self._writer.write(connection, time_ns, self._store.serialize_cdr(message, connection.msgtype))

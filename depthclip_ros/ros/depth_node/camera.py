@@ -191,7 +191,7 @@ class Camera:
             arrival.fault, arrival.retry_s = error, time.monotonic() + CHANGED_S
             self.box.put_back(arrival)
             return None
-        cloud = "depth/points" in wanted and not frame.focal_assumed
+        cloud = "depth/points" in wanted and frame.has_camera
         return Task(self, arrival, wanted, frame, self.pipeline.view(frame, cloud=cloud), wait_ms)
 
     def _publish(self, task: Task, depth: ViewDepth) -> LateFrame:
@@ -199,13 +199,13 @@ class Camera:
         result = self.pipeline.result(task.frame, depth)
         arrival, counters, frame = task.arrival, self.counters, task.frame
         header = arrival.message.header
-        counters.focal_assumed = frame.focal_assumed
-        if frame.focal_assumed:
+        counters.focal_assumed = not frame.has_camera
+        if not frame.has_camera:
             self._warn_of_assumed_focal()
         if DEPTH in task.wanted:
             self._outputs.publish_depth(header, result)
         latency = latency_ms(arrival.stamp_ns, self._now_ns())
-        if INFO in task.wanted and not frame.focal_assumed:
+        if INFO in task.wanted and frame.has_camera:
             self._outputs.publish_camera_info(header, frame.intrinsics, frame.offset_m)
         counters.count_published(latency)
         counters.timings_ms = {"wait": task.wait_ms, **result.timings_ms}
@@ -225,7 +225,7 @@ class Camera:
             "outputs_dropped": self.late.overtaken,
             **({} if self.anchors is None else self.anchors.lists()),
         }
-        if self.anchors is not None and not frame.focal_assumed:
+        if self.anchors is not None and frame.has_camera:
             seen = AnchorFrame(
                 arrival.stamp_ns, header.frame_id, frame.rgb, Prediction(result.depth_m, frame.intrinsics)
             )
@@ -241,8 +241,8 @@ class Camera:
     def _warn_of_assumed_focal(self) -> None:
         warning = (
             f"{self._label}no camera_info on {self.camera_info_topic}: the scale of depth rests on an assumed field of "
-            f"view of {self.pipeline.settings.input_assumed_hfov:g} degrees (input.assumed_hfov), and there is no "
-            "cloud; publish camera_info or remap `camera_info` to it"
+            f"view of {self.pipeline.settings.assumed_hfov_deg:g} degrees, and there is no cloud; publish camera_info, "
+            "remap `camera_info` to it, or give the camera's own field of view: input.assumed_hfov"
         )
         if self._throttle.passes(warning):
             self._logger.warning(warning)

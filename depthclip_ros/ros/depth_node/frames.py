@@ -25,7 +25,7 @@ class Frame:
         rgb: uint8 [H, W, 3], rectified.
         intrinsics: of `rgb`; where `focal_assumed`, those of the assumed field of view.
         valid: bool [H, W], False where rectification shows what the camera did not see; None: all True.
-        focal_assumed: there was no CameraInfo.
+        focal_assumed: there was no CameraInfo, or that of an uncalibrated camera.
         prepare_ms: time that decoding and rectifying took.
         settings: those of the moment when the frame was prepared, for all that is done to it.
         offset_m: see `conversions.stereo_offset_m`.
@@ -42,6 +42,11 @@ class Frame:
     offset_m: tuple[float, float] = (0.0, 0.0)
     scale: ScaleEstimate = NO_SCALE
     stamp_s: float = 0.0
+
+    @property
+    def has_camera(self) -> bool:
+        """Whether rays are known, from a CameraInfo or a field of view that the user gave: else there is no cloud."""
+        return not self.focal_assumed or self.settings.input_assumed_hfov > 0
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Outputs:
         """All else that is wanted of one frame."""
         start_s = time.perf_counter()
         header, result, frame = late.header, late.result, late.result.frame
-        if "depth/points" in late.wanted and not frame.focal_assumed:
+        if "depth/points" in late.wanted and frame.has_camera:
             self._send_cloud(header, result)
         if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.float_image(result.confidence))

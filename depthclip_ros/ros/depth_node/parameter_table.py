@@ -85,9 +85,10 @@ TABLE: tuple[Parameter, ...] = (
     ),
     Parameter(
         "input.assumed_hfov",
-        60.0,
-        "Horizontal field of view in degrees that scale rests on while there is no camera_info.",
-        minimum=5.0,
+        0.0,
+        "Horizontal field of view in degrees of a camera without camera_info, 5 or more: then there is a cloud too. 0: "
+        "unknown, 60 are assumed, and there is no cloud.",
+        minimum=0.0,
         maximum=170.0,
         effect=NEXT_CONFIGURE,
     ),

@@ -17,6 +17,8 @@ from depthclip_ros.ros.depth_node.parameter_table import BY_NAME, DEFAULTS, FLOA
 
 __all__ = ["BY_NAME", "DEFAULTS", "FLOATS", "TABLE", "Settings", "effect_of", "live_settings", "settings_from"]
 
+USUAL_HFOV_DEG = 60.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -84,6 +86,11 @@ class Settings:
         )
 
     @property
+    def assumed_hfov_deg(self) -> float:
+        """Field of view where there is no CameraInfo: the user's, or that of a usual webcam."""
+        return self.input_assumed_hfov or USUAL_HFOV_DEG
+
+    @property
     def cloud_max_range_m(self) -> float:
         """Farthest point of the cloud in metres; infinity where the parameter sets no limit."""
         return self.cloud_max_range or math.inf
@@ -106,6 +113,10 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
         raise ConfigError(
             f"output.min_depth is {checked['output.min_depth']} and output.max_depth {checked['output.max_depth']}; "
             "the first must be below the second"
+        )
+    if 0 < checked["input.assumed_hfov"] < 5:  # type: ignore[operator]
+        raise ConfigError(
+            f"input.assumed_hfov is {checked['input.assumed_hfov']}; allowed: 5 to 170 degrees, 0: unknown"
         )
     cameras, factors = checked["cameras"], checked["scale.factors"]
     if factors and len(factors) != len(cameras):  # type: ignore[arg-type]

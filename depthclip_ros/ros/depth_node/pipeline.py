@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
-from depthclip_ros.core.calibration import camera_model, misplaced_centre, stamp_ns_of
+from depthclip_ros.core.calibration import camera_model, is_uncalibrated, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.steady_depth import SteadyDepth
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 # A smaller image shows nothing to go by; a larger one (8K video is 33 megapixels) would fill memory with clouds.
 MIN_SIDE_PX = 16
 MAX_PIXELS = 36_000_000
+UNCALIBRATED = (
+    "camera_info has only zeros in K and P: the camera is not calibrated, and is treated as one without camera_info; "
+    "calibrate it: ros2 run camera_calibration cameracalibrator --size 8x6 --square 0.025 --ros-args -r image:=IMAGE "
+    "-p camera:=CAMERA, or give its field of view: input.assumed_hfov"
+)
 
 
 class FramePipeline:
@@ -54,7 +59,7 @@ class FramePipeline:
         self.already_rectified = already_rectified
         self.warn: Callable[[str], None] = lambda sentence: None
         self.scale: Callable[[], ScaleEstimate] = ScaleEstimate
-        self._warned = False
+        self._said: set[str] = set()
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
         self._steady = SteadyDepth()
 
@@ -75,10 +80,13 @@ class FramePipeline:
         height, width = rgb.shape[:2]
         _check_size(width, height)
         settings = self.settings
+        if info is not None and is_uncalibrated(info):
+            self._warn_once(UNCALIBRATED)
+            info = None
         if info is None:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
-            intrinsics = Intrinsics.from_hfov(settings.input_assumed_hfov, width, height)
+            intrinsics = Intrinsics.from_hfov(settings.assumed_hfov_deg, width, height)
             prepare_ms, stamp_s = _ms_since(start_s), stamp_ns_of(image.header.stamp) / 1e9
             return Frame(rgb, intrinsics, None, True, prepare_ms, settings, scale=self.scale(), stamp_s=stamp_s)
         camera = self._camera(info, width, height)
@@ -195,10 +203,14 @@ class FramePipeline:
     def _camera(self, info: CameraInfo, width_px: int, height_px: int) -> CameraModel:
         rectified = self.already_rectified or self.settings.input_rectify == "never"
         camera = camera_model(info, width_px, height_px, rectified=rectified)
-        if not self._warned and (doubt := misplaced_centre(info.k, info.p, info.width, info.height)):
-            self._warned = True
-            self.warn(doubt)
+        if "centre" not in self._said and (doubt := misplaced_centre(info.k, info.p, info.width, info.height)):
+            self._warn_once(doubt, "centre")
         return camera
+
+    def _warn_once(self, sentence: str, of: str = "") -> None:
+        if (of or sentence) not in self._said:
+            self._said.add(of or sentence)
+            self.warn(sentence)
 
 
 def _check_size(width_px: int, height_px: int) -> None:

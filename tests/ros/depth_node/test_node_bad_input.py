@@ -161,7 +161,7 @@ def modes(start_node, camera):
 
 
 def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(modes):
-    eye = modes({"input.rectify": "auto", "input.assumed_hfov": 90.0})
+    eye = modes({"input.rectify": "auto"})
     answer = eye.send_until(lambda: (eye.image_message(SMALL), None), eye.stats)
     assert answer.focal_assumed
     stamp = eye.send(eye.image_message(SMALL), None)
@@ -169,10 +169,36 @@ def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(m
     eye.answer(eye.stats, stamp)
     assert not eye.cloud.messages
     assert not eye.info.messages
-    assert "assumed field of view of 90 degrees" in eye.node.log()
+    assert "assumed field of view of 60 degrees" in eye.node.log()
     # It comes late: from then on there is a cloud.
     stamp = eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.cloud).header.stamp
     assert not eye.answer(eye.stats, stamp).focal_assumed
+
+
+def test_an_uncalibrated_camera_has_depth_but_no_cloud_and_the_calibrator_is_named(modes):
+    """K and P of zeros, as usb_cam sends them."""
+    eye = modes({"input.rectify": "auto", "input.assumed_hfov": 0.0})
+    zeros = {"k": [0.0] * 9, "p": [0.0] * 12, "r": [0.0] * 9, "d": [], "distortion_model": ""}
+
+    def make():
+        return eye.image_message(SMALL), eye.info_message(48, 32, **zeros)
+
+    answer = eye.send_until(make, eye.stats)
+    assert answer.focal_assumed
+    assert eye.answer(eye.depth, answer.header.stamp).width == 48
+    assert not eye.cloud.messages
+    assert eye.node.log().count("cameracalibrator") == 1
+
+
+def test_a_field_of_view_that_is_given_counts_as_a_calibration(modes):
+    eye = modes({"input.rectify": "auto", "input.assumed_hfov": 90.0})
+    cloud = eye.send_until(lambda: (eye.image_message(SMALL), None), eye.cloud)
+    assert eye.answer(eye.stats, cloud.header.stamp).focal_assumed
+    info = eye.answer(eye.info, cloud.header.stamp)
+    assert info.k[0] == pytest.approx(24.0)  # half of 48 columns at 45 degrees
+    refused = eye.client.set_parameter("/modes/depth_node", "input.assumed_hfov", 3.0)
+    assert not refused.successful
+    assert "5 to 170" in refused.reason
 
 
 def test_require_refuses_what_does_not_come_rectified(modes):

@@ -67,6 +67,21 @@ def test_a_distortion_without_a_model_is_refused(pipeline: FramePipeline, image:
         pipeline.prepare(image, info(distortion_model="", d=[0.3, 0.1, 0, 0, 0]))  # type: ignore[arg-type]
 
 
+def test_zeros_in_k_and_p_are_no_camera_info_said_once(pipeline: FramePipeline, image: SimpleNamespace) -> None:
+    said: list[str] = []
+    pipeline.warn = said.append
+    for _ in range(3):
+        frame = pipeline.prepare(image, info(k=[0.0] * 9, p=[0.0] * 12))  # type: ignore[arg-type]
+    assert (frame.focal_assumed, frame.has_camera) == (True, False)
+    assert frame.intrinsics.hfov_deg == pytest.approx(60)
+    assert len(said) == 1
+    assert "cameracalibrator" in said[0]
+    pipeline.settings = settings_from({"input.assumed_hfov": 90.0})
+    frame = pipeline.prepare(image, info(k=[0.0] * 9, p=[0.0] * 12))  # type: ignore[arg-type]
+    assert (frame.focal_assumed, frame.has_camera) == (True, True)
+    assert frame.intrinsics.hfov_deg == pytest.approx(90)
+
+
 def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image: SimpleNamespace) -> None:
     said: list[str] = []
     pipeline.warn = said.append
