@@ -33,6 +33,7 @@ FLOORS = {
 NODE_MODULES = {
     "depthclip_ros.ros.anchors.inputs",
     "depthclip_ros.ros.camera_node.node",
+    "depthclip_ros.ros.camera_node.robot_topics",
     "depthclip_ros.ros.depth_node.declare",
     "depthclip_ros.ros.depth_node.image_input",
     "depthclip_ros.ros.depth_node.node",

@@ -1,7 +1,8 @@
 """camera_node: plays the rendered room, a folder of pictures, a video or a bag as if it were a camera.
 
 Topics (relative): `image_raw`, `image_raw/compressed` (JPEG), `camera_info` with the same stamp, and
-`ground_truth/depth/image` (32FC1 metres) where the source knows depth. Stamps are the time of publication: to its
+`ground_truth/depth/image` (32FC1 metres) where the source knows depth; of the rendered room also what its robot
+measures: `range`, `scan`, `odom`, and /tf from `odom` to the camera. Stamps are the time of publication: to its
 subscribers it is a live camera. What nobody listens to is not made.
 """
 
@@ -19,8 +20,10 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depthclip_ros.core.calibration import camera_model
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.camera_fields import copy_camera
+from depthclip_ros.ros.camera_node.robot_topics import RobotTopics
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 from depthclip_ros.ros.conversions import assign, color_image, depth_image
@@ -119,6 +122,7 @@ class CameraNode(Node):
         self._next_jpeg: array.array[int] | None = None
         self._info_publisher = self.create_publisher(CameraInfo, "camera_info", qos)
         self._depth_publisher = self.create_publisher(Image, "ground_truth/depth/image", qos)
+        self._robot = None if self._next.pose is None else RobotTopics(self, self._frame_id)
         rate_hz = values["rate_hz"] or self._source.rate_hz or 30.0
         self._watch = RateWatch(rate_hz)
         self._rate_hz = rate_hz
@@ -173,6 +177,9 @@ class CameraNode(Node):
             self._info_publisher.publish(info)
         if frame.depth_m is not None and self._depth_publisher.get_subscription_count():
             self._depth_publisher.publish(assign(Image(), header, depth_image(frame.depth_m)))
+        if self._robot is not None and frame.camera is not None:
+            shown = camera_model(frame.camera, frame.rgb.shape[1], frame.rgb.shape[0]).pinhole
+            self._robot.publish(frame, shown, header.stamp)
         # Read and pack ahead after publishing: neither may delay the next frame's own stamp.
         self._next = self._take()
         self._next_jpeg = self._packed(self._next)

@@ -75,12 +75,13 @@ class RoomSource:
         os.utime(folder)  # the newest used are kept
         self._rgb = np.load(folder / "rgb.npy", mmap_mode="r")  # uint8 [N, H, W, 3]
         self._depth = np.load(folder / "depth.npy", mmap_mode="r")  # uint16 [N, H, W]
+        self._poses = np.load(folder / "pose.npy")  # float64 [N, 4, 4]
 
     def __iter__(self) -> Iterator[Frame]:
         for number, (rgb, depth) in enumerate(zip(self._rgb, self._depth, strict=True)):
             depth_m = depth.astype(np.float32) / np.float32(DEPTH_UNITS_PER_METRE)
             depth_m[depth == 0] = np.nan
-            yield Frame(np.asarray(rgb), self._camera, depth_m, None, f"room frame {number}")
+            yield Frame(np.asarray(rgb), self._camera, depth_m, None, f"room frame {number}", self._poses[number])
 
 
 def _record(settings: RoomSettings, folder: Path, options: SourceOptions) -> None:
@@ -157,6 +158,9 @@ def worker(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     scene = random_scene(settings.seed, SceneRanges.preset("rooms"))
     path = CameraPath(scene, settings.seed)
+    if index == 0:
+        poses = [path.pose(path.period_s * number / settings.frames).numpy() for number in range(settings.frames)]
+        np.save(folder / "pose.npy", np.stack(poses).astype(np.float64))
     scene = scene.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     rgb = np.load(folder / "rgb.npy", mmap_mode="r+")
     depth = np.load(folder / "depth.npy", mmap_mode="r+")

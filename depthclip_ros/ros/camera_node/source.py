@@ -20,6 +20,7 @@ class Frame:
         depth_m: float32 [H, W], exact or measured depth in metres, NaN where unknown; None where there is none.
         stamp_ns: when the picture was taken; None where the source does not say.
         name: for people: file name or frame number.
+        pose: camera to world, [4, 4], optical frame, of a world with z up and its floor at 0; None where not known.
     """
 
     rgb: NDArray[np.uint8]
@@ -27,6 +28,7 @@ class Frame:
     depth_m: NDArray[np.float32] | None
     stamp_ns: int | None
     name: str
+    pose: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

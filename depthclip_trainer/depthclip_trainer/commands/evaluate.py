@@ -32,12 +32,16 @@ def evaluate_command(arguments: list[str]) -> None:
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored frame")
     parser.add_argument("--align", default="auto", help="each frame with its truth: auto, none, median, scale-shift")
+    parser.add_argument(
+        "--anchors", action="store_true", help="what each anchor would be worth, with sensors simulated from the truth"
+    )
     parser.add_argument("--out", type=Path, help="folder for report.json and pictures.png")
     parser.add_argument("--runtime", default="auto")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     options = parser.parse_args(arguments)
     from depthclip_ros.core.engine import DepthEngine
+    from depthclip_trainer.commands.evaluate_anchors import evaluate_anchors
     from depthclip_trainer.evaluation.evaluate import evaluate
     from depthclip_trainer.evaluation.protocols import frames_of, protocol_for, protocol_named
     from depthclip_trainer.evaluation.tables import print_report, write_report
@@ -48,6 +52,9 @@ def evaluate_command(arguments: list[str]) -> None:
     )
     try:
         frames = frames_of(protocol, options.data, options.part)
+        if options.anchors:
+            evaluate_anchors(engine, frames, protocol, options.out)
+            return
         report = evaluate(engine, frames, protocol, flip=options.flip, alignment=options.align)
     finally:
         engine.close()

@@ -1,0 +1,194 @@
+"""Places shown one after another, each for 2 s with a sensor that reads: what the estimated scale is worth.
+
+Each source of frames has one estimator per anchor, which goes through all of its frames: every frame is a cut.
+Protocol: `HOLD_S` seconds at `RATE_HZ`, then AbsRel of the prediction times the estimated scale, beside the prediction
+as it is and the prediction times median(truth) / median(prediction). Frames in which an anchor has nothing to read (its
+rays meet no measured depth, or no floor is seen) count as silent and are left out of its row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthclip_ros.core.anchors.estimator import ScaleEstimator
+from depthclip_ros.core.anchors.measurement import Measurement, Prediction
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.types import Intrinsics
+from depthclip_trainer.evaluation.anchors.simulated import Place, Reading, sensors_of
+
+HOLD_S, RATE_HZ = 2.0, 8
+WILD_SHARE = 0.3
+WRONG_S, WRONG_FACTOR = 5.0, 0.4
+CUT_FACTOR, CUT_WITHIN = 1.3, 0.1
+LOWEST_M = 1e-3
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame with its prediction [H, W] and true depth [H, W], which counts where it is not 0."""
+
+    source: str
+    rgb: NDArray[np.uint8]
+    predicted_m: NDArray[np.float32]
+    truth_m: NDArray[np.float32]
+    camera: Intrinsics
+
+    def abs_rel(self, factor: float, high_m: float = 10.0) -> float:
+        """Of the prediction times `factor`."""
+        g = self.truth_m[self.truth_m > 0]
+        p = np.nan_to_num(self.predicted_m[self.truth_m > 0] * factor, nan=LOWEST_M, posinf=high_m)
+        return float(np.mean(np.abs(g - np.clip(p, LOWEST_M, high_m)) / g))
+
+    @property
+    def median_factor(self) -> float:
+        """What makes the medians equal."""
+        counted = (self.truth_m > 0) & np.isfinite(self.predicted_m)
+        return float(np.median(self.truth_m[counted]) / np.median(self.predicted_m[counted]))
+
+
+@dataclass
+class Row:
+    """Of one anchor over frames; lists of one length but `silent`.
+
+    Attributes:
+        sources: of the frames.
+        published, median_scaled, anchored: AbsRel.
+        deviations: (ln estimated - ln median scale) / standard deviation.
+        sds: of ln scale.
+        silent: frames without a reading.
+    """
+
+    sources: list[str] = field(default_factory=list)
+    published: list[float] = field(default_factory=list)
+    median_scaled: list[float] = field(default_factory=list)
+    anchored: list[float] = field(default_factory=list)
+    deviations: list[float] = field(default_factory=list)
+    sds: list[float] = field(default_factory=list)
+    silent: int = 0
+
+    def mean(self, values: list[float]) -> float:
+        """Mean over each source's frames, then over the sources."""
+        by_source: dict[str, list[float]] = {}
+        for source, value in zip(self.sources, values, strict=True):
+            by_source.setdefault(source, []).append(value)
+        return float(np.mean([np.mean(one) for one in by_source.values()])) if by_source else math.nan
+
+
+class _Watcher:
+    """One anchor and one estimator over the frames of a source."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.estimator = ScaleEstimator()
+        self.rng = np.random.default_rng(seed)
+        self.time_s = 0.0
+
+    def watch(
+        self, shown: Shown, read: Reading | None, seconds: float, *, wild: float = 0.0, shift: float = 0.0
+    ) -> bool:
+        """So long; whether anything was read. `wild`: share of random readings; `shift`: of what all others say."""
+        prediction = Prediction(shown.predicted_m, shown.camera)
+        heard = False
+        for _ in range(round(seconds * RATE_HZ)):
+            self.time_s += 1 / RATE_HZ
+            self.estimator.see(self.time_s, shown.predicted_m, shown.rgb)
+            if read is None:
+                continue
+            try:
+                said = read(prediction, self.rng, bool(self.rng.random() < wild))
+            except InputError as error:
+                self.estimator.refuse(self.name, self.time_s, str(error))
+                continue
+            heard = True
+            said = Measurement(said.log_ratio + shift, said.place_variance, said.noise_variance)
+            self.estimator.add(self.name, self.time_s, said)
+        return heard
+
+
+def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict[str, Row]:
+    """Every anchor's row, by its name; `wild`: so many of its readings are drawn at random."""
+    watchers: dict[tuple[str, str], _Watcher] = {}
+    rows: dict[str, Row] = {}
+
+    def one(shown: Shown, name: str, read: Reading | None) -> None:
+        watcher = watchers.setdefault((shown.source, name), _Watcher(name, seed))
+        row = rows.setdefault(name, Row())
+        if not watcher.watch(shown, read, HOLD_S, wild=wild):
+            row.silent += 1
+            return
+        estimate = watcher.estimator.estimate
+        row.sources.append(shown.source)
+        row.published.append(shown.abs_rel(1.0))
+        row.median_scaled.append(shown.abs_rel(shown.median_factor))
+        row.anchored.append(shown.abs_rel(estimate.factor))
+        if estimate.log_scale_sd is not None:
+            row.sds.append(estimate.log_scale_sd)
+            row.deviations.append((estimate.log_scale - math.log(shown.median_factor)) / estimate.log_scale_sd)
+
+    _each(frames, one)
+    return rows
+
+
+def wrong_constant(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[float, int]]:
+    """By anchor: AbsRel at the end of 5 s in which all its readings say 0.4 of the truth, over that before; frames.
+
+    The picture stands still meanwhile, and the anchor was heard for `WRONG_S` before.
+    """
+    ratios: dict[str, list[float]] = {}
+
+    def one(shown: Shown, name: str, read: Reading | None) -> None:
+        watcher = _Watcher(name, seed)
+        if read is None or not watcher.watch(shown, read, WRONG_S):
+            return
+        before = shown.abs_rel(watcher.estimator.estimate.factor)
+        watcher.watch(shown, read, WRONG_S, shift=math.log(WRONG_FACTOR))
+        ratios.setdefault(name, []).append(shown.abs_rel(watcher.estimator.estimate.factor) / before)
+
+    _each(frames, one)
+    return {name: (float(np.mean(values)), len(values)) for name, values in ratios.items()}
+
+
+def cuts(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[float, int]]:
+    """By anchor: the share of cuts after which the scale is within 10 % of where it settles (10 s) 2 s later; cuts.
+
+    Each frame after the first of a source is shown with its truth multiplied so that its scale is 1.3 times that of
+    the frame before.
+    """
+    within: dict[str, list[bool]] = {}
+    before: dict[str, tuple[Shown, dict[str, Reading]]] = {}
+    for shown in frames:
+        factor = 1.0
+        if shown.source in before:
+            factor = CUT_FACTOR * before[shown.source][0].median_factor / shown.median_factor
+        truth_m = shown.truth_m * np.float32(factor)
+        shown = Shown(shown.source, shown.rgb, shown.predicted_m, truth_m, shown.camera)  # noqa: PLW2901
+        sensors = sensors_of(Place.of(truth_m, shown.camera))
+        last = before.get(shown.source)
+        before[shown.source] = shown, sensors
+        for name, read in sensors.items():
+            watcher = _Watcher(name, seed)
+            if last is None or name not in last[1] or not watcher.watch(last[0], last[1][name], HOLD_S):
+                continue
+            if not watcher.watch(shown, read, HOLD_S):
+                continue
+            soon = watcher.estimator.estimate.log_scale
+            watcher.watch(shown, read, 10 - HOLD_S)
+            late = watcher.estimator.estimate.log_scale
+            within.setdefault(name, []).append(abs(soon - late) < math.log1p(CUT_WITHIN))
+    return {name: (float(np.mean(values)), len(values)) for name, values in within.items()}
+
+
+def _each(frames: Iterable[Shown], one: Callable[[Shown, str, Reading | None], None]) -> None:
+    """Every anchor in every frame, those too for which it has nothing to read there."""
+    names: dict[str, set[str]] = {}
+    for shown in frames:
+        sensors = sensors_of(Place.of(shown.truth_m, shown.camera))
+        known = names.setdefault(shown.source, set())
+        known.update(sensors)
+        for name in sorted(known):
+            one(shown, name, sensors.get(name))
