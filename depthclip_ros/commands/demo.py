@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depthclip_ros.commands.arguments import add_engine, parse_size
-from depthclip_ros.commands.demo_report import make_report, milliseconds, report_rows, write_report
+from depthclip_ros.commands.demo_report import anchor_row, make_report, milliseconds, report_rows, write_report
 from depthclip_ros.commands.tables import table_of
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.ros import processes
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from depthclip_ros.ros.measure.recorder import Record, Recorder
 
 SAMPLES = 8
+# What is run once more, with what the rendered robot has.
+ANCHOR_RUNS = {"one range beam": ("range",), "ground, range, scan, odometry": ("ground", "range", "scan", "odometry")}
+ANCHOR_TOPICS = {"anchors/range": "range", "anchors/scan": "scan", "anchors/odometry": "odom"}
+ANCHOR_S = 8.0  # of each of these runs, at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth-topic", default="", help="topic of a bag with depth aligned to the image, to compare with"
     )
     parser.add_argument("--image-topic", default="", help="image topic of a bag (default: found)")
+    parser.add_argument(
+        "--no-anchors", action="store_true", help="leave out the runs with a range beam and with all anchors"
+    )
     parser.add_argument("--domain-id", type=int, default=None, help="ROS domain (default: one that nobody uses)")
     parser.add_argument(
         "--startup-timeout", type=float, default=180.0, help="longest wait for the first depth in seconds"
@@ -76,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             record = _run_processes(args, source, console)
             report = make_report(record, args, source)
+            if args.source == "room" and not args.no_anchors:
+                report["anchors"] = [_with_anchors(args, source, console, *run) for run in ANCHOR_RUNS.items()]
             write_report(record, report, args.out, console)
     except KeyboardInterrupt:
         console.print("stopped before the end; no process is left running")
@@ -99,7 +108,19 @@ def _prepare(source: Mapping[str, Any], console: Console) -> None:
         raise DepthClipError(f"no frame of {source['source']} can be read: {'; '.join(opened.skipped[:3])}")
 
 
-def _run_processes(args: argparse.Namespace, source: Mapping[str, Any], console: Console) -> Record:
+def _with_anchors(
+    args: argparse.Namespace, source: Mapping[str, Any], console: Console, name: str, anchors: tuple[str, ...]
+) -> dict[str, Any]:
+    """The same drive for a few seconds with anchors: a row of the report."""
+    short = argparse.Namespace(**{**vars(args), "duration": min(args.duration, ANCHOR_S)})
+    if not console.is_terminal:
+        console.print(f"once more with {name}", markup=False)
+    return anchor_row(name, _run_processes(short, source, console, anchors))
+
+
+def _run_processes(
+    args: argparse.Namespace, source: Mapping[str, Any], console: Console, anchors: tuple[str, ...] = ()
+) -> Record:
     domain_id = processes.free_domain() if args.domain_id is None else args.domain_id
     environment = processes.private_environment(domain_id)
     with processes.environment_of(environment):
@@ -111,10 +132,15 @@ def _run_processes(args: argparse.Namespace, source: Mapping[str, Any], console:
                 nodes.append(
                     processes.NodeProcess(
                         "depth_node",
-                        {"autostart": True, "model.weights": args.weights, "model.device": args.device},
+                        {
+                            "autostart": True,
+                            "model.weights": args.weights,
+                            "model.device": args.device,
+                            **({"anchors": list(anchors)} if anchors else {}),
+                        },
                         environment=environment,
-                        log_path=args.out / "depth_node.log",
-                        remappings={"image": "image_raw"},
+                        log_path=args.out / ("_".join(["depth_node", *anchors]) + ".log"),
+                        remappings={"image": "image_raw", **(ANCHOR_TOPICS if anchors else {})},
                     )
                 )
                 nodes.append(

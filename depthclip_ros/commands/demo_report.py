@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,28 @@ def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, A
     }
 
 
+def anchor_row(name: str, record: Record) -> dict[str, Any]:
+    """Errors of a run with anchors, without its first third, in which they are found.
+
+    Raises:
+        DepthClipError: nothing arrived.
+    """
+    if not record.scores or not record.stats:
+        raise DepthClipError(f"no depth arrived with {name}; the node's log beside the report says what it did")
+    last = record.stats[-1]
+    mean = scores.mean(record.scores[len(record.scores) // 3 :])
+    return {
+        "name": name,
+        **(_scored(mean) or {}),
+        "frames_scored": len(record.scores) - len(record.scores) // 3,
+        "scale": round(float(last.anchor_scale), 4),
+        "scale_sd": None if math.isnan(last.anchor_scale_sd) else round(float(last.anchor_scale_sd), 4),
+        "accepted": list(last.anchors_accepted),
+        "refused": list(last.anchors_refused),
+        "disagreeing": list(last.anchors_disagreeing),
+    }
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
@@ -110,6 +133,12 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("  each frame's true median", report["baselines"]["true_median_of_each_frame"]),
         ]
         rows += [(name, f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m") for name, one in lines]
+    for one in report.get("anchors", ()):
+        spread = (
+            "none accepted" if one["scale_sd"] is None else f"depth times {one['scale']:.2f} ± {one['scale_sd']:.0%}"
+        )
+        errors = f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m"
+        rows.append((f"  with {one['name']}", f"{errors}, {spread}"))
     model = report["model"]
     rows.append(("model", f"{model['system']}, weights {model['sha256']}, {model['device']}"))
     rows.append(("machine", one_line(report["machine"])))
