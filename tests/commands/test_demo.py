@@ -86,6 +86,11 @@ def test_room_gives_report_with_errors_and_pictures(
         assert np.isfinite(report[name])
     assert 0 < report["baselines"]["best_constant"]["delta1"] <= 1
     assert report["baselines"]["best_constant"]["depth_m"] > 0.2
+    assert [one["name"] for one in report["anchors"]] == ["one range beam", "ground, range, scan, odometry"]
+    for one in report["anchors"]:
+        assert np.isfinite(one["abs_rel"])
+        assert one["frames_scored"] > 0
+        assert one["scale"] > 0
     assert len(report["model"]["sha256"]) == 12
     assert report["engine_ms"]["network"] > 0
     assert report["machine"]["cores"] >= 1

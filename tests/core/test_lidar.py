@@ -5,7 +5,7 @@ import pytest
 from rosbags.typesys import Stores, get_typestore
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.lidar import cloud_points, sparse_depth
+from depthclip_ros.core.lidar import cloud_points, sparse_depth, visible
 from depthclip_ros.core.types import Intrinsics
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
@@ -60,3 +60,18 @@ def test_points_of_any_layout_are_read_and_a_cloud_without_z_is_refused():
     cloud.fields = fields[1:]
     with pytest.raises(InputError, match="it needs x, y and z"):
         cloud_points(cloud)
+
+
+def test_points_without_an_image_of_them_are_judged_alike():
+    rng = np.random.default_rng(0)
+    pixels = rng.random((3000, 2)) * (159, 119)
+    near = (np.abs(pixels - (80, 60)) < (20, 15)).all(axis=1)
+    depth_m = np.where(near & (rng.random(3000) < 0.5), 2.0, 5.0)
+    seen = visible(pixels, depth_m, CAMERA)
+    assert seen[depth_m == 2].all()
+    inner = (np.abs(pixels - (80, 60)) < (15, 10)).all(axis=1)
+    assert seen[inner & (depth_m == 5)].mean() < 0.25  # half of the points there are too few for each cell
+    assert seen[(np.abs(pixels - (80, 60)) > (30, 25)).any(axis=1)].all()
+    v = rng.random(500) * 90 + 25  # a floor, as test_a_floor_at_a_slant_is_kept
+    floor = np.stack([rng.random(500) * 159, v], axis=-1)
+    assert visible(floor, 100.0 / v, CAMERA).mean() > 0.95

@@ -22,7 +22,7 @@ HEIGHT_SD_M = 0.02
 TILT_SD_RAD = {"given": math.radians(1.0), "fitted": math.radians(3.0)}
 # An attitude that is not given is looked for among those of cameras on robots: nearly upright, looking ahead or down.
 MOST_ROLL_RAD, PITCH_RAD = math.radians(12), (math.radians(-10), math.radians(65))
-TRIES = 150
+TRIES, TRIED_ON = 80, 500  # planes, and points that they are compared by
 
 
 def measure_ground(
@@ -119,6 +119,7 @@ def _fitted_down(points: Points) -> NDArray[np.float64]:
     """The normal of the plane through three of the lower points that most lie on, of those a floor may have."""
     lower = points[points[:, 1] / points[:, 2] > np.median(points[:, 1] / points[:, 2])]
     rng = np.random.default_rng(0)
+    lower = lower[rng.permutation(len(lower))[:TRIED_ON]]
     three = lower[rng.integers(len(lower), size=(TRIES, 3))]
     normals = np.cross(three[:, 1] - three[:, 0], three[:, 2] - three[:, 0])
     length = np.linalg.norm(normals, axis=1)

@@ -100,7 +100,9 @@ def from_pairs(
     *,
     least: int = 1,
 ) -> Measurement:
-    """One measurement of many true depths: the median of ln(true / predicted), every region of the image the same.
+    """One measurement of many true depths: ln of the scale that makes their mean relative error least.
+
+    Of |true - scale * predicted| / true that is the median of true / predicted with weights predicted / true.
 
     The regions' own spread tells how far the network's shape is off, with `prediction.shape_sd` in place of what few of
     them cannot tell. What is wrong is wrong for a row of regions or for a column: one row of many columns is worth
@@ -130,9 +132,12 @@ def from_pairs(
     ratio, noise = ratio[known], np.broadcast_to(np.asarray(noise_variance, np.float64), known.shape)[known]
     regions = prediction.regions(pixels[known])
     _, index, sizes = np.unique(regions, return_inverse=True, return_counts=True)
-    weights = 1 / sizes[index] / np.maximum(noise + prediction.shape_sd**2, 1e-12)
-    middle = weighted_median(ratio, weights)
-    spread = MAD_TO_SD * weighted_median(np.abs(ratio - middle), weights)
+    certainty = 1 / (noise + prediction.shape_sd**2)
+    # a reading that is far too long weighs next to nothing; one that is far too short must not weigh all
+    heaviness = np.exp(np.clip(weighted_median(ratio, certainty) - ratio, -1.0, 1.0))
+    middle = weighted_median(ratio, certainty * heaviness)
+    by_region = certainty / sizes[index]  # their spread is that of regions, not of where most readings are
+    spread = MAD_TO_SD * weighted_median(np.abs(ratio - middle), by_region)
     rows, columns = (len(np.unique(one)) for one in np.divmod(regions, REGIONS[1]))
     areas = 2 / (1 / rows + 1 / columns)
     shape = (SHAPE_WORTH * prediction.shape_sd**2 + areas * spread**2) / (SHAPE_WORTH + areas)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.measurement import Measurement, Points, Prediction, from_pairs
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import project
-from depthclip_ros.core.lidar import sparse_depth
+from depthclip_ros.core.lidar import visible
 
 NOISE_M = 0.02  # of a LiDAR's range
 MOUNTING_RAD = 0.01  # what a transform measured by hand is off by; the floor at a slant moves with it
@@ -22,7 +22,7 @@ class SeenPoints:
     """Points that the camera sees.
 
     Attributes:
-        pixels: [N, 2] (u, v), whole numbers.
+        pixels: [N, 2] (u, v).
         true_m: [N], along the optical axis.
     """
 
@@ -68,9 +68,9 @@ def seen_points(points: Points, to_camera: NDArray[np.float64], prediction: Pred
             f"{np.count_nonzero(inside)} of {len(points)} points lie in the image; {LEAST_POINTS} are needed (a sensor "
             "that looks elsewhere, or an inverted transform, has none)"
         )
-    depth_m = sparse_depth(in_camera[inside], intrinsics)
-    rows, columns = np.nonzero(depth_m)
-    return SeenPoints(np.stack([columns, rows], axis=-1).astype(np.float64), depth_m[rows, columns].astype(np.float64))
+    pixels, depth_m = pixels[inside], in_camera[inside, 2]
+    seen = visible(pixels, depth_m, intrinsics)
+    return SeenPoints(pixels[seen], depth_m[seen])
 
 
 def measure_points(prediction: Prediction, seen: SeenPoints) -> Measurement:

@@ -48,8 +48,13 @@ def evaluate_anchors(
     Console(width=200).print(table)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "anchors.json").write_text(json.dumps(rows, indent=2) + "\n")
+        (out / "anchors.json").write_text(json.dumps([_finite(one) for one in rows], indent=2) + "\n")
     return rows
+
+
+def _finite(row: dict[str, float | str]) -> dict[str, float | str | None]:
+    """JSON has no NaN."""
+    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
 
 
 def _few(shown: list[replay.Shown]) -> list[replay.Shown]:

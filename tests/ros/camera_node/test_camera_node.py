@@ -207,3 +207,43 @@ def test_a_source_without_a_readable_frame_is_an_error(
     process = camera(source=str(tmp_path / "bad"))
     assert process.wait(20) == 1
     assert "1.png" in (process.failure() or "")
+
+
+def test_the_rendered_robot_publishes_what_it_measures_and_where_it_is(
+    listener: Listener, camera: Callable[..., processes.NodeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nav_msgs.msg import Odometry
+    from rclpy.qos import DurabilityPolicy
+    from sensor_msgs.msg import LaserScan, Range
+
+    from depthclip_ros.core.transforms import Transforms
+    from tf2_msgs.msg import TFMessage
+
+    heard: dict[str, list[Any]] = {"range": [], "scan": [], "odom": [], "/tf": [], "/tf_static": []}
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    for topic, kind in (("range", Range), ("scan", LaserScan), ("odom", Odometry), ("/tf", TFMessage)):
+        listener.node.create_subscription(kind, topic, heard[topic].append, QoSProfile(depth=50))
+    listener.node.create_subscription(TFMessage, "/tf_static", heard["/tf_static"].append, latched)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    camera(width=64, height=48, frames=3, rate_hz=5.0)
+    assert listener.wait_for(lambda: all(heard.values()) and len(heard["/tf"]) > 3 and listener.depths, 90)
+    tree = Transforms()
+    for topic in ("/tf", "/tf_static"):
+        for message in heard[topic]:
+            tree.add(message, is_static=topic == "/tf_static")
+    beam, scan = heard["range"][-1], heard["scan"][-1]
+    stamp_ns = beam.header.stamp.sec * 10**9 + beam.header.stamp.nanosec
+    frame = listener.depths[-1].header.frame_id
+    to_camera = tree.between(beam.header.frame_id, stamp_ns, frame, stamp_ns)
+    np.testing.assert_allclose(to_camera[:3, 0], [0, 0, 1], atol=1e-6)  # the beam looks where the camera does
+    to_base = tree.between(frame, stamp_ns, "base_footprint", stamp_ns)
+    assert 0.4 < to_base[2, 3] < 1.3
+    level = tree.between(scan.header.frame_id, stamp_ns, "base_footprint", stamp_ns)
+    np.testing.assert_allclose(level[:3, :3], np.eye(3), atol=1e-6)
+    assert level[2, 3] == pytest.approx(to_base[2, 3], abs=1e-6)
+    depth = next(one for one in listener.depths if one.header.stamp == beam.header.stamp)
+    metres = np.frombuffer(depth.data, "<f4").reshape(48, 64)
+    assert beam.range == pytest.approx(float(np.median(metres[22:26, 30:34])), abs=0.1)
+    odometry = heard["odom"][-1]
+    assert (odometry.header.frame_id, odometry.child_frame_id) == ("odom", "base_footprint")
+    assert np.isfinite(np.array(scan.ranges)).any()

@@ -91,7 +91,7 @@ class _Watcher:
     def watch(
         self, shown: Shown, read: Reading | None, seconds: float, *, wild: float = 0.0, shift: float = 0.0
     ) -> bool:
-        """So long; whether anything was read. `wild`: share of random readings; `shift`: of what all others say."""
+        """So long; whether anything was read. `wild`: share of random ranges; `shift`: of what all others say."""
         prediction = Prediction(shown.predicted_m, shown.camera)
         heard = False
         for _ in range(round(seconds * RATE_HZ)):
@@ -100,7 +100,7 @@ class _Watcher:
             if read is None:
                 continue
             try:
-                said = read(prediction, self.rng, bool(self.rng.random() < wild))
+                said = read(prediction, self.rng, wild)
             except InputError as error:
                 self.estimator.refuse(self.name, self.time_s, str(error))
                 continue
@@ -111,7 +111,7 @@ class _Watcher:
 
 
 def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict[str, Row]:
-    """Every anchor's row, by its name; `wild`: so many of its readings are drawn at random."""
+    """Every anchor's row, by its name; `wild`: so many of its ranges are drawn at random."""
     watchers: dict[tuple[str, str], _Watcher] = {}
     rows: dict[str, Row] = {}
 

@@ -50,8 +50,8 @@ def mounted(right_m: float, down_m: float, forward_m: float = 0.0) -> Array:
     return matrix
 
 
-Reading = Callable[[Prediction, np.random.Generator, bool], Measurement]
-"""Reads once and compares with the prediction; `wild`: a reading drawn at random."""
+Reading = Callable[[Prediction, np.random.Generator, float], Measurement]
+"""Reads once and compares with the prediction; `wild`: share of the ranges that are drawn at random."""
 
 
 def range_sensor(place: Place, radiation: int = INFRARED) -> Reading:
@@ -64,11 +64,11 @@ def range_sensor(place: Place, radiation: int = INFRARED) -> Reading:
     if np.count_nonzero(inside) >= 20:
         true_m = float(np.quantile(distance_m[inside], 0.03 if radiation == ULTRASOUND else 0.5))
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: bool) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
         noisy_m = true_m + rng.normal(0, math.hypot(0.01, 0.01 * true_m)) if math.isfinite(true_m) else math.nan
         return measure_range(
             prediction,
-            float(rng.uniform(0.1, MOST_M)) if wild else noisy_m,
+            float(rng.uniform(0.1, MOST_M)) if rng.random() < wild else noisy_m,
             to_camera,
             field_of_view_rad=BEAM_RAD,
             radiation=radiation,
@@ -87,8 +87,9 @@ def scan_sensor(place: Place) -> Reading:
     depth_m = place.depth_m[row, columns]
     true_m = np.where(depth_m > 0, depth_m / np.cos(angles), np.inf)
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: bool) -> Measurement:
-        ranges = rng.uniform(0.1, MOST_M, len(true_m)) if wild else true_m + rng.normal(0, 0.01, len(true_m))
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+        ranges = true_m + rng.normal(0, 0.01, len(true_m))
+        ranges = np.where(rng.random(len(ranges)) < wild, rng.uniform(0.1, MOST_M, len(ranges)), ranges)
         points = scan_points(ranges, float(angles[0]), math.radians(0.5), 0.1, MOST_M)
         return measure_points(prediction, seen_points(points, FORWARD, prediction))
 
@@ -100,10 +101,10 @@ def points_sensor(place: Place, count: int = 50, seed: int = 0) -> Reading:
     chosen = np.random.default_rng(seed).permutation(len(place.points))[:count]
     points = place.points[chosen]
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: bool) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
         share = 1 + rng.normal(0, 0.02, len(points)) / points[:, 2]
-        if wild:
-            share = rng.uniform(0.1, MOST_M, len(points)) / points[:, 2]
+        random_m = rng.uniform(0.1, MOST_M, len(points))
+        share = np.where(rng.random(len(points)) < wild, random_m / points[:, 2], share)
         return measure_points(prediction, seen_points(points * share[:, None], np.eye(4), prediction))
 
     return read
@@ -112,12 +113,12 @@ def points_sensor(place: Place, count: int = 50, seed: int = 0) -> Reading:
 def depth_sensor(place: Place) -> Reading:
     """The depth image itself, with half of it in holes of 1/8 of its side, and 1 % of noise in each row."""
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: bool) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
         height, width = place.depth_m.shape
         holes = np.repeat(np.repeat(rng.random((8, 8)) < 0.5, -(-height // 8), 0), -(-width // 8), 1)[:height, :width]
         depth_m = place.depth_m * rng.normal(1, 0.01, (height, 1)).astype(np.float32)
-        if wild:
-            depth_m = np.broadcast_to(rng.uniform(0.1, MOST_M, (height, 1)), depth_m.shape).astype(np.float32)
+        random_rows = rng.random(height) < wild
+        depth_m[random_rows] = rng.uniform(0.1, MOST_M, (np.count_nonzero(random_rows), 1))
         depth_m[holes] = 0
         return measure_depth(prediction, depth_pixels(prediction, depth_m))
 
@@ -131,8 +132,8 @@ def ground_sensor(place: Place) -> Reading | None:
         return None
     height_m, down = floor
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: bool) -> Measurement:
-        height = float(rng.uniform(0.1, 3.0)) if wild else height_m
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+        height = float(rng.uniform(0.1, 3.0)) if rng.random() < wild else height_m
         return measure_ground(prediction, height, down)
 
     return read
