@@ -101,10 +101,14 @@ def main(weights: str = "default") -> None:
         for name in names:
             estimator, tracker, rng = ScaleEstimator(), BaselineTracker(), np.random.default_rng(0)
             for lap in range(2):
-                for number in range(0, len(frames), EVERY):
+                for number in range(len(frames)):
                     frame, predicted_m = frames[number], depths[number]
                     time_s = (lap * len(frames) + number) / RATE_HZ
-                    if lap and (one := score(predicted_m * np.float32(estimator.estimate.factor), frame.depth_m)):
+                    if (
+                        lap
+                        and number % EVERY == 0
+                        and (one := score(predicted_m * np.float32(estimator.estimate.factor), frame.depth_m))
+                    ):
                         g, p = frame.depth_m, predicted_m
                         known = np.isfinite(g) & np.isfinite(p)
                         median = float(np.median(g[known]) / np.median(p[known]))
@@ -118,7 +122,7 @@ def main(weights: str = "default") -> None:
                             )
                     prediction = Prediction(predicted_m, camera)
                     estimator.see(time_s, predicted_m, pictures[number])
-                    for kind, measure in MEASURES.items():
+                    for kind, measure in MEASURES.items() if number % EVERY == 0 else ():
                         if name in (kind, "all"):
                             try:
                                 said = measure(prediction, frame, pictures[number], tracker, rng, time_s)

@@ -25,7 +25,7 @@ PRIOR_SD = 0.5
 """Of ln scale, of weights of which nothing more is known: 95 % of places within a factor of 2.7."""
 FORGET_S = 60.0  # silence after which the variance is back at its prior by 1 - 1/e^2
 SCALE_LENGTH, OFFSET_LENGTH = 2.0, 0.3  # change of the scene, in ln depth, after which s and offsets are others
-CUT = 0.12  # twice what counts as still, from one image to the next: a new place
+FLICKER_SD = 0.04  # of ln depth: what the network itself moves by while a scene counts as still
 SETTLE_S = 1.0  # after a cut: all readings since are weighed together
 SETTLE_GATE_SD = 4.0  # readings that agree with each other, where nothing is known of the place yet
 PATIENCE_S = 10.0  # readings that agree for so long against the estimate are believed
@@ -68,6 +68,7 @@ class ScaleEstimator:
         self._anchors: dict[str, AnchorTrack] = {}
         self._time_s: float | None = None
         self._heard_s = -math.inf
+        self._way = 0.0  # of the scene, in ln depth
         self._begin_s: float | None = None  # of the place: since the last cut
         self._before: tuple[NDArray[np.float64], NDArray[np.float64]] = self._mean, self._covariance
         self._believed = False
@@ -83,9 +84,10 @@ class ScaleEstimator:
         """The next depth image, float32 [H, W], as the network gives it, and its picture: the scene may move on."""
         self._advance(time_s)
         change = self._change.update(depth_m, rgb)
-        if change:
-            self._grow(change / SCALE_LENGTH, change / OFFSET_LENGTH)
-        if change >= CUT:
+        if change.distance:
+            self._way += change.distance
+            self._grow(change.distance / SCALE_LENGTH, change.distance / OFFSET_LENGTH)
+        if change.is_cut:
             self._covariance[0, 0] = self._prior
             self._begin(time_s)
 
@@ -96,7 +98,7 @@ class ScaleEstimator:
         if self._begin_s is None:
             self._begin(time_s)
         anchor = self._anchors.setdefault(name, AnchorTrack())
-        anchor.add(time_s, measurement)
+        anchor.add(time_s, self._way, measurement)
         assert self._begin_s is not None
         if time_s - self._begin_s < SETTLE_S or name not in self._names:
             self._settle(time_s)
@@ -141,7 +143,7 @@ class ScaleEstimator:
 
     def _place_variance(self, name: str) -> float:
         readings = self._anchors[name].readings
-        return readings[-1][1].place_variance if readings else 0.0
+        return readings[-1].measurement.place_variance if readings else 0.0
 
     def _begin(self, time_s: float) -> None:
         """A new place: what was read before it does not count in it."""
@@ -156,7 +158,7 @@ class ScaleEstimator:
         """All that was read since the cut, weighed together; an anchor that comes later joins in the same way."""
         assert self._begin_s is not None
         fresh = time_s - self._begin_s < SETTLE_S
-        said = {name: one for name, anchor in self._anchors.items() if (one := anchor.consensus()) is not None}
+        said = {name: one for name, anchor in self._anchors.items() if (one := anchor.consensus(self._way)) is not None}
         if fresh:
             self._names = []
             self._mean, self._covariance = self._before
@@ -167,7 +169,7 @@ class ScaleEstimator:
             anchor = self._anchors[name]
             index = self._joined(name, said[name].place_variance)
             gate_sd = SETTLE_GATE_SD if fresh else GATE_SD
-            if self._correct(index, said[name].log_ratio, said[name].noise_variance, gate_sd):
+            if self._correct(index, said[name].log_ratio, said[name].noise_variance, gate_sd=gate_sd):
                 anchor.accept(time_s)
                 self._believed = True
             else:
@@ -178,12 +180,11 @@ class ScaleEstimator:
 
     def _update(self, name: str, anchor: AnchorTrack, time_s: float) -> None:
         """After the settling: the running median, which a few wild readings do not move, against the gate."""
-        said = anchor.consensus()
+        said = anchor.consensus(self._way)
         if said is None:
             return
         index = self._names.index(name) + 1
-        # each reading is in about as many medians as a window holds
-        if self._correct(index, said.log_ratio, said.noise_variance * len(anchor.readings)):
+        if self._correct(index, said.log_ratio, said.noise_variance, len(anchor.readings)):
             anchor.accept(time_s)
         else:
             self._oppose(anchor, said, time_s)
@@ -208,15 +209,21 @@ class ScaleEstimator:
         self._names = [one for one in self._names if one != name]
         self._mean, self._covariance = self._mean[kept], self._covariance[np.ix_(kept, kept)]
 
-    def _correct(self, index: int, log_ratio: float, noise_variance: float, gate_sd: float = GATE_SD) -> bool:
-        """Kalman's update by z = s + b; False where z is beyond the gate, which then changes nothing."""
+    def _correct(
+        self, index: int, log_ratio: float, noise_variance: float, readings: int = 1, gate_sd: float = GATE_SD
+    ) -> bool:
+        """Kalman's update by z = s + b; False where z is beyond the gate, which then changes nothing.
+
+        `readings`: each of them is in about as many medians as a window holds, so that one median counts for less.
+        """
         row = np.zeros(len(self._mean))
         row[[0, index]] = 1
         spread = self._covariance @ row
-        variance = float(row @ spread) + max(noise_variance, 1e-6)
+        known = float(row @ spread)
         innovation = log_ratio - float(row @ self._mean)
-        if innovation**2 > gate_sd**2 * variance:
+        if innovation**2 > gate_sd**2 * (known + noise_variance + FLICKER_SD**2):
             return False
+        variance = known + readings * (noise_variance + FLICKER_SD**2)
         gain = spread / variance
         self._mean = self._mean + gain * innovation
         self._covariance = self._covariance - np.outer(gain, spread)

@@ -15,6 +15,8 @@ WINDOW_S, WINDOW = 1.0, 15  # of the running median
 LEAST_READINGS = 3  # that must agree
 LEAST_SHARE = 0.55  # of the readings of a window
 RECENT_S = 2.0
+SAME_VIEW = 0.2  # way of the scene, in ln depth: readings of before are of another view
+WAY_TO_SCALE = 0.5  # of that way the scale may have gone along
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,40 @@ class Verdict:
     factor: float
 
 
+@dataclass(frozen=True)
+class Said:
+    """A reading: its time in seconds, the way of the scene until then (ln depth), and what it measured."""
+
+    time_s: float
+    way: float
+    measurement: Measurement
+
+
 @dataclass
 class AnchorTrack:
     """What one anchor has said.
 
     Attributes:
-        readings: (time, measurement) since the cut and of the last second.
+        readings: since the cut, of the last second and of about this view.
         accepted_s: time of the last reading that was believed.
         opposed_since_s: since when its readings agree against the estimate.
         disagrees: both values, for a person; "" where it does not.
         refusal, refused_s: why a reading could not be used, and when.
     """
 
-    readings: deque[tuple[float, Measurement]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    readings: deque[Said] = field(default_factory=lambda: deque(maxlen=WINDOW))
     accepted_s: float = -math.inf
     opposed_since_s: float | None = None
     disagrees: str = ""
     refusal: str = ""
     refused_s: float = -math.inf
 
-    def add(self, time_s: float, measurement: Measurement) -> None:
+    def add(self, time_s: float, way: float, measurement: Measurement) -> None:
         """Take the next reading; those of before the window are let go."""
-        self.readings.append((time_s, measurement))
-        while self.readings[0][0] < time_s - WINDOW_S and len(self.readings) > LEAST_READINGS:
+        self.readings.append(Said(time_s, way, measurement))
+        while len(self.readings) > LEAST_READINGS and (
+            self.readings[0].time_s < time_s - WINDOW_S or self.readings[0].way < way - SAME_VIEW
+        ):
             self.readings.popleft()
 
     def accept(self, time_s: float) -> None:
@@ -73,16 +86,17 @@ class AnchorTrack:
         self.readings.clear()
         self.opposed_since_s, self.disagrees = None, ""
 
-    def consensus(self) -> Measurement | None:
-        """The median of the readings, where enough of them are near it."""
+    def consensus(self, way: float | None = None) -> Measurement | None:
+        """The median of the readings, where enough of them are near it; the scene's way by now: they may have moved."""
         if len(self.readings) < LEAST_READINGS:
             return None
-        ratios = np.array([one.log_ratio for _, one in self.readings])
-        place = float(np.median([one.place_variance for _, one in self.readings]))
-        noise = float(np.median([one.noise_variance for _, one in self.readings]))
+        ratios = np.array([one.measurement.log_ratio for one in self.readings])
+        place = float(np.median([one.measurement.place_variance for one in self.readings]))
+        noise = float(np.median([one.measurement.noise_variance for one in self.readings]))
         middle = float(np.median(ratios))
         # readings of one place differ by noise; those taken on the way by their places too
-        near = np.abs(ratios - middle) <= GATE_SD * math.sqrt(noise) + math.sqrt(place)
+        moved = np.array([(self.readings[-1].way if way is None else way) - one.way for one in self.readings])
+        near = np.abs(ratios - middle) <= GATE_SD * math.sqrt(noise) + math.sqrt(place) + WAY_TO_SCALE * moved
         if np.count_nonzero(near) < max(LEAST_READINGS, LEAST_SHARE * len(ratios)):
             return None
         return Measurement(float(np.median(ratios[near])), place, noise)
@@ -91,7 +105,7 @@ class AnchorTrack:
         """How the anchor of this name is doing."""
         said = self.consensus()
         factor = math.nan if said is None else math.exp(said.log_ratio)
-        newest_s = self.readings[-1][0] if self.readings else -math.inf
+        newest_s = self.readings[-1].time_s if self.readings else -math.inf
         if time_s - max(newest_s, self.refused_s) > RECENT_S:
             return Verdict(name, "silent", f"nothing came for {RECENT_S:g} s", factor)
         if self.disagrees:
