@@ -89,6 +89,8 @@ def anchor_row(name: str, record: Record) -> dict[str, Any]:
         "name": name,
         **(_scored(mean) or {}),
         "frames_scored": len(record.scores) - len(record.scores) // 3,
+        "rate_hz": round(record.rate_hz, 2),
+        "latency_p50_ms": round(record.latency_percentile_ms(50) or 0.0, 2),
         "scale": round(float(last.anchor_scale), 4),
         "scale_sd": None if math.isnan(last.anchor_scale_sd) else round(float(last.anchor_scale_sd), 4),
         "accepted": list(last.anchors_accepted),
