@@ -134,12 +134,14 @@ class View:
         intrinsics: of `rgb`.
         limits: what is done to its depth.
         cloud: ask for the cloud as well, where the device makes it faster than the CPU would (`ViewDepth.cloud`).
+        flying: ask for `ViewDepth.flying` at this edge threshold, for rays that are made on the CPU; 0: do not.
     """
 
     rgb: NDArray[np.uint8]
     intrinsics: Intrinsics
     limits: DepthLimits = DepthLimits()
     cloud: CloudRequest | None = None
+    flying: float = 0.0
 
 
 @dataclass
@@ -151,7 +153,7 @@ class ViewDepth:
         half_width: h, float32 [H, W]: the true depth lies in [d e^-h, d e^h] at the rate of the limits' `level`; None
             where the weights were made without (`core/uncertainty.py`).
         flying: bool [H, W], pixels on a depth step, which the cloud asked for should leave out; None where the device
-            has left them out, or nothing was asked.
+            has left them out and the view did not ask for them, or nothing was asked.
         scale: metres per unit of the network's output.
         scene_labels, scene_weights: names and float32 [S]; empty and None where the system has none.
         cloud: structured [h, w] (`geometry.CLOUD_XYZRGB` or `CLOUD_XYZ`) where the view asked for it and the device

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from depthclip_ros.core.engine.device_cloud import as_structured, device_cloud
@@ -40,7 +39,6 @@ def view_depths(
     on_cpu = prediction.depth.device.type == "cpu"
     has_scenes = prediction.scene_weights is not None
     parts: list[Tensor] = []
-    hanging: list[NDArray[np.bool_] | None] = []
     for index, (view, image, scale) in enumerate(zip(views, images, scales, strict=True)):
         one = slice(index, index + 1)
         metres, certainty, wide = metric_depth(
@@ -58,12 +56,13 @@ def view_depths(
         if prediction.scene_weights is not None:
             parts.append(prediction.scene_weights[index].float().clone())
         flying = None
-        if view.cloud is not None and view.cloud.edge_threshold > 0:
-            flying = flying_pixels(prediction.depth[one].float(), metres, view.cloud.edge_threshold)[0]
+        if threshold := _edge_threshold(view):
+            flying = flying_pixels(prediction.depth[one].float(), metres, threshold)[0]
         if view.cloud is not None and not on_cpu:
             within = None if wide is None else wide[0]
             parts.append(device_cloud(metres[0], image, view.intrinsics, view.cloud, within, flying))
-        hanging.append(None if flying is None or not on_cpu else flying.numpy())
+        if flying is not None and _keeps_flying(view, on_cpu):
+            parts.append(flying if on_cpu else flying.float())
     arrays = iter(download(parts))
     return [
         ViewDepth(
@@ -74,11 +73,21 @@ def view_depths(
             scene_labels=scene_labels if has_scenes else (),
             scene_weights=next(arrays) if has_scenes else None,
             cloud=None if view.cloud is None or on_cpu else as_structured(next(arrays), view.cloud),
-            flying=left_out,
+            flying=next(arrays).astype(bool, copy=False) if _keeps_flying(view, on_cpu) else None,
             batch_size=len(views),
         )
-        for view, scale, left_out in zip(views, scales, hanging, strict=True)
+        for view, scale in zip(views, scales, strict=True)
     ]
+
+
+def _edge_threshold(view: View) -> float:
+    """At which pixels on a depth step are looked for; 0: they are not."""
+    return view.flying or (view.cloud.edge_threshold if view.cloud is not None else 0.0)
+
+
+def _keeps_flying(view: View, on_cpu: bool) -> bool:
+    """Whether the view's depth has them: for rays, and for a cloud that is made on the CPU."""
+    return view.flying > 0 or (on_cpu and _edge_threshold(view) > 0)
 
 
 def joined(views: list[ViewDepth]) -> Depth:

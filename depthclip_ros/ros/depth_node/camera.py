@@ -20,7 +20,7 @@ from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency
 from depthclip_ros.ros.depth_node.frames import Frame
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
 from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder
-from depthclip_ros.ros.depth_node.outputs import DEPTH, INFO, LATE, LateFrame, Outputs
+from depthclip_ros.ros.depth_node.outputs import DEPTH, INFO, LATE, RAYS, LateFrame, Outputs
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.frame_names import FrameNames
 
@@ -192,7 +192,8 @@ class Camera:
             self.box.put_back(arrival)
             return None
         cloud = "depth/points" in wanted and frame.has_camera
-        return Task(self, arrival, wanted, frame, self.pipeline.view(frame, cloud=cloud), wait_ms)
+        view = self.pipeline.view(frame, cloud=cloud, rays=bool(wanted & RAYS) and frame.has_camera)
+        return Task(self, arrival, wanted, frame, view, wait_ms)
 
     def _publish(self, task: Task, depth: ViewDepth) -> LateFrame:
         start_s = time.perf_counter()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -20,16 +22,21 @@ from depthclip_ros.ros.depth_node.frames import FrameDepth, summary
 from depthclip_ros.ros.qos import output_overrides, output_qos
 from depthclip_ros.ros.wire import WireMessage
 
+CloudType = tuple[tuple[int, ...], np.dtype[np.void]]
+
 # What is waited for, and what a thread of its own makes afterwards.
 DEPTH, INFO = "depth/image", "depth/camera_info"
+POINTS, CLEAR = "depth/points", "depth/points_clear"
 FIRST: dict[str, Any] = {DEPTH: Image, INFO: CameraInfo}
 LATE: dict[str, Any] = {
-    "depth/points": PointCloud2,
+    POINTS: PointCloud2,
+    CLEAR: PointCloud2,
     "depth/confidence": Image,
     "depth/uncertainty": Image,
     "depth/image_color": Image,
     "depth/stats": DepthStats,
 }
+RAYS = {CLEAR}  # made of FrameDepth.flying
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,13 @@ class Outputs:
         """All else that is wanted of one frame."""
         start_s = time.perf_counter()
         header, result, frame = late.header, late.result, late.result.frame
-        if "depth/points" in late.wanted and frame.has_camera:
-            self._send_cloud(header, result)
+        if POINTS in late.wanted and frame.has_camera:
+            if result.cloud is not None:
+                self._send(POINTS, header, conversions.point_cloud(result.cloud))
+            else:
+                self._send_cloud(POINTS, header, result.cloud_type, result.make_cloud)
+        if CLEAR in late.wanted and frame.has_camera:
+            self._send_cloud(CLEAR, header, result.clearing_cloud_type, result.make_clearing_cloud)
         if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.float_image(result.confidence))
         if "depth/uncertainty" in late.wanted:
@@ -116,18 +128,12 @@ class Outputs:
             publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
             self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
 
-    def _send_cloud(self, header: Any, result: FrameDepth) -> None:
-        cloud = result.cloud
-        message = self._large["depth/points"]
-        if cloud is not None:
-            message.fill(
-                header, {**conversions.cloud_layout(cloud.shape, cloud.dtype), "data": cloud.reshape(-1).view(np.uint8)}
-            )
-        else:
-            shape, dtype = result.cloud_type
-            room = message.room(header, conversions.cloud_layout(shape, dtype), math.prod(shape) * dtype.itemsize)
-            result.make_cloud(room.view(dtype).reshape(shape))
-        message.publish(self._publishers["depth/points"])
+    def _send_cloud(self, topic: str, header: Any, kind: CloudType, make: Callable[[NDArray[np.void]], Any]) -> None:
+        """A cloud that is made where it is sent from."""
+        (shape, dtype), message = kind, self._large[topic]
+        room = message.room(header, conversions.cloud_layout(shape, dtype), math.prod(shape) * dtype.itemsize)
+        make(room.view(dtype).reshape(shape))
+        message.publish(self._publishers[topic])
 
     def _send(self, topic: str, header: Any, values: dict[str, Any]) -> None:
         if topic in self._large:

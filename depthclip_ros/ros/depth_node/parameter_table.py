@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from depthclip_ros.ros.anchors.parameters import ANCHOR_ROWS
+from depthclip_ros.ros.depth_node.cloud_parameters import CLOUD_ROWS
 from depthclip_ros.ros.depth_node.parameter import NEXT_CONFIGURE, NEXT_START, Parameter, Value
 
 TABLE: tuple[Parameter, ...] = (
@@ -119,40 +120,7 @@ TABLE: tuple[Parameter, ...] = (
         minimum=0.0,
         maximum=1.0,
     ),
-    Parameter(
-        "cloud.stride",
-        1,
-        "Every stride-th pixel of both axes becomes a point of depth/points.",
-        minimum=1,
-        maximum=64,
-    ),
-    Parameter(
-        "cloud.max_range",
-        0.0,
-        "Metres along the optical axis; farther points of depth/points become NaN. 0 sets no limit of its own.",
-        minimum=0.0,
-        maximum=1000.0,
-    ),
-    Parameter(
-        "cloud.color",
-        True,
-        "Points of depth/points carry the image's colour in a field `rgb`.",
-    ),
-    Parameter(
-        "cloud.edge_threshold",
-        0.05,
-        "Share of the nearer depth; pixels on a larger step between neighbours of the network's own grid (flying "
-        "pixels: the slope between near and far) become no point of depth/points. 0 keeps all.",
-        minimum=0.0,
-        maximum=10.0,
-    ),
-    Parameter(
-        "cloud.fields",
-        [],
-        "Fields of depth/points beside the usual ones: `uncertainty`, float32, as depth/uncertainty.",
-        element=str,
-        pattern=("uncertainty", "uncertainty, at most once"),
-    ),
+    *CLOUD_ROWS,
     Parameter(
         "uncertainty.level",
         0.9,

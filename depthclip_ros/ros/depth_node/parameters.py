@@ -44,6 +44,8 @@ class Settings:
     cloud_color: bool
     cloud_edge_threshold: float
     cloud_fields: list[str]
+    cloud_clear_stride: int
+    cloud_clear_range: float
     uncertainty_level: float
     filter_edge_threshold: float
     filter_temporal: bool

@@ -128,8 +128,8 @@ class FramePipeline:
         """
         return self.result(frame, self.engine.infer_views([self.view(frame, cloud=cloud)])[0])
 
-    def view(self, frame: Frame, *, cloud: bool = False) -> View:
-        """What the engine is to do with a frame, with its cloud or without."""
+    def view(self, frame: Frame, *, cloud: bool = False, rays: bool = False) -> View:
+        """What the engine is to do with a frame: with its cloud, with what rays are made of, or without."""
         settings = frame.settings
         request = CloudRequest(
             settings.cloud_stride,
@@ -142,7 +142,8 @@ class FramePipeline:
         limits = dataclasses.replace(
             limits, scale_factor=limits.scale_factor * scale.factor, log_scale_sd=scale.log_scale_sd
         )
-        return View(frame.rgb, frame.intrinsics, limits, request if cloud else None)
+        flying = settings.cloud_edge_threshold if rays else 0.0
+        return View(frame.rgb, frame.intrinsics, limits, request if cloud else None, flying)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
         """What the engine found of a frame, steadied if `filter.temporal` is on; unknown where the camera saw nothing.

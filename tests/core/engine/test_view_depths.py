@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,3 +98,19 @@ def test_the_gpu_gives_the_cloud_and_the_cpus_depth(small_model: Make) -> None:
         assert found.cloud is not None
         np.testing.assert_array_equal(found.cloud["z"], expected["z"])
         np.testing.assert_array_equal(found.cloud["rgb"], expected["rgb"])
+
+
+def test_rays_get_the_pixels_on_a_depth_step_without_a_cloud(reading_model: Make) -> None:
+    engine = DepthEngine(reading_model(), device="cpu", precision="fp32")
+    view = _view(51)
+    view.rgb[:, 64:, 0] = 204  # four times as far
+    for_rays, for_both, neither = engine.infer_views(
+        [replace(view, flying=0.05), replace(view, flying=0.05, cloud=CloudRequest(edge_threshold=0.05)), view]
+    )
+    assert for_rays.flying is not None
+    assert for_both.flying is not None
+    assert for_rays.flying.dtype == bool
+    assert for_rays.flying[:, 60:68].any()
+    assert not for_rays.flying[:, :50].any()
+    np.testing.assert_array_equal(for_rays.flying, for_both.flying)
+    assert neither.flying is None
