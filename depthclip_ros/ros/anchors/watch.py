@@ -129,6 +129,8 @@ class AnchorWatch:
         sensor = message.header.frame_id
         first = self._first_frame_id.setdefault(kind, sensor)
         name = kind if sensor == first or kind not in THROUGH_TF else f"{kind} {sensor}"
+        if not self._is_due(name, stamp_ns):
+            return
         with self._changed:
             if not self._ended:
                 self._readings.append(Reading(kind, name, message, stamp_ns, time.monotonic()))

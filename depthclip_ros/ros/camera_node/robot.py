@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -31,12 +32,20 @@ def base_pose(camera_pose: Matrix) -> Matrix:
 
 def range_m(depth_m: NDArray[np.float32], camera: Intrinsics, rng: np.random.Generator) -> float:
     """What a beam along the optical axis reads: the middle distance within its cone; +Inf where nothing is known."""
-    rays = pixel_rays(camera)
-    size = np.sqrt(1 + (rays**2).sum(axis=2))
-    inside = (1 / size > math.cos(BEAM_RAD / 2)) & np.isfinite(depth_m)
-    if not inside.any():
+    rows, columns, size = _beam_pixels(camera)
+    depth = depth_m[rows, columns]
+    known = np.isfinite(depth)
+    if not known.any():
         return math.inf
-    return float(np.median((depth_m * size)[inside]) + rng.normal(0, NOISE_M))
+    return float(np.median((depth * size)[known]) + rng.normal(0, NOISE_M))
+
+
+@functools.lru_cache(maxsize=4)
+def _beam_pixels(camera: Intrinsics) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Rows and columns [N] of the pixels within the beam, and the length of their rays of depth 1 m."""
+    size = np.sqrt(1 + (pixel_rays(camera) ** 2).sum(axis=2))
+    rows, columns = np.nonzero(1 / size > math.cos(BEAM_RAD / 2))
+    return rows, columns, size[rows, columns]
 
 
 def scan_m(
