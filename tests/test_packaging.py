@@ -119,14 +119,14 @@ def test_rviz_listens_to_topics_that_the_node_has():
     assert set(topics(rviz)) == {"image", "depth/points", "depth/image_color", "depth/confidence"}
 
 
-def test_nav2_costmap_takes_the_cloud():
+def test_nav2_costmap_takes_the_clouds():
     costmap = yaml.safe_load((REPOSITORY / "config" / "nav2.yaml").read_text())
     parameters = costmap["local_costmap"]["local_costmap"]["ros__parameters"]
     layer = parameters["voxel_layer"]
-    source = layer[layer["observation_sources"]]
-    assert source["topic"] == "/depth/points"
-    assert source["data_type"] == "PointCloud2"
-    assert source["raytrace_max_range"] < source["obstacle_max_range"]
+    mark, clear = (layer[name] for name in layer["observation_sources"].split())
+    assert (mark["topic"], clear["topic"]) == ("/depth/points", "/depth/points_clear")
+    assert mark["data_type"] == clear["data_type"] == "PointCloud2"
+    assert clear["raytrace_max_range"] > mark["obstacle_max_range"]  # what is marked can be cleared
     assert "voxel_layer" in parameters["plugins"]
 
 

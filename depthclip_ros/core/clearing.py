@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.geometry import organised_cloud
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import CLOUD_XYZ, ray_axes
 from depthclip_ros.core.types import Intrinsics
+
+
+def ray_pixels(side_px: int, stride: int) -> NDArray[np.intp]:
+    """Rows or columns of rays, about every stride-th and at most `stride` apart, int [ceil((side - 1) / stride) + 1].
+
+    The first and the last are among them: what only the outermost pixels marked would never be cleared otherwise.
+    """
+    return np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1).round().astype(np.intp)
 
 
 def clearing_cloud(
@@ -19,42 +28,40 @@ def clearing_cloud(
     unknown: NDArray[np.bool_] | None = None,
     out: NDArray[np.void] | None = None,
 ) -> NDArray[np.void]:
-    """Organised cloud of the ends of rays, structured [ceil(H/stride), ceil(W/stride)], dtype CLOUD_XYZ.
+    """Organised cloud of the ends of rays through the pixels of `ray_pixels`, structured [h, w], dtype CLOUD_XYZ.
 
     A ray ends at the near end of its depth's interval, d e^-h, and at `clear_range_m` where depth is +Inf. NaN (no
-    depth) and -Inf (too near) are no rays: all of a point is NaN.
+    depth), -Inf (too near) and depth that is not above 0 are no rays: x, y and z are NaN.
 
     Args:
         depth_m: float32 [H, W], metres along the optical axis.
         half_width: h, float32 [H, W] of ln depth (`ViewDepth.half_width`); None: rays end at the depth.
-        intrinsics: of the depth at its full size, whatever the stride.
-        stride: every stride-th pixel of both axes, from the top left one.
+        intrinsics: of the depth.
+        stride: at most so many pixels from ray to ray along both axes.
         clear_range_m: metres along the optical axis.
         unknown: bool [H, W], pixels that are no ray whatever their depth; None: none.
-        out: see `geometry.organised_cloud`.
+        out: an earlier result of the same size to be filled again.
 
     Raises:
         InputError: sizes that differ, or an `out` that does not fit.
     """
-    every = slice(None, None, stride)
-    d = depth_m[every, every]
-    beyond = np.isposinf(d)
-    ends_m = d.copy()
+    if depth_m.shape != (intrinsics.height_px, intrinsics.width_px):
+        raise InputError(f"depth is {depth_m.shape} but its intrinsics are of {intrinsics}")
+    rows, columns = (ray_pixels(side, stride) for side in depth_m.shape)
+    shape = rows.size, columns.size
+    if out is None:
+        out = np.empty(shape, CLOUD_XYZ)
+    elif out.shape != shape or out.dtype != CLOUD_XYZ:
+        raise InputError(f"cloud buffer is {out.dtype} {out.shape}; {CLOUD_XYZ} {shape} is needed")
+    pixels = np.ix_(rows, columns)
+    z = depth_m[pixels]
+    beyond = np.isposinf(z)
     if half_width is not None:
-        ends_m *= np.exp(-half_width[every, every])
-    ends_m[beyond] = clear_range_m
+        z *= np.exp(-half_width[pixels])
+    z[beyond] = clear_range_m
+    z[~((z > 0) & np.isfinite(z))] = np.nan
     if unknown is not None:
-        ends_m[unknown[every, every]] = np.nan
-    return organised_cloud(ends_m, None, strided_intrinsics(intrinsics, stride), out=out)
-
-
-def strided_intrinsics(intrinsics: Intrinsics, stride: int) -> Intrinsics:
-    """Of the image of every stride-th pixel of both axes, from the top left one: no pixel is averaged."""
-    return Intrinsics(
-        intrinsics.fx_px / stride,
-        intrinsics.fy_px / stride,
-        intrinsics.cx_px / stride,
-        intrinsics.cy_px / stride,
-        -(-intrinsics.width_px // stride),
-        -(-intrinsics.height_px // stride),
-    )
+        z[unknown[pixels]] = np.nan
+    across, down = ray_axes(intrinsics)
+    out["x"], out["y"], out["z"] = z * across[columns], z * down[rows, None], z
+    return out

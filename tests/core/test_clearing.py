@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthclip_ros.core.clearing import clearing_cloud
+from depthclip_ros.core.clearing import clearing_cloud, ray_pixels
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import CLOUD_XYZ, organised_cloud
 from depthclip_ros.core.types import Intrinsics
 
 CAMERA = Intrinsics(60.0, 61.0, 31.3, 24.6, 65, 49)
+
+
+@pytest.mark.parametrize(("side_px", "stride", "count"), [(480, 4, 121), (65, 4, 17), (5, 64, 2), (7, 1, 7)])
+def test_rays_go_through_both_borders_and_are_never_further_apart_than_the_stride(
+    side_px: int, stride: int, count: int
+) -> None:
+    pixels = ray_pixels(side_px, stride)
+    assert (pixels[0], pixels[-1], pixels.size) == (0, side_px - 1, count)
+    assert 1 <= np.diff(pixels).min() <= np.diff(pixels).max() <= stride
 
 
 @pytest.mark.parametrize("stride", [1, 4])

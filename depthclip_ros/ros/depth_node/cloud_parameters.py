@@ -42,7 +42,7 @@ CLOUD_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "cloud.clear_stride",
         4,
-        "Every stride-th pixel of both axes becomes a ray of depth/points_clear.",
+        "Pixels from ray to ray of depth/points_clear along both axes, at most; the outermost pixels have rays.",
         minimum=1,
         maximum=64,
     ),

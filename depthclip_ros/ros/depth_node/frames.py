@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
-from depthclip_ros.core.clearing import clearing_cloud
+from depthclip_ros.core.clearing import clearing_cloud, ray_pixels
 from depthclip_ros.core.geometry import CLOUD_XYZ, cloud_dtype, organised_cloud
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.uncertainty import uncertainty_m
@@ -83,7 +83,7 @@ class FrameDepth:
     def cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:
         """Shape and dtype of what `make_cloud` makes."""
         settings = self.frame.settings
-        shape = self._strided(settings.cloud_stride)
+        shape = tuple(-(-side // settings.cloud_stride) for side in self.depth_m.shape)
         return shape, cloud_dtype(settings.cloud_color, "uncertainty" in settings.cloud_fields)
 
     def make_cloud(self, out: NDArray[np.void] | None = None) -> NDArray[np.void]:
@@ -103,7 +103,8 @@ class FrameDepth:
     @property
     def clearing_cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:
         """Shape and dtype of what `make_clearing_cloud` makes."""
-        return self._strided(self.frame.settings.cloud_clear_stride), CLOUD_XYZ
+        stride = self.frame.settings.cloud_clear_stride
+        return tuple(ray_pixels(side, stride).size for side in self.depth_m.shape), CLOUD_XYZ
 
     def make_clearing_cloud(self, out: NDArray[np.void] | None = None) -> NDArray[np.void]:
         """Ends of rays for maps to clear along, structured [h, w]; see `clearing.clearing_cloud`."""
@@ -117,9 +118,6 @@ class FrameDepth:
             unknown=self.flying,
             out=out,
         )
-
-    def _strided(self, stride: int) -> tuple[int, ...]:
-        return tuple(-(-side // stride) for side in self.depth_m.shape)
 
 
 def summary(result: FrameDepth) -> dict[str, Any]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+ROWS = np.linspace(0, 119, 31).round().astype(int)  # of the rays: at most 4 apart, the first and the last among them
+COLUMNS = np.linspace(0, 159, 41).round().astype(int)
+RAYS = np.ix_(ROWS, COLUMNS)
+
 
 @pytest.fixture(scope="module")
 def live(start_node, camera):
@@ -32,13 +36,13 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
         assert live.client.set_parameter("/navigation/depth_node", name, value).successful
     stamp = live.send(*make())
     rays, points = live.answer(clear, stamp), live.answer(live.cloud, stamp)
-    depth_m = _depth_m(live.answer(live.depth, stamp))[::4, ::4]
-    off_m = _depth_m(live.answer(live.uncertainty, stamp))[::4, ::4]
-    assert (rays.width, rays.height, rays.point_step) == (40, 30, 16)
+    depth_m = _depth_m(live.answer(live.depth, stamp))[RAYS]
+    off_m = _depth_m(live.answer(live.uncertainty, stamp))[RAYS]
+    assert (rays.width, rays.height, rays.point_step) == (41, 31, 16)
     assert [field.name for field in rays.fields] == ["x", "y", "z"]
     assert rays.header.frame_id == "camera_optical_frame"
-    z = np.frombuffer(rays.data, "<f4").reshape(30, 40, 4)[..., 2]
-    marked = np.isfinite(np.frombuffer(points.data, "<f4").reshape(120, 160, 4)[::4, ::4, 2])
+    z = np.frombuffer(rays.data, "<f4").reshape(31, 41, 4)[..., 2]
+    marked = np.isfinite(np.frombuffer(points.data, "<f4").reshape(120, 160, 4)[..., 2][RAYS])
     beyond = np.isposinf(depth_m)
     assert beyond.mean() > 0.2
     assert np.isnan(z[~beyond & ~marked]).all()  # on a depth step there is neither point nor ray
@@ -49,5 +53,5 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
     # never beyond what +Inf tells
     assert live.client.set_parameter("/navigation/depth_node", "cloud.clear_range", 50.0).successful
     stamp = live.send(*make())
-    z = np.frombuffer(live.answer(clear, stamp).data, "<f4").reshape(30, 40, 4)[..., 2]
+    z = np.frombuffer(live.answer(clear, stamp).data, "<f4").reshape(31, 41, 4)[..., 2]
     assert np.nanmax(z) == pytest.approx(median_m, rel=1e-5)
