@@ -15,7 +15,8 @@ def ray_pixels(side_px: int, stride: int) -> NDArray[np.intp]:
 
     The first and the last are among them: what only the outermost pixels marked would never be cleared otherwise.
     """
-    return np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1).round().astype(np.intp)
+    evenly: NDArray[np.float64] = np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1)
+    return evenly.round().astype(np.intp)
 
 
 def clearing_cloud(
