@@ -127,6 +127,8 @@ class DataConfig:
     Attributes:
         root: folder that source paths are relative to.
         width_px, height_px: of the training batches.
+        more_sizes_px: [width, height] of batches beside that: each step draws one of all, so that the weights serve
+            other sizes and shapes of image too.
         train, validation: sources by name.
         never_train_on: what no source here may be: names of sources as their data states them, and folders, relative to
             where the trainer is started.
@@ -137,7 +139,13 @@ class DataConfig:
     validation: dict[str, SourceConfig]
     width_px: int = 256
     height_px: int = 192
+    more_sizes_px: list[list[int]] = field(default_factory=list)
     never_train_on: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for size in self.more_sizes_px:
+            if len(size) != 2 or min(size) < 32:
+                raise ConfigError(f"more_sizes_px has {size}; each is [width, height], at least 32 pixels a side")
 
 
 @dataclass(frozen=True)

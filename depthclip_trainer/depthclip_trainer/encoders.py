@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
-from depthclip_ros.core.model.towers.dinov2_tower import BLOCKS, expected_tensors
+from depthclip_ros.core.model.towers.dinov2_tower import BASE_BLOCKS, expected_tensors
 from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS
 
 Tensors = dict[str, Tensor]
@@ -252,7 +252,7 @@ def _as_transformers(state: Mapping[str, Tensor]) -> Tensors:
         "layernorm.weight": state["norm.weight"],
         "layernorm.bias": state["norm.bias"],
     }
-    for index in range(BLOCKS):
+    for index in range(BASE_BLOCKS):
         layer = f"encoder.layer.{index}"
         for name, tensor in state.items():
             if not name.startswith(f"blocks.{index}."):

@@ -241,13 +241,13 @@ LITE = replace(
 
 DINO_SMALL = MoaDepthClipConfig(
     tower=DINOV2_TOWER,
-    train_tower=True,
-    adapter_layers=(2, 5, 8, 10),
+    last_blocks=7,
+    adapter_layers=(4, 6, 8, 10),
     adapter_width=16,
     gate_width=32,
     context="prototypes",
     scenes=tuple(f"prototype {index}" for index in range(16)),
-    tap_layers=(2, 5, 8, 11),
+    tap_layers=(2, 5, 8, 10),
     decoder_channels=(160, 112, 80, 40),
     detail_stem=True,
     bin_low=0.045,

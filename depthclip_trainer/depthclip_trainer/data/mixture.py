@@ -48,6 +48,7 @@ class Mixture:
         strong: strengths for pools whose depth a teacher gave; None takes `augment`.
         mix: probability that a picture of such a pool gets a rectangle of another.
         device: where frames are augmented; None leaves each pool's where it lies.
+        more_sizes_px: widths and heights of batches beside that one; each step draws one of all.
 
     Raises:
         ConfigError: no pool, or weights that are negative or all zero.
@@ -65,6 +66,7 @@ class Mixture:
         strong: AugmentConfig | None = None,
         mix: float = 0.0,
         device: torch.device | None = None,
+        more_sizes_px: Sequence[Sequence[int]] = (),
     ) -> None:
         if not pools:
             raise ConfigError("no data source is configured; add one under data.sources")
@@ -73,7 +75,7 @@ class Mixture:
         self.pools = pools
         self.shares = torch.tensor(shares, dtype=torch.float64)
         self.global_batch = global_batch
-        self.width_px, self.height_px = width_px, height_px
+        self.sizes_px = [(width_px, height_px), *((width, height) for width, height in more_sizes_px)]
         self.augments = [augment if pool.target == METRIC else strong or augment for pool in pools]
         self.seed = seed
         self.mix = mix
@@ -88,6 +90,7 @@ class Mixture:
         draws = torch.rand(self.global_batch, DRAWS, generator=generator)
         noise_seeds = torch.randint(2**62, (self.global_batch,), generator=generator)
         mix_draws = torch.rand(self.global_batch, MIX_DRAWS, generator=generator)
+        size = torch.randint(len(self.sizes_px), (), generator=generator)
         mine = slice(first, first + count)
         for pool in self.pools:
             if isinstance(pool, MovingPool):
@@ -98,7 +101,7 @@ class Mixture:
             place[mine],
             draws[mine],
             noise_seeds[mine].tolist(),
-            (self.width_px, self.height_px),
+            self.sizes_px[int(size)],
             [dataclasses.replace(augment, whole=1.0) for augment in self.augments] if whole else self.augments,
             self.device,
         )

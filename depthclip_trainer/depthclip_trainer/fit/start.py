@@ -49,6 +49,7 @@ def prepare(config: TrainConfig) -> Training:
         strong=config.semi.augment if config.semi else None,
         mix=config.semi.cutmix if config.semi else 0.0,
         device=fabric.device,
+        more_sizes_px=config.data.more_sizes_px,
     )
     model = start_model(config)
     if fabric.world_size > 1:

@@ -146,6 +146,15 @@ def test_a_step_is_a_function_of_seed_and_number_and_slices_make_the_whole():
     assert mixture.batch(12).paths != whole.paths
 
 
+def test_each_step_draws_one_of_the_sizes_and_all_its_parts_have_it():
+    mixture = Mixture([random_pool("a", 5, 0)], [1], 4, 32, 24, NO_AUGMENT, seed=3, more_sizes_px=[[48, 32], [64, 32]])
+    sizes = [tuple(mixture.batch(step).images.shape[-2:]) for step in range(20)]
+    assert set(sizes) == {(24, 32), (32, 48), (32, 64)}
+    assert [tuple(mixture.batch(step, 2, 2).depth_m.shape[-2:]) for step in range(20)] == sizes
+    wide = next(step for step, size in enumerate(sizes) if size == (32, 64))
+    assert mixture.batch(wide).intrinsics[0, :3].tolist() == pytest.approx([60, 60, 31.5])  # 32 columns became 64
+
+
 def test_shares_are_kept():
     mixture = Mixture([random_pool("a", 5, 0), random_pool("b", 7, 1)], [3, 1], 400, 32, 24, NO_AUGMENT, seed=0)
     paths = mixture.batch(0).paths

@@ -21,7 +21,9 @@ from depthclip_ros.core.model.towers.tower import (
     walk_blocks,
 )
 
-WIDTH, BLOCKS, HEADS = 384, 12, 6
+WIDTH, BASE_BLOCKS, HEADS = 384, 12, 6
+BLOCKS = 11
+"""Blocks that are kept. The twelfth is made for the class token, and has partly collapsed in the file that PyPI carries."""
 PATCH_PX, BASE_PATCH_PX = 16, 14
 GRID = 37
 """Rows and columns of the learned positions: 518 pixels in patches of 14."""
@@ -138,7 +140,7 @@ def expected_tensors() -> dict[str, Tensor]:
         "layernorm.weight": empty(WIDTH),
         "layernorm.bias": empty(WIDTH),
     }
-    for index in range(BLOCKS):
+    for index in range(BASE_BLOCKS):
         layer = f"encoder.layer.{index}"
         for name, outputs, inputs in (
             *((f"attention.attention.{part}", WIDTH, WIDTH) for part in ("query", "key", "value")),
