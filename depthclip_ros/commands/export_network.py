@@ -53,7 +53,7 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
     about = {
         "weights_sha256": loaded.info.sha256,
         "system": config.system,
-        "canonical_focal_px": json.dumps(config.canonical_focal_px),
+        "canonical_focal_px": json.dumps(config.focal_px_at(width, height)),
         "max_depth_m": str(config.max_depth_m),
         "scene_labels": json.dumps(list(loaded.model.scene_labels)),
     }
@@ -62,7 +62,7 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
     console = Console()
     console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", markup=False, highlight=False)
     console.print(f"  in   pixels uint8 [batch, {height}, {width}, 3], RGB: the camera's image, resized", markup=False)
-    focal = config.canonical_focal_px
+    focal = config.focal_px_at(width, height)
     unit = "metres" if focal is None else f"times (focal length at this size in px / {focal:g}) is metres"
     console.print(f"  out  depth float32, {unit}; confidence float32, 0..1", markup=False, highlight=False)
     return 0

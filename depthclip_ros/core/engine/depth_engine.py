@@ -262,7 +262,7 @@ class DepthEngine:
             prediction = runtime.run(batch)
             runtime.synchronize()
             times_s.append(time.perf_counter())
-            canonical_px = self.config.canonical_focal_px
+            canonical_px = self.config.focal_px_at(*network_size)
             scales = [metres_per_unit(v.intrinsics, network_size, canonical_px, v.limits.scale_factor) for v in views]
             depths = view_depths(
                 views, images, prediction, scales, self.max_depth_m, self.scene_labels, self.uncertainty

@@ -23,7 +23,8 @@ def metres_per_unit(
     Args:
         intrinsics: of the image.
         network_size: (width, height) that the image is shrunk to.
-        canonical_focal_px: focal length that the network predicts depth for; None where its output is metres.
+        canonical_focal_px: focal length that the network predicts depth for at this size (`ModelConfig.focal_px_at`);
+            None where its output is metres.
         scale_factor: the user's own correction.
     """
     if canonical_focal_px is None:

@@ -252,7 +252,8 @@ DINO_SMALL = MoaDepthClipConfig(
     detail_stem=True,
     bin_low=0.045,
     bin_high=45.0,
-    input_pixels=320 * 240,
+    input_pixels=256 * 192,
+    canonical_pixels=256 * 192,
 )
 """DINOv2 ViT-S as the tower: adapters, bins and regression behind a dense decoder.
 

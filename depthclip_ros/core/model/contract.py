@@ -26,6 +26,9 @@ class ModelConfig:
         metric: depth has a scale; False for systems of relative depth.
         canonical_focal_px: focal length at network resolution for which depth is predicted; a camera of focal length f
             at network resolution sees depth * f / canonical_focal_px metres. None: the network's output is metres.
+        canonical_pixels: width times height of the input that `canonical_focal_px` is meant for; an input of another
+            size shows the same view, and gives the same depth. None: a focal length in pixels is what counts, whatever
+            the size, and weights are right at the size of their training alone.
         min_depth_m, max_depth_m: what the system is made for.
         input_pixels: width times height of the network's input, about.
 
@@ -36,6 +39,7 @@ class ModelConfig:
     system: str
     metric: bool = True
     canonical_focal_px: float | None = 300.0
+    canonical_pixels: int | None = None
     min_depth_m: float = 0.1
     max_depth_m: float = 10.0
     input_pixels: int = 49152
@@ -46,7 +50,15 @@ class ModelConfig:
         require(deeper, "max_depth_m", self.max_depth_m, f"above min_depth_m, {self.min_depth_m}")
         focal_px = self.canonical_focal_px
         require(focal_px is None or 0 < focal_px < math.inf, "canonical_focal_px", focal_px, "above 0, or none")
+        pixels = self.canonical_pixels
+        require(pixels is None or pixels >= 1024, "canonical_pixels", pixels, "1024 or more, or none")
         require(1024 <= self.input_pixels <= 4_194_304, "input_pixels", self.input_pixels, "1024..4194304")
+
+    def focal_px_at(self, width_px: int, height_px: int) -> float | None:
+        """Focal length at this size of the input for which depth is predicted; None where the output is metres."""
+        if self.canonical_focal_px is None or self.canonical_pixels is None:
+            return self.canonical_focal_px
+        return self.canonical_focal_px * math.sqrt(width_px * height_px / self.canonical_pixels)
 
     @property
     def ready_made(self) -> bool:

@@ -112,9 +112,8 @@ class Teacher:
         labels, confidence = self._run(pixels)
         values = labels.clamp(0, 6e4).half().cpu().numpy()
         sure = (confidence.clamp(0, 1) * 255).round().byte().cpu().numpy()
-        return [
-            Label(self.target, v, s, size, self.config.canonical_focal_px) for v, s in zip(values, sure, strict=True)
-        ]
+        focal_px = self.config.focal_px_at(*size)
+        return [Label(self.target, v, s, size, focal_px) for v, s in zip(values, sure, strict=True)]
 
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Labels and confidence, float32 [B, h, w], of pixels [B, h, w, 3], in halves where there is no room."""

@@ -23,7 +23,7 @@ from depthclip_ros.core.model.towers.tower import (
 
 WIDTH, BASE_BLOCKS, HEADS = 384, 12, 6
 BLOCKS = 11
-"""Blocks that are kept. The twelfth is made for the class token, and has partly collapsed in the file that PyPI carries."""
+"""Blocks that are kept: the twelfth is made for the class token, and partly collapsed in the file that PyPI carries."""
 PATCH_PX, BASE_PATCH_PX = 16, 14
 GRID = 37
 """Rows and columns of the learned positions: 518 pixels in patches of 14."""
