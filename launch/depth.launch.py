@@ -28,7 +28,7 @@ ARGUMENTS = {
     ),
     "image": ("", "Image topic; with `cameras` below each one's name; empty: `image` in the namespace", None),
     "camera_info": ("", "CameraInfo topic, likewise; empty: the sibling of the image topic", None),
-    "weights": ("", "Weights: `default`, `fast`, a file or a Hugging Face id; empty: what params_file says", None),
+    "weights": ("", "Weights: `default`, a file or a Hugging Face id; empty: what params_file says", None),
     "params_file": (PathJoinSubstitution([PACKAGE, "config", "depth.yaml"]), "Parameters of the node (YAML)", None),
     "rviz": ("false", "Show the result in RViz", BOOLEANS),
     "autostart": ("true", "Configure and activate at start; false leaves both to a lifecycle manager", BOOLEANS),

@@ -21,8 +21,8 @@ from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is
 from depthclip_ros.core.weights_file import FORMAT_VERSION, save_weights
 
 SHIPPED_FOLDER = Path(__file__).resolve().parents[1] / "data"
-SHIPPED = ("default", "fast")
-"""Names of the weights that come with the package, the better and slower first."""
+SHIPPED = ("default",)
+"""Names of the weights that come with the package."""
 HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 PRESET_PREFIX = "preset:"
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -35,8 +35,8 @@ def resolve(name_or_path: str | Path) -> Path:
     """Find a weights file.
 
     Args:
-        name_or_path: "default" or "fast" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file
-            with such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
+        name_or_path: "default" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file with
+            such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
             "org/name" of either kind. Only a Hugging Face id and the pretrained base of a preset are downloaded, and
             only where they are not yet on this machine.
 
@@ -67,11 +67,6 @@ def resolve(name_or_path: str | Path) -> Path:
         f"weights {name!r}: {kind}; allowed: {', '.join(SHIPPED)}, a .safetensors file, preset:NAME, a .yaml file "
         "that names a preset, a folder of transformers (config.json, model.safetensors), or a Hugging Face id org/name"
     )
-
-
-def faster_than(path: Path) -> str:
-    """Name of the shipped weights that take less time than the shipped weights at `path`; "" where there are none."""
-    return "fast" if path == SHIPPED_FOLDER / "default.safetensors" else ""
 
 
 def _built_from_yaml(path: Path) -> Path:

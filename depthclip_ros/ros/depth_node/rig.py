@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
-from depthclip_ros.core.find_weights import faster_than
 from depthclip_ros.ros.anchors.inputs import AnchorInputs, LiveTransforms
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
@@ -167,7 +166,6 @@ class Rig:
             system=engine.info.system,
             weights=str(engine.info.path),
             weights_sha256=engine.info.sha256,
-            faster_weights=faster_than(engine.info.path),
             runtime=engine.runtime,
             device=engine.device,
             precision=engine.precision,
