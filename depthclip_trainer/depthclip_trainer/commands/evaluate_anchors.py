@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from depthclip_ros.core.anchors.estimator import ScaleEstimate
 from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.evaluate import predict
@@ -19,6 +22,7 @@ from depthclip_trainer.evaluation.protocols import Protocol
 COLUMNS = (
     *("anchor", "frames", "silent", "as published", "median-scaled", "with the anchor", "of median-scaled"),
     *("median sd of ln scale", "error / sd (rms)", "30 % wild", "5 s wrong", "cuts within 10 %"),
+    *("covers", "worst source", "half-width", "of that without"),
 )
 FEW = 4  # frames of each source for the last two columns
 
@@ -38,6 +42,8 @@ def evaluate_anchors(
             *(name, len(row.sources), row.silent, row.mean(row.published), median, anchored, anchored / median),
             *(float(np.median(row.sds)), float(np.sqrt(np.mean(np.square(row.deviations))))),
             *(wild[name].mean(wild[name].anchored) / anchored, wrong[name][0], cut.get(name, (np.nan,))[0]),
+            *(row.mean(row.covered), _worst(row), row.mean(row.half_widths)),
+            row.mean(row.half_widths) / row.mean(row.free_half_widths),
         )
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     table = Table(title=f"AbsRel with anchors simulated from the true depth, {len(shown)} frames, each shown for 2 s")
@@ -45,11 +51,17 @@ def evaluate_anchors(
         table.add_column(column, justify="left" if column == "anchor" else "right")
     for row_values in rows:
         table.add_row(*(f"{one:.3f}" if isinstance(one, float) else str(one) for one in row_values.values()))
-    Console(width=200).print(table)
+    Console(width=240).print(table)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "anchors.json").write_text(json.dumps([_finite(one) for one in rows], indent=2) + "\n")
     return rows
+
+
+def _worst(row: replay.Row) -> float:
+    """Lowest coverage of a source."""
+    covered = np.array(row.covered)
+    return float(min(covered[np.array(row.sources) == source].mean() for source in set(row.sources)))
 
 
 def _finite(row: dict[str, float | str]) -> dict[str, float | str | None]:
@@ -71,4 +83,19 @@ def _shown(engine: DepthEngine, source: str, sample: Sample, protocol: Protocol)
     if not truth_m.any() or truth_m.shape != sample.image.shape[:2]:
         return None
     predicted_m, _ = predict(engine, sample, truth_m.shape, flip=False)
-    return replay.Shown(source, sample.image, predicted_m, truth_m, sample.intrinsics)
+    return replay.Shown(source, sample.image, predicted_m, truth_m, sample.intrinsics, _intervals(engine, sample))
+
+
+def _intervals(
+    engine: DepthEngine, sample: Sample
+) -> Callable[[ScaleEstimate], tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
+    if engine.uncertainty is None:
+        return None
+
+    def with_scale(scale: ScaleEstimate) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        limits = DepthLimits(scale_factor=scale.factor, log_scale_sd=scale.log_scale_sd)
+        found = engine.infer(sample.image[None], [sample.intrinsics], limits)
+        assert found.half_width is not None
+        return found.depth_m[0], found.half_width[0]
+
+    return with_scale

@@ -8,7 +8,7 @@ import pytest
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.anchors.simulated import Place, sensors_of, true_floor
 
-from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.types import Depth, Intrinsics
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
 
@@ -71,7 +71,21 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, monkeypatch, capsys)
     truth_m = room()
     sample = Sample(np.zeros((120, 160, 3), np.uint8), truth_m, truth_m > 0, CAMERA, "a/0")
     monkeypatch.setattr(evaluate_anchors, "predict", lambda *_, **__: (truth_m / np.float32(1.2), None))
-    rows = evaluate_anchors.evaluate_anchors(None, [("a", sample)] * 2, protocol_named("frames"), tmp_path)
+
+    class Engine:
+        """Depth that is 20 % too near, with intervals that an anchor narrows to a third."""
+
+        uncertainty = "there is one"
+
+        def infer(self, images, intrinsics, limits):
+            depth_m = (truth_m / np.float32(1.2) * np.float32(limits.scale_factor))[None]
+            half_width = np.full_like(depth_m, 0.15 if limits.log_scale_sd is None else 0.05)
+            return Depth(depth_m, np.ones_like(depth_m), [1.0], half_width=half_width)
+
+    rows = evaluate_anchors.evaluate_anchors(Engine(), [("a", sample)] * 2, protocol_named("frames"), tmp_path)
     assert json.loads((tmp_path / "anchors.json").read_text())[0]["frames"] == 2
     assert {row["anchor"] for row in rows} >= {"range", "points"}
     assert "median-scaled" in capsys.readouterr().out
+    points = next(row for row in rows if row["anchor"] == "points")
+    assert points["covers"] == points["worst source"] == pytest.approx(1.0)  # without the anchor ln 1.2 is outside
+    assert points["of that without"] == pytest.approx(1 / 3, rel=1e-3)

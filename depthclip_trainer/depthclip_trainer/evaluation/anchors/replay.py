@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.anchors.estimator import ScaleEstimator
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate, ScaleEstimator
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
@@ -30,19 +30,32 @@ LOWEST_M = 1e-3
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame with its prediction [H, W] and true depth [H, W], which counts where it is not 0."""
+    """A frame with its prediction [H, W] and true depth [H, W], which counts where it is not 0.
+
+    `intervals` gives depth and half-width [H, W] of ln depth with the scale that an anchor found, as the node would.
+    """
 
     source: str
     rgb: NDArray[np.uint8]
     predicted_m: NDArray[np.float32]
     truth_m: NDArray[np.float32]
     camera: Intrinsics
+    intervals: Callable[[ScaleEstimate], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
 
     def abs_rel(self, factor: float, high_m: float = 10.0) -> float:
         """Of the prediction times `factor`."""
         g = self.truth_m[self.truth_m > 0]
         p = np.nan_to_num(self.predicted_m[self.truth_m > 0] * factor, nan=LOWEST_M, posinf=high_m)
         return float(np.mean(np.abs(g - np.clip(p, LOWEST_M, high_m)) / g))
+
+    def coverage(self, scale: ScaleEstimate) -> tuple[float, float]:
+        """Share of pixels whose truth lies in its interval, and the mean half-width; NaN without intervals."""
+        if self.intervals is None:
+            return math.nan, math.nan
+        depth_m, half_width = self.intervals(scale)
+        counted = (self.truth_m > 0) & np.isfinite(depth_m) & (depth_m > 0)
+        error = np.abs(np.log(self.truth_m[counted] / depth_m[counted]))
+        return float(np.mean(error <= half_width[counted])), float(np.mean(half_width[counted], dtype=np.float64))
 
     @property
     def median_factor(self) -> float:
@@ -60,6 +73,8 @@ class Row:
         published, median_scaled, anchored: AbsRel.
         deviations: (ln estimated - ln median scale) / standard deviation.
         sds: of ln scale.
+        covered, half_widths: of the intervals with the anchor.
+        free_half_widths: of those without.
         silent: frames without a reading.
     """
 
@@ -69,6 +84,9 @@ class Row:
     anchored: list[float] = field(default_factory=list)
     deviations: list[float] = field(default_factory=list)
     sds: list[float] = field(default_factory=list)
+    covered: list[float] = field(default_factory=list)
+    half_widths: list[float] = field(default_factory=list)
+    free_half_widths: list[float] = field(default_factory=list)
     silent: int = 0
 
     def mean(self, values: list[float]) -> float:
@@ -126,6 +144,10 @@ def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict
         row.published.append(shown.abs_rel(1.0))
         row.median_scaled.append(shown.abs_rel(shown.median_factor))
         row.anchored.append(shown.abs_rel(estimate.factor))
+        covered, half_width = shown.coverage(estimate)
+        row.covered.append(covered)
+        row.half_widths.append(half_width)
+        row.free_half_widths.append(shown.coverage(NO_SCALE)[1])
         if estimate.log_scale_sd is not None:
             row.sds.append(estimate.log_scale_sd)
             row.deviations.append((estimate.log_scale - math.log(shown.median_factor)) / estimate.log_scale_sd)
