@@ -90,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
         console.print("stopped before the end; no process is left running")
         return 130
     console.print(table_of("depthclip demo", rows=report_rows(report), header=False))
-    console.print(f"report and pictures: {args.out}/report.json, frames.png, cloud.png", markup=False, highlight=False)
+    console.print(
+        f"report and pictures: {args.out}/report.json, frames.png, interval.png, cloud.png",
+        markup=False,
+        highlight=False,
+    )
     return 0
 
 

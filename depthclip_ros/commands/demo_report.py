@@ -55,6 +55,9 @@ def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, A
         "abs_rel": _rounded(mean and mean.abs_rel),
         "rmse_m": _rounded(mean and mean.rmse_m),
         "coverage": _rounded(mean and mean.coverage),
+        "interval_coverage": _mean(record.covered),
+        "interval_level": round(float(last.half_width_level), 3),
+        "half_width": _mean([one.half_width_mean for one in record.stats]),
         "frames_scored": len(record.scores),
         "why_no_errors": None if mean else f"the source {args.source} has no exact depth to compare with",
         "protocol": scores.PROTOCOL,
@@ -91,6 +94,8 @@ def anchor_row(name: str, record: Record) -> dict[str, Any]:
         "frames_scored": len(record.scores) - len(record.scores) // 3,
         "rate_hz": round(record.rate_hz, 2),
         "latency_p50_ms": round(record.latency_percentile_ms(50) or 0.0, 2),
+        "interval_coverage": _mean(record.covered[len(record.covered) // 3 :]),
+        "half_width": _mean([one.half_width_mean for one in record.stats[len(record.stats) // 3 :]]),
         "scale": round(float(last.anchor_scale), 4),
         "scale_sd": None if math.isnan(last.anchor_scale_sd) else round(float(last.anchor_scale_sd), 4),
         "accepted": list(last.anchors_accepted),
@@ -101,6 +106,12 @@ def anchor_row(name: str, record: Record) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def _mean(values: list[float]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return _rounded(float(np.mean(known))) if known else None
 
 
 def _median(values: list[float]) -> float:
@@ -135,11 +146,16 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("  each frame's true median", report["baselines"]["true_median_of_each_frame"]),
         ]
         rows += [(name, f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m") for name, one in lines]
+    if report["interval_coverage"] is not None:
+        said = f"{report['interval_coverage']:.0%} covered of {report['interval_level']:.0%} asked for"
+        rows.append(("intervals", f"{said}, half-width {math.expm1(report['half_width']):.0%}"))
     for one in report.get("anchors", ()):
         spread = (
             "none accepted" if one["scale_sd"] is None else f"depth times {one['scale']:.2f} ± {one['scale_sd']:.0%}"
         )
         errors = f"{one['delta1']:.3f} / {one['abs_rel']:.3f} / {one['rmse_m']:.3f} m"
+        if one["interval_coverage"] is not None:
+            spread += f", {one['interval_coverage']:.0%} covered by ±{math.expm1(one['half_width']):.0%}"
         rows.append((f"  with {one['name']}", f"{errors}, {spread}"))
     model = report["model"]
     rows.append(("model", f"{model['system']}, weights {model['sha256']}, {model['device']}"))
@@ -148,8 +164,8 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
-    """Write `report.json`, `frames.png` and, where the node published a cloud, `cloud.png`."""
-    from depthclip_ros.commands.pictures import draw_cloud, draw_frames
+    """Write `report.json`, `frames.png`, and `interval.png` and `cloud.png` where there are intervals and a cloud."""
+    from depthclip_ros.commands.pictures import draw_cloud, draw_frames, draw_interval
     from depthclip_ros.ros.measure.recorder import cloud_points
 
     with console.status("drawing the pictures") if console.is_terminal else contextlib.nullcontext():
@@ -158,6 +174,13 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
         truth_name = "exact depth" if report["source"]["source"] == "room" else "measured depth"
         title = f"{name}, {report['rate_hz']:.1f} Hz{score}"
         draw_frames(record.samples, folder / "frames.png", title, truth_name=truth_name)
+        known = [one for one in record.samples if one.truth_m is not None and one.uncertainty_m is not None]
+        if known and report["interval_coverage"] is not None:
+            level = report["interval_level"]
+            said = f"{report['interval_coverage']:.0%} of all true depths lie in their interval; asked for {level:.0%}"
+            draw_interval(known[len(known) // 2], folder / "interval.png", said)
+        else:
+            (folder / "interval.png").unlink(missing_ok=True)
         clouds = [cloud_points(one.cloud) for one in record.samples if one.cloud is not None]
         clouds = [cloud for cloud in clouds if len(cloud[0])]
         if clouds:

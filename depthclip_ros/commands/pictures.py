@@ -86,6 +86,42 @@ def draw_frames(samples: list[Any], path: Path, title: str, rows: int = 4, truth
         figure.savefig(file, format="png")
 
 
+def draw_interval(sample: Any, path: Path, title: str) -> None:
+    """Write one row of a frame: depth with its interval and the true depth, below the image that shows the row.
+
+    Args:
+        sample: a kept frame with `rgb`, `depth_m`, `uncertainty_m` and `truth_m`.
+        path: PNG to write.
+        title: one line above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height_px, width_px = sample.depth_m.shape
+    row = round(0.6 * height_px)  # below the middle: furniture rather than wall
+    depth_m, truth_m = (np.where(np.isfinite(m[row]), m[row], np.nan) for m in (sample.depth_m, sample.truth_m))
+    ratio = 1 + sample.uncertainty_m[row] / depth_m  # e^h
+    figure = Figure(figsize=(8, 9), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [1.2, 1]})
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    above.imshow(sample.rgb, aspect="auto")
+    above.axhline(row, color="white", linewidth=2)
+    above.axhline(row, color="black", linewidth=1)
+    above.set_ylabel("image row")
+    columns = np.arange(width_px)
+    below.fill_between(columns, depth_m / ratio, depth_m * ratio, color="tab:blue", alpha=0.25, label="interval")
+    below.plot(columns, depth_m, color="tab:blue", label="depth")
+    below.plot(columns, truth_m, color="black", linewidth=1, label="truth")
+    below.set_xlim(0, width_px - 1)
+    below.set_ylim(bottom=0)
+    below.set_xlabel("column of that row")
+    below.set_ylabel("metres")
+    below.legend(loc="upper right")
+    with replaced(path) as file:
+        figure.savefig(file, format="png")
+
+
 def _masked(values: NDArray[np.floating]) -> NDArray[Any]:
     return np.ma.masked_invalid(values)
 

@@ -91,6 +91,10 @@ def test_room_gives_report_with_errors_and_pictures(
         assert np.isfinite(one["abs_rel"])
         assert one["frames_scored"] > 0
         assert one["scale"] > 0
+    assert 0 <= report["interval_coverage"] <= 1
+    assert report["interval_level"] == 0.9
+    assert report["half_width"] > 0
+    assert (out / "interval.png").is_file()
     assert len(report["model"]["sha256"]) == 12
     assert report["engine_ms"]["network"] > 0
     assert report["machine"]["cores"] >= 1

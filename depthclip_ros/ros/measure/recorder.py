@@ -22,7 +22,7 @@ from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros.conversions import read_depth, read_image
-from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
+from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score, share_within
 from depthclip_ros.ros.run import spinning
 
 # Images and exact depths wait this many frames for their depth; at 30 Hz this is four seconds of a slow network.
@@ -46,6 +46,7 @@ class Sample:
         stamp_ns: its stamp.
         rgb: uint8 [H, W, 3]; depth_m: float32 [H, W]; truth_m: float32 [H, W] or None.
         cloud: the PointCloud2 of the same stamp, or None; `cloud_points` reads it.
+        uncertainty_m: float32 [H, W], the larger side of each pixel's interval, or None.
     """
 
     stamp_ns: int
@@ -53,11 +54,15 @@ class Sample:
     depth_m: NDArray[np.float32]
     truth_m: NDArray[np.float32] | None
     cloud: Any | None = None
+    uncertainty_m: NDArray[np.float32] | None = None
 
 
 @dataclass
 class Record:
-    """What the recorder has seen since it began to count; `heard` counts the outputs that are only listened to."""
+    """What the recorder has seen since it began to count.
+
+    `heard` counts outputs that are only listened to; `covered` holds each frame's share of true depths in intervals.
+    """
 
     began_s: float | None = None
     newest_s: float | None = None
@@ -67,6 +72,7 @@ class Record:
     stamps_ns: list[int] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
+    covered: list[float] = field(default_factory=list)
     truth: TruthStatistics = field(default_factory=TruthStatistics)
     stats: list[Any] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -127,6 +133,7 @@ class Recorder:
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._truths: OrderedDict[int, Image] = OrderedDict()
         self._clouds: OrderedDict[int, PointCloud2] = OrderedDict()
+        self._uncertain: OrderedDict[int, Image] = OrderedDict()
         self._work: queue.Queue[tuple[float, int, Image] | None] = queue.Queue()
         self._node = node
         self._pictures = pictures
@@ -138,6 +145,7 @@ class Recorder:
             topics["image_raw"] = Image, self._on_image
             topics["ground_truth/depth/image"] = Image, self._on_truth
             topics["depth/points"] = PointCloud2, self._on_cloud
+            topics["depth/uncertainty"] = Image, self._on_uncertainty
         subscriptions = [(topic, *heard) for topic, heard in topics.items()]
         for topic, message in OTHER_OUTPUTS.items() if everything else ():
             subscriptions.append((topic, message, partial(self._on_other, topic)))
@@ -181,6 +189,10 @@ class Recorder:
             while len(self._clouds) > WAITING_CLOUDS:
                 self._clouds.popitem(last=False)
 
+    def _on_uncertainty(self, message: Image) -> None:
+        with self._lock:
+            self._keep(self._uncertain, message)
+
     def _on_other(self, topic: str, message: Any) -> None:
         self.record.heard[topic] += 1
 
@@ -207,16 +219,20 @@ class Recorder:
             record = self.record
             with self._lock:
                 image, truth, cloud = (kept.get(stamp_ns) for kept in (self._images, self._truths, self._clouds))
+                uncertain = self._uncertain.get(stamp_ns)
             try:
                 depth_m = read_depth(message, keep_limits=True)
                 truth_m = read_depth(truth) if truth is not None else None
                 if truth_m is not None and (one := score(depth_m, truth_m)) is not None:
                     record.scores.append(one)
                     record.truth.add(truth_m)
+                uncertainty_m = None if uncertain is None else read_depth(uncertain)
+                if truth_m is not None and uncertainty_m is not None:
+                    record.covered.append(share_within(depth_m, uncertainty_m, truth_m))
                 now_s = time.monotonic()
                 if image is not None and now_s >= self._next_sample_s:
                     self._next_sample_s = now_s + self._sample_every_s
-                    record.samples.append(Sample(stamp_ns, read_image(image), depth_m, truth_m, cloud))
+                    record.samples.append(Sample(stamp_ns, read_image(image), depth_m, truth_m, cloud, uncertainty_m))
             except InputError as error:
                 self._node.get_logger().error(f"a frame cannot be scored: {error}")
 

@@ -93,3 +93,13 @@ class TruthStatistics:
         cumulative = np.cumsum(np.stack(self.histograms), axis=1)
         medians = (np.argmax(cumulative >= cumulative[:, -1:] / 2, axis=1) + 0.5) * BIN_M
         return self.score_constants(medians)
+
+
+def share_within(
+    depth_m: NDArray[np.float32], uncertainty_m: NDArray[np.float32], truth_m: NDArray[np.float32]
+) -> float:
+    """Share of true depths within d e^-h .. d e^h, where u = d (e^h - 1) is given; NaN where nothing is known."""
+    known = np.isfinite(truth_m) & np.isfinite(uncertainty_m) & (truth_m > 0) & (depth_m > 0)
+    ratio = 1 + uncertainty_m[known] / depth_m[known]  # e^h
+    off = truth_m[known] / depth_m[known]
+    return float(np.mean((off <= ratio) & (off * ratio >= 1))) if known.any() else float("nan")

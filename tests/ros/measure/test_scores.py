@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from depthclip_ros.ros.measure.scores import Score, TruthStatistics, mean, score
+from depthclip_ros.ros.measure.scores import Score, TruthStatistics, mean, score, share_within
 
 
 def test_definitions_on_numbers_worked_by_hand() -> None:
@@ -61,3 +61,11 @@ def test_constants_score_as_depth_images_would() -> None:
     medians = statistics.frame_medians()
     assert medians is not None
     assert medians.abs_rel == pytest.approx(scored([float(np.median(t)) for t in truths]).abs_rel, abs=0.01)
+
+
+def test_share_within_counts_true_depths_inside_both_ends_of_their_interval() -> None:
+    depth_m = np.full((1, 6), 2.0, np.float32)
+    uncertainty_m = np.full((1, 6), 1.0, np.float32)  # e^h is 1.5: from 1.33 to 3 m
+    truth_m = np.array([[1.3, 1.4, 2.9, 3.1, np.nan, 2.0]], np.float32)
+    assert share_within(depth_m, uncertainty_m, truth_m) == pytest.approx(3 / 5)
+    assert np.isnan(share_within(depth_m, uncertainty_m, np.full((1, 6), np.nan, np.float32)))
