@@ -16,7 +16,8 @@ def ray_pixels(side_px: int, stride: int) -> NDArray[np.intp]:
     The first and the last are among them: what only the outermost pixels marked would never be cleared otherwise.
     """
     evenly: NDArray[np.float64] = np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1)
-    return evenly.round().astype(np.intp)
+    pixels: NDArray[np.intp] = evenly.round().astype(np.intp)
+    return pixels
 
 
 def clearing_cloud(
