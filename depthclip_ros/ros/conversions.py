@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.compressed_images import decode_compressed
 from depthclip_ros.core.depth_encodings import decode_depth
 from depthclip_ros.core.encodings import decode
+from depthclip_ros.core.level_scan import LevelScan, ScanLimits
 from depthclip_ros.core.types import Intrinsics
 
 if TYPE_CHECKING:
@@ -137,6 +138,20 @@ def cloud_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
         "point_step": dtype.itemsize,
         "row_step": dtype.itemsize * width,
         "is_dense": False,
+    }
+
+
+def laser_scan(scan: LevelScan, limits: ScanLimits) -> Values:
+    """LaserScan of a level scan; the beams are of one moment, and there are no intensities."""
+    return {
+        "angle_min": scan.first_rad,
+        "angle_max": scan.first_rad + (scan.ranges_m.size - 1) * scan.increment_rad,
+        "angle_increment": scan.increment_rad,
+        "time_increment": 0.0,
+        "scan_time": 0.0,
+        "range_min": limits.min_range_m,
+        "range_max": limits.max_range_m,
+        "ranges": array.array("f", scan.ranges_m.tobytes()),
     }
 
 

@@ -35,7 +35,9 @@ class LiveTransforms:
         self._subscriptions: list[Any] = []
 
     def listen(self, node: Node) -> None:
-        """Subscribe, as tf2 does."""
+        """Subscribe, as tf2 does; once, whoever asks."""
+        if self._subscriptions:
+            return
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for topic, is_static, qos in (("/tf", False, QoSProfile(depth=100)), ("/tf_static", True, latched)):
             self._subscriptions.append(

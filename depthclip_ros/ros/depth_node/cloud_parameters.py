@@ -1,4 +1,4 @@
-"""The parameters of depth_node's clouds; rows of the table."""
+"""The parameters of depth_node's clouds and of its scan; rows of the table."""
 
 from __future__ import annotations
 
@@ -53,5 +53,44 @@ CLOUD_ROWS: tuple[Parameter, ...] = (
         "output.max_depth, which is all that +Inf tells. Must exceed the range in which the map marks.",
         minimum=0.01,
         maximum=1000.0,
+    ),
+)
+
+SCAN_ROWS: tuple[Parameter, ...] = (
+    Parameter(
+        "scan.frame",
+        "base_footprint",
+        "TF frame of depth/scan, x forward and z up, never an optical one: bearings and ranges are from its origin, "
+        "heights above its x-y plane.",
+    ),
+    Parameter(
+        "scan.min_height",
+        0.2,
+        "Metres above scan.frame; what is lower is no obstacle of depth/scan. Must be below scan.max_height.",
+        minimum=-100.0,
+        maximum=100.0,
+    ),
+    Parameter(
+        "scan.max_height",
+        1.5,
+        "Metres above scan.frame; what is higher is no obstacle of depth/scan.",
+        minimum=-100.0,
+        maximum=100.0,
+    ),
+    Parameter(
+        "scan.max_range",
+        8.0,
+        "Metres; depth/scan is +Inf where the camera looks through to it between the two heights. At most "
+        "output.max_depth counts.",
+        minimum=0.01,
+        maximum=1000.0,
+    ),
+    Parameter(
+        "scan.confidence_threshold",
+        0.0,
+        "0 to 1; pixels of lower confidence are unknown to depth/scan. 0 takes all but those on a depth step "
+        "(cloud.edge_threshold).",
+        minimum=0.0,
+        maximum=1.0,
     ),
 )

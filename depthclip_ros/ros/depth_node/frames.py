@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.core.clearing import clearing_cloud, ray_pixels
 from depthclip_ros.core.geometry import CLOUD_XYZ, cloud_dtype, organised_cloud
+from depthclip_ros.core.level_scan import LevelScan, level_scan
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.uncertainty import uncertainty_m
 from depthclip_ros.ros.depth_node.parameters import Settings
@@ -118,6 +119,15 @@ class FrameDepth:
             unknown=self.flying,
             out=out,
         )
+
+    def make_scan(self, to_scan: NDArray[np.float64]) -> LevelScan:
+        """The nearest certain obstacle of each bearing; `to_scan`: see `level_scan.level_scan`."""
+        settings = self.frame.settings
+        certain = None if self.flying is None else ~self.flying
+        if settings.scan_confidence_threshold > 0:
+            sure = self.confidence >= settings.scan_confidence_threshold
+            certain = sure if certain is None else certain & sure
+        return level_scan(self.depth_m, self.frame.intrinsics, to_scan, settings.scan_limits, certain)
 
 
 def summary(result: FrameDepth) -> dict[str, Any]:

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
+from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.depth_colours import SteadyRange, colorize
+from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
+from depthclip_ros.ros.anchors.inputs import LiveTransforms
+from depthclip_ros.ros.depth_node.diagnostics import Throttle
 from depthclip_ros.ros.depth_node.frames import FrameDepth, summary
 from depthclip_ros.ros.qos import output_overrides, output_qos
 from depthclip_ros.ros.wire import WireMessage
@@ -26,17 +30,18 @@ CloudType = tuple[tuple[int, ...], np.dtype[np.void]]
 
 # What is waited for, and what a thread of its own makes afterwards.
 DEPTH, INFO = "depth/image", "depth/camera_info"
-POINTS, CLEAR = "depth/points", "depth/points_clear"
+POINTS, CLEAR, SCAN = "depth/points", "depth/points_clear", "depth/scan"
 FIRST: dict[str, Any] = {DEPTH: Image, INFO: CameraInfo}
 LATE: dict[str, Any] = {
     POINTS: PointCloud2,
     CLEAR: PointCloud2,
+    SCAN: LaserScan,
     "depth/confidence": Image,
     "depth/uncertainty": Image,
     "depth/image_color": Image,
     "depth/stats": DepthStats,
 }
-RAYS = {CLEAR}  # made of FrameDepth.flying
+RAYS = {CLEAR, SCAN}  # made of FrameDepth.flying
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,18 @@ class Outputs:
     thread that fills it.
     """
 
-    def __init__(self, node: Node, prefix: str = "") -> None:
+    def __init__(self, node: Node, prefix: str, transforms: LiveTransforms) -> None:
         """Make the publishers.
 
         Args:
             node: theirs.
             prefix: before every topic's name, e.g. "front/".
+            transforms: where `scan.frame` is.
         """
         self._node = node
+        self._prefix = prefix
+        self._transforms = transforms
+        self._throttle = Throttle()
         topics = {**FIRST, **LATE}
         self._publishers: dict[str, Any] = {}
         with ExitStack() as made:
@@ -117,6 +126,8 @@ class Outputs:
                 self._send_cloud(POINTS, header, result.cloud_type, result.make_cloud)
         if CLEAR in late.wanted and frame.has_camera:
             self._send_cloud(CLEAR, header, result.clearing_cloud_type, result.make_clearing_cloud)
+        if SCAN in late.wanted and frame.has_camera:
+            self._send_scan(header, result)
         if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.float_image(result.confidence))
         if "depth/uncertainty" in late.wanted:
@@ -127,6 +138,18 @@ class Outputs:
         if "depth/stats" in late.wanted:
             publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
             self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
+
+    def _send_scan(self, header: Any, result: FrameDepth) -> None:
+        settings, stamp_ns = result.frame.settings, stamp_ns_of(header.stamp)
+        try:
+            to_scan = self._transforms.between(header.frame_id, stamp_ns, settings.scan_frame, stamp_ns)
+        except InputError as error:
+            reason = f"no {self._prefix}{SCAN}: {error}; its frame is the parameter scan.frame"
+            if self._throttle.passes(reason):
+                self._node.get_logger().warning(reason)
+            return
+        header = type(header)(stamp=header.stamp, frame_id=settings.scan_frame)
+        self._send(SCAN, header, conversions.laser_scan(result.make_scan(to_scan), settings.scan_limits))
 
     def _send_cloud(self, topic: str, header: Any, kind: CloudType, make: Callable[[NDArray[np.void]], Any]) -> None:
         """A cloud that is made where it is sent from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depthclip_ros.ros.anchors.parameters import ANCHOR_ROWS
-from depthclip_ros.ros.depth_node.cloud_parameters import CLOUD_ROWS
+from depthclip_ros.ros.depth_node.cloud_parameters import CLOUD_ROWS, SCAN_ROWS
 from depthclip_ros.ros.depth_node.parameter import NEXT_CONFIGURE, NEXT_START, Parameter, Value
 
 TABLE: tuple[Parameter, ...] = (
@@ -121,6 +121,7 @@ TABLE: tuple[Parameter, ...] = (
         maximum=1.0,
     ),
     *CLOUD_ROWS,
+    *SCAN_ROWS,
     Parameter(
         "uncertainty.level",
         0.9,

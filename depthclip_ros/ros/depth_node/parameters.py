@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.level_scan import ScanLimits
 from depthclip_ros.core.types import DepthLimits
 from depthclip_ros.ros.anchors.sources import AnchorOptions
 from depthclip_ros.ros.depth_node.parameter import NEXT_CONFIGURE
@@ -46,6 +47,11 @@ class Settings:
     cloud_fields: list[str]
     cloud_clear_stride: int
     cloud_clear_range: float
+    scan_frame: str
+    scan_min_height: float
+    scan_max_height: float
+    scan_max_range: float
+    scan_confidence_threshold: float
     uncertainty_level: float
     filter_edge_threshold: float
     filter_temporal: bool
@@ -74,6 +80,12 @@ class Settings:
             scale_factor=self.scale_factor * factor,
             level=self.uncertainty_level,
         )
+
+    @property
+    def scan_limits(self) -> ScanLimits:
+        """What is an obstacle of the scan; it cannot reach farther than depth does."""
+        max_range_m = min(self.scan_max_range, self.output_max_depth)
+        return ScanLimits(self.scan_min_height, self.scan_max_height, self.output_min_depth, max_range_m)
 
     @property
     def anchor_options(self) -> AnchorOptions:
@@ -115,6 +127,11 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
         raise ConfigError(
             f"output.min_depth is {checked['output.min_depth']} and output.max_depth {checked['output.max_depth']}; "
             "the first must be below the second"
+        )
+    if checked["scan.min_height"] >= checked["scan.max_height"]:
+        raise ConfigError(
+            f"scan.min_height is {checked['scan.min_height']} and scan.max_height {checked['scan.max_height']}; the "
+            "first must be below the second"
         )
     if 0 < checked["input.assumed_hfov"] < 5:  # type: ignore[operator]
         raise ConfigError(

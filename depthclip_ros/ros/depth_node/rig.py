@@ -13,7 +13,7 @@ from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
-from depthclip_ros.ros.depth_node.outputs import Outputs
+from depthclip_ros.ros.depth_node.outputs import SCAN, Outputs
 from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.depth_node.worker import DepthWorker
@@ -58,7 +58,7 @@ class Rig:
         self._active = ExitStack()
         with ExitStack() as made:
             for name in self.names:
-                self._outputs[name] = Outputs(node, _prefix(name))
+                self._outputs[name] = Outputs(node, _prefix(name), self._transforms)
                 made.callback(self._outputs[name].destroy)
             self._configured = made.pop_all()
 
@@ -71,9 +71,9 @@ class Rig:
         with ExitStack() as made:
             made.callback(self._inputs.clear)
             made.callback(self._anchor_inputs.clear)
-            if self._anchors:
+            made.callback(self._transforms.close, node)
+            if self._needs_transforms():
                 self._transforms.listen(node)
-                made.callback(self._transforms.close, node)
             for name in self.names:
                 camera = Camera(
                     name,
@@ -145,9 +145,14 @@ class Rig:
             pipeline.settings = live_settings(pipeline.settings, settings)
 
     def follow(self) -> None:
-        """Follow the publishers' QoS."""
+        """Follow the publishers' QoS, and listen to TF as soon as somebody wants what needs it."""
+        if self._inputs and self._needs_transforms():
+            self._transforms.listen(self._node)
         for source in [*self._inputs.values(), *self._anchor_inputs.values()]:
             source.follow()
+
+    def _needs_transforms(self) -> bool:
+        return bool(self._anchors) or any(SCAN in outputs.wanted() for outputs in self._outputs.values())
 
     def forget_stamps(self) -> None:
         """The clock jumped: the next stamp of each camera is in order whatever it is."""

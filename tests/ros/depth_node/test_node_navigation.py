@@ -55,3 +55,62 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
     stamp = live.send(*make())
     z = np.frombuffer(live.answer(clear, stamp).data, "<f4").reshape(31, 41, 4)[..., 2]
     assert np.nanmax(z) == pytest.approx(median_m, rel=1e-5)
+
+
+def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live, room):
+    from geometry_msgs.msg import TransformStamped
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from sensor_msgs.msg import LaserScan
+
+    from tf2_msgs.msg import TFMessage
+
+    def make():
+        return live.image_message(room), live.info_message(160, 120)
+
+    node = "/navigation/depth_node"
+    for name, value in (("output.max_depth", 10.0), ("cloud.clear_range", 10.0), ("cloud.edge_threshold", 0.0)):
+        assert live.client.set_parameter(node, name, value).successful
+    for name, value in (("scan.min_height", -50.0), ("scan.max_height", 50.0), ("scan.max_range", 10.0)):
+        assert live.client.set_parameter(node, name, value).successful
+    refused = live.client.set_parameter(node, "scan.min_height", 60.0)
+    assert not refused.successful
+    assert "scan.max_height" in refused.reason
+    scans = live.client.subscribe(LaserScan, "/navigation/depth/scan")
+    live.send_until(make, live.depth)
+
+    def warned():
+        live.send(*make())
+        return "no depth/scan: no chain of transforms" in live.node.log()
+
+    live.client.wait(warned, what="a warning of the missing transform", pause_s=0.3)
+    assert "scan.frame" in live.node.log()
+    assert not scans.messages
+
+    # The camera is 0.3 m before the robot's middle and 0.4 m above the floor, and looks to its left.
+    one = TransformStamped(child_frame_id="camera_optical_frame")
+    one.header.frame_id = "base_footprint"
+    translation, rotation = one.transform.translation, one.transform.rotation
+    translation.x, translation.z = 0.3, 0.4
+    rotation.x, rotation.w = -(0.5**0.5), 0.5**0.5
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = live.client.node.create_publisher(TFMessage, "/tf_static", qos)
+    publisher.publish(TFMessage(transforms=[one]))
+    live.send_until(make, scans)
+    stamp = live.send(*make())
+    scan, depth_m = live.answer(scans, stamp), _depth_m(live.answer(live.depth, stamp))
+    live.client.node.destroy_publisher(publisher)
+
+    assert (scan.header.frame_id, scan.header.stamp) == ("base_footprint", stamp)
+    assert (scan.range_min, scan.range_max) == pytest.approx((0.1, 10.0))
+    ranges = np.array(scan.ranges)
+    angles = scan.angle_min + np.arange(ranges.size) * scan.angle_increment
+    assert scan.angle_max == pytest.approx(angles[-1])
+    known = np.isfinite(depth_m)
+    x = 0.3 + (np.arange(160) - 79.5) / 200 * depth_m  # to the right of a camera that looks left is ahead
+    away, bearing = np.hypot(x, depth_m), np.arctan2(depth_m, x)
+    assert np.isfinite(ranges).sum() > 20
+    for angle, metres in zip(angles, ranges, strict=True):
+        beam = known & (np.abs(bearing - angle) <= scan.angle_increment / 2 + 1e-5)
+        if np.isfinite(metres):
+            assert metres >= away[beam].min() - 1e-3
+            assert np.abs(away[beam] - metres).min() < 1e-3
