@@ -98,7 +98,6 @@ def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live,
     live.send_until(make, scans)
     stamp = live.send(*make())
     scan, depth_m = live.answer(scans, stamp), _depth_m(live.answer(live.depth, stamp))
-    live.client.node.destroy_publisher(publisher)
 
     assert (scan.header.frame_id, scan.header.stamp) == ("base_footprint", stamp)
     assert (scan.range_min, scan.range_max) == pytest.approx((0.1, 10.0))

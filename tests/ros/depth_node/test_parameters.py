@@ -160,7 +160,9 @@ def test_limits_and_cloud_range():
 
 def test_everything_from_output_on_is_live_and_the_rest_is_not():
     for row in parameters.TABLE:
-        assert row.live == row.name.startswith(("output.", "cloud.", "uncertainty.", "filter.", "scale.")), row.name
+        assert row.live == row.name.startswith(("output.", "cloud.", "scan.", "uncertainty.", "filter.", "scale.")), (
+            row.name
+        )
 
 
 def test_effect_names_what_waits_for_a_configure_and_only_that():
