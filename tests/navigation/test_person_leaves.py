@@ -81,6 +81,14 @@ def test_one_source_for_both_leaves_ghosts(costmap: dict[str, Any], place: str) 
     assert ghosts == marked >= 10
 
 
+def test_a_drop_off_is_not_marked(costmap: dict[str, Any]) -> None:
+    """The floor ends 1.5 m ahead and goes on 1 m lower: docs/navigation.md says that the map does not know."""
+    layer = voxel_layer.VoxelLayer(costmap)
+    floor_m, lower_m = hall.exact_depth([], 0.4), hall.exact_depth([], 1.4)
+    layer.update(hall.clouds(np.where(floor_m < 1.5, floor_m, lower_m), 0.4), np.array([0.0, 0.0, 0.4]))
+    assert not layer.lethal.any()
+
+
 def test_the_file_agrees_with_itself_and_with_the_node(costmap: dict[str, Any]) -> None:
     layer = costmap["voxel_layer"]
     mark, clear = layer["depth_mark"], layer["depth_clear"]
