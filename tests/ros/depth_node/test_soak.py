@@ -115,7 +115,7 @@ def test_nothing_grows_and_every_image_is_accounted_for(
             counts = soak.counts()
             frames = recorder.record.depths - depths
             assert set(recorder.record.heard) == {
-                f"depth/{n}" for n in ("camera_info", "points", "confidence", "image_color")
+                f"depth/{n}" for n in ("camera_info", "points", "confidence", "uncertainty", "image_color")
             }
             assert all(count > heard[topic] for topic, count in recorder.record.heard.items())
     finally:
