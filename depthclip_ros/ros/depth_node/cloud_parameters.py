@@ -26,7 +26,7 @@ CLOUD_ROWS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "cloud.edge_threshold",
-        0.05,
+        0.15,
         "Share of the nearer depth; pixels on a larger step between neighbours of the network's own grid (flying "
         "pixels: the slope between near and far) become no point of depth/points. 0 keeps all.",
         minimum=0.0,

@@ -127,7 +127,7 @@ def test_points_carry_their_interval_and_none_is_left_out_where_that_is_asked_fo
     np.testing.assert_array_equal(points["uncertainty"], narrow["uncertainty.level"])
     assert (narrow["uncertainty.level"][known] < 0.8 * narrow["cloud.fields"][known]).all()
     assert live.answer(live.stats, stamp).half_width_level == pytest.approx(0.5)
-    for name, value in (("cloud.edge_threshold", 0.05), ("cloud.fields", []), ("uncertainty.level", 0.9)):
+    for name, value in (("cloud.edge_threshold", 0.15), ("cloud.fields", []), ("uncertainty.level", 0.9)):
         assert live.client.set_parameter("/live/depth_node", name, value).successful
     refused = live.client.set_parameter("/live/depth_node", "cloud.fields", ["certainty"])
     assert not refused.successful
