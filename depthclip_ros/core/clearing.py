@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.geometry import CLOUD_XYZ, ray_axes
+from depthclip_ros.core.geometry import CLOUD_XYZ, check_size, ray_axes
 from depthclip_ros.core.types import Intrinsics
 
 
@@ -47,8 +47,7 @@ def clearing_cloud(
     Raises:
         InputError: sizes that differ, or an `out` that does not fit.
     """
-    if depth_m.shape != (intrinsics.height_px, intrinsics.width_px):
-        raise InputError(f"depth is {depth_m.shape} but its intrinsics are of {intrinsics}")
+    check_size("depth", depth_m.shape, intrinsics)
     rows, columns = (ray_pixels(side, stride) for side in depth_m.shape)
     shape = rows.size, columns.size
     if out is None:

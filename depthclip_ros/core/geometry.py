@@ -101,7 +101,12 @@ def pixel_rays(intrinsics: Intrinsics) -> NDArray[np.float32]:
     return rays
 
 
-def _check_size(name: str, shape: tuple[int, ...], intrinsics: Intrinsics) -> None:
+def check_size(name: str, shape: tuple[int, ...], intrinsics: Intrinsics) -> None:
+    """Refuse an image of this shape that is not of its intrinsics' size.
+
+    Raises:
+        InputError: repeats both.
+    """
     if shape[:2] != (intrinsics.height_px, intrinsics.width_px):
         size = "x".join(str(n) for n in reversed(shape[:2]))
         raise InputError(f"{name} is {size} but its intrinsics are {intrinsics.width_px}x{intrinsics.height_px}")
@@ -157,9 +162,9 @@ def organised_cloud(
     """
     if stride < 1:
         raise InputError(f"cloud stride is {stride}; it must be at least 1")
-    _check_size("depth", depth_m.shape, intrinsics)
+    check_size("depth", depth_m.shape, intrinsics)
     if rgb is not None:
-        _check_size("the colour image", rgb.shape, intrinsics)
+        check_size("the colour image", rgb.shape, intrinsics)
     dtype = cloud_dtype(rgb is not None, uncertainty_m is not None)
     planes = _planes(dtype.itemsize // 4, -(-depth_m.shape[0] // stride), -(-depth_m.shape[1] // stride))
     x, y, z, colour = planes[:4]

@@ -17,7 +17,7 @@ LEAST_CONFIDENCE = 1e-4
 def half_width(
     confidence: Tensor, depth_m: Tensor, uncertainty: Uncertainty, level: float, log_scale_sd: float | None
 ) -> Tensor:
-    """H of each pixel, of the shape of `depth_m`, in ln depth, at most `WIDEST`.
+    """Half-width h of each pixel's interval, of the shape of `depth_m`, in ln depth, at most `WIDEST`.
 
     Args:
         confidence: the network's, 0..1.
@@ -38,7 +38,7 @@ def confidence_of(half_width: Tensor, even_odds: float) -> Tensor:
 
 
 def _interpolate(x: Tensor, places: NDArray[np.float64], values: NDArray[np.float64]) -> Tensor:
-    """Numpy's `interp` of x at ascending places: linear between, constant beyond."""
+    """As `numpy.interp` of x at ascending places: linear between, constant beyond."""
     if len(places) == 1:
         return torch.full_like(x, float(values[0]))
     at, value = (torch.tensor(array, dtype=x.dtype, device=x.device) for array in (places, values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class FrameDepth:
     half_width: NDArray[np.float32] | None = None
     flying: NDArray[np.bool_] | None = None
 
-    @property
+    @cached_property
     def uncertainty_m(self) -> NDArray[np.float32]:
         """The larger side of each pixel's interval, metres [H, W]; all NaN where the weights have no intervals."""
         if self.half_width is None:
@@ -135,8 +136,7 @@ def summary(result: FrameDepth) -> dict[str, Any]:
     depth_m = result.depth_m
     finite = np.isfinite(depth_m)
     valid = int(np.count_nonzero(finite))
-    step = max(1, round((depth_m.size / MEDIAN_PIXELS) ** 0.5))
-    sample = depth_m[::step, ::step]
+    sample = depth_m[_grid(depth_m)]
     sample = sample[np.isfinite(sample)]
     if valid and not sample.size:
         sample = depth_m[finite]
@@ -161,6 +161,12 @@ def _mean_half_width(result: FrameDepth) -> float:
     """Of ln depth, over about as many pixels as the median; NaN where there is none."""
     if result.half_width is None:
         return float("nan")
-    step = max(1, round((result.depth_m.size / MEDIAN_PIXELS) ** 0.5))
-    known = np.isfinite(result.depth_m[::step, ::step])
-    return float(result.half_width[::step, ::step][known].mean()) if known.any() else float("nan")
+    grid = _grid(result.depth_m)
+    known = np.isfinite(result.depth_m[grid])
+    return float(result.half_width[grid][known].mean()) if known.any() else float("nan")
+
+
+def _grid(depth_m: NDArray[np.float32]) -> tuple[slice, slice]:
+    """About `MEDIAN_PIXELS` of an image."""
+    every = slice(None, None, max(1, round((depth_m.size / MEDIAN_PIXELS) ** 0.5)))
+    return every, every

@@ -85,17 +85,18 @@ def calibrate_intervals(
     """
     from depthclip_ros.core.weights import save_weights
     from depthclip_trainer.evaluation.intervals import calibrate as fit
-    from depthclip_trainer.evaluation.intervals import coverage_of, pixels_of
+    from depthclip_trainer.evaluation.intervals import coverage_of, describe, pixels_of, rescaled
 
     model, info = loaded.model, loaded.info
     if not model.config.metric:
         raise ConfigError(f"{info.path} gives relative depth, which has no intervals in metres; see fit-scale")
     named = [(out.stem, frame) for frame in frames]
-    before = pixels_of(model, named[fitted:] or named)
-    rows = {"before": coverage_of(before, info.uncertainty)} if info.uncertainty else {}
-    table = fit(model, named[:fitted])
-    rows["calibrated"] = coverage_of(pixels_of(model, named[fitted:] or named), table)
     used = named[:fitted]
+    pixels = pixels_of(model, used)
+    held_out = pixels_of(model, named[fitted:]) or pixels
+    rows = {"before": coverage_of(held_out, info.uncertainty)} if info.uncertainty else {}
+    table, factor = fit(model, pixels, describe(used))
+    rows["calibrated"] = coverage_of(rescaled(held_out, factor), table)
     training = {
         **info.training,
         "intervals calibrated on": f"{len(used)} frames: {used[0][1].path} to {used[-1][1].path}",

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.engine.interval import LEAST_CONFIDENCE
+from depthclip_ros.core.engine.interval import LEAST_CONFIDENCE, half_width
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.uncertainty import LEVEL, Uncertainty
@@ -95,20 +96,29 @@ def pixels_of(model: DepthModel, frames: Iterable[tuple[str, Sample]]) -> list[P
     return [Pixels(place, *rest) for place, (_, _, *rest) in zip(places, found, strict=True)]
 
 
-def calibrate(model: DepthModel, frames: Sequence[tuple[str, Sample]]) -> Uncertainty:
-    """Fits the network's confidence, in place, and the table of its intervals to frames (source, sample).
+def calibrate(model: DepthModel, pixels: Sequence[Pixels], data: str = "") -> tuple[Uncertainty, float]:
+    """Fits the network's confidence, in place, and the table of its intervals to pixels of it.
+
+    Returns:
+        The table, and what the pixels' `spread2` is to be multiplied by to be that of the confidence as it is now.
 
     Raises:
         InputError: no frame of known depth.
     """
-    pixels = pixels_of(model, frames)
     buffers = [b for name, b in model.named_buffers() if name.split(".")[-1] == "confidence_scale"]
+    factor = 1.0
     if len(buffers) == 1 and pixels:
         before, drawn = float(buffers[0]), _drawn(pixels)
-        spread, predicted_m, truth_m = drawn["spread2"] ** 0.5 * before, drawn["predicted_m"], drawn["truth_m"]
-        buffers[0].fill_(scale := most_likely_scale([spread], [predicted_m], [truth_m]))
-        pixels = [replace(one, spread2=one.spread2 * (before / scale) ** 2) for one in pixels]
-    return fit_uncertainty(pixels, describe(frames))
+        spread = drawn["spread2"] ** 0.5 * before
+        scale = most_likely_scale([spread], [drawn["predicted_m"]], [drawn["truth_m"]])
+        buffers[0].fill_(scale)
+        factor = (before / scale) ** 2
+    return fit_uncertainty(rescaled(pixels, factor), data), factor
+
+
+def rescaled(pixels: Sequence[Pixels], factor: float) -> list[Pixels]:
+    """Pixels of the same network with another scale of its confidence; see `calibrate`."""
+    return [replace(one, spread2=one.spread2 * factor) for one in pixels]
 
 
 def fit_uncertainty(frames: Sequence[Pixels], data: str = "") -> Uncertainty:
@@ -154,10 +164,9 @@ def fit_uncertainty(frames: Sequence[Pixels], data: str = "") -> Uncertainty:
 def half_widths(
     table: Uncertainty, spread2: Values, depth_m: Values, level: float = LEVEL, log_scale_sd: float | None = None
 ) -> Values:
-    """H [n] in float64: what `engine.interval.half_width` gives."""
-    q, scale_sd = table.factors(level, log_scale_sd)
-    s = np.sqrt(table.gain**2 * spread2 + table.floor**2 + scale_sd**2)
-    wide: Values = s * np.interp(np.log(depth_m), np.log(table.depths_m), q)
+    """The engine's half-widths [n], in float64."""
+    confidence, depth = (torch.from_numpy(values) for values in (1 / (1 + spread2), depth_m))
+    wide: Values = half_width(confidence, depth, table, level, log_scale_sd).numpy()
     return wide
 
 

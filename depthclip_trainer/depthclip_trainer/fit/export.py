@@ -20,7 +20,7 @@ from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.sample import samples_of
 from depthclip_trainer.data.sources import OpenedSource, open_sources
 from depthclip_trainer.evaluation.evaluate import evaluate
-from depthclip_trainer.evaluation.intervals import calibrate
+from depthclip_trainer.evaluation.intervals import calibrate, describe, pixels_of
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.validation import quick_validation
 from depthclip_trainer.recipe import config_from_mapping
@@ -69,7 +69,9 @@ def export_checkpoint(
     size_px = (config.data.width_px, config.data.height_px)
     sets = {source.name: source.pool for source in validation_sources(config)}
     held_out = [(name, sample) for name, pool in sets.items() for sample in samples_of(pool)]
-    uncertainty = calibrate(model, held_out) if held_out and model.config.metric else None
+    uncertainty = None
+    if held_out and model.config.metric:
+        uncertainty, _ = calibrate(model, pixels_of(model, held_out), describe(held_out))
     table, _ = quick_validation(model, sets, torch.device("cpu"), pictures=0)
     training: dict[str, Any] = {
         "data": progress["data"],

@@ -118,7 +118,8 @@ def test_confidence_is_calibrated_to_the_share_of_right_pixels(monkeypatch):
     sample = Sample(image, depth_m, depth_m > 0, Intrinsics(300.0, 300.0, 4.0, 4.0, 8, 8), "x")
     monkeypatch.setattr(intervals, "DepthEngine", KnownEngine)
     model = Known()
-    table = intervals.calibrate(model, [("x", sample)])
+    frames = [("x", sample)]
+    table, _ = intervals.calibrate(model, intervals.pixels_of(model, frames), intervals.describe(frames))
     assert 0.1 < float(model.confidence_scale) < 0.6
     assert table.data == "1 of x"
     surely, hardly = table.even_odds_at(LEVEL) > half_widths(table, np.array([0.0, 9.0]), np.array([2.0, 3.0]))

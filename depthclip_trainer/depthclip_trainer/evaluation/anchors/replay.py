@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,11 @@ class Shown:
         counted = (self.truth_m > 0) & np.isfinite(depth_m) & (depth_m > 0)
         error = np.abs(np.log(self.truth_m[counted] / depth_m[counted]))
         return float(np.mean(error <= half_width[counted])), float(np.mean(half_width[counted], dtype=np.float64))
+
+    @cached_property
+    def free_half_width(self) -> float:
+        """Mean half-width without an anchor; NaN without intervals."""
+        return self.coverage(NO_SCALE)[1]
 
     @property
     def median_factor(self) -> float:
@@ -147,7 +153,7 @@ def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict
         covered, half_width = shown.coverage(estimate)
         row.covered.append(covered)
         row.half_widths.append(half_width)
-        row.free_half_widths.append(shown.coverage(NO_SCALE)[1])
+        row.free_half_widths.append(shown.free_half_width)
         if estimate.log_scale_sd is not None:
             row.sds.append(estimate.log_scale_sd)
             row.deviations.append((estimate.log_scale - math.log(shown.median_factor)) / estimate.log_scale_sd)
