@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the new bag and print what it holds."""
     from depthclip_ros.core.engine import DepthEngine
     from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
-    from depthclip_ros.ros.depth_node.parameters import settings_from
+    from depthclip_ros.ros.depth_node.parameters.values import settings_from
     from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
     console = Console()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.compressed_images import decode_compressed
-from depthclip_ros.core.depth_encodings import decode_depth
-from depthclip_ros.core.encodings import decode
+from depthclip_ros.core.images.compressed import decode_compressed
+from depthclip_ros.core.images.depth_encodings import decode_depth
+from depthclip_ros.core.images.encodings import decode
 from depthclip_ros.core.level_scan import LevelScan, ScanLimits
 from depthclip_ros.core.types import Intrinsics
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from depthclip_ros.cli import main
-from depthclip_ros.core.runtimes import openvino_runtime
+from depthclip_ros.core.runtimes.openvino import openvino_runtime
 
 
 def test_the_onnx_file_says_what_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

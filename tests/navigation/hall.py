@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.types import ViewDepth
-from depthclip_ros.ros.depth_node.parameters import Settings, settings_from
+from depthclip_ros.ros.depth_node.parameters.values import Settings, settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 554.0

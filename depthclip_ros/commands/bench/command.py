@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 
 from depthclip_ros.commands.arguments import parse_size
-from depthclip_ros.commands.bench import regression
 from depthclip_ros.commands.bench.floor import Machine
+from depthclip_ros.commands.bench.report import regression
+from depthclip_ros.commands.bench.report.tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.bench.settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench.systems import SYSTEMS
-from depthclip_ros.commands.bench.tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.files import replaced
@@ -216,7 +216,7 @@ def write_results(args: argparse.Namespace, figures: dict[str, Any], console: Co
             file.write(markdown(figures).encode())
         written.append(args.markdown)
     if args.plot:
-        from depthclip_ros.commands.bench.plot import plot
+        from depthclip_ros.commands.bench.report.plot import plot
 
         written += plot(figures, args.plot)
     for path in written:

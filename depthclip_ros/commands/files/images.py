@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.commands.files.outputs import PICTURE_SUFFIXES
-from depthclip_ros.core.compressed_images import SUFFIXES, decode_picture
-from depthclip_ros.core.encodings import check_size
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.compressed import SUFFIXES, decode_picture
+from depthclip_ros.core.images.encodings import check_size
 
 _EXIF_IFD = 0x8769
 _ORIENTATION = 0x0112

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.commands.files.lens import Job
-from depthclip_ros.core.compressed_images import decode_depth_values
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.core.images.compressed import decode_depth_values
 
 
 def read_truths(

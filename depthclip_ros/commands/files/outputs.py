@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.depth_colours import colorize, depth_range, draw_legend
 from depthclip_ros.core.files import replaced
 from depthclip_ros.core.geometry import organised_cloud
+from depthclip_ros.core.images.depth_colours import colorize, depth_range, draw_legend
 from depthclip_ros.core.types import Intrinsics
 
 DEPTH_SUFFIX, COLOR_SUFFIX = PICTURE_SUFFIXES = ("_depth.png", "_color.png")

@@ -19,14 +19,14 @@ from depthclip_ros.core.engine.view_depths import joined, view_depths
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes.artefact_cache import identity_of
-from depthclip_ros.core.runtimes.calibration_images import ROOMS, CalibrationSet
 from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
+from depthclip_ros.core.runtimes.openvino.calibration_images import ROOMS, CalibrationSet
 from depthclip_ros.core.runtimes.proof import Proof, RefusedRuntimeError
 from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.weights import WeightsInfo
+    from depthclip_ros.core.weights.load import WeightsInfo
 
 NO_LIMITS = DepthLimits()
 STAGES = ("preprocess", "network", "postprocess")
@@ -99,7 +99,7 @@ class DepthEngine:
         """An engine from a weights file.
 
         Args:
-            weights: see `find_weights.resolve`.
+            weights: see `weights.find.resolve`.
             runtime: "torch"; "openvino", "onnxruntime": faster, compiled for each image size at its first use, which
                 takes seconds, and kept on the disk; "auto": the fastest that is installed, for cameras.
             device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N", "xpu" (Intel's GPUs, by openvino).
@@ -113,7 +113,7 @@ class DepthEngine:
             ConfigError: an unknown runtime, device or precision.
             DeviceError: the device is not there or too small for the model.
         """
-        from depthclip_ros.core.weights import load_weights
+        from depthclip_ros.core.weights.load import load_weights
 
         loaded = load_weights(weights)
         return cls(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from depthclip_ros.core.encodings import check_size
 from depthclip_ros.core.engine.postprocess import check_limits
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.encodings import check_size
 from depthclip_ros.core.types import Intrinsics, View
 
 MIN_SIDE_PX = 16

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
-from depthclip_ros.core.runtimes import int8, onnx_runtime, openvino_runtime
-from depthclip_ros.core.runtimes.calibration_images import CalibrationSet
+from depthclip_ros.core.runtimes import onnx_runtime
 from depthclip_ros.core.runtimes.devices import has_bf16_units
+from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime
+from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
 from depthclip_ros.core.runtimes.proof import Proof, RefusedRuntimeError
 from depthclip_ros.core.runtimes.torch_runtime import USUAL_IMAGE, TorchRuntime
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depthclip_ros.core.anchors.tag import DICTIONARIES
-from depthclip_ros.ros.depth_node.parameter import NEXT_CONFIGURE, Parameter
+from depthclip_ros.ros.depth_node.parameters.parameter import NEXT_CONFIGURE, Parameter
 
 ANCHORS = ("ground", "range", "scan", "points", "depth", "odometry", "tag")
 

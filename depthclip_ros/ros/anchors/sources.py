@@ -55,7 +55,7 @@ class AnchorFrame:
 
 @dataclass(frozen=True)
 class AnchorOptions:
-    """The anchors' own parameters; see `parameter_table`."""
+    """The anchors' own parameters; see `parameters.table`."""
 
     names: tuple[str, ...]
     base_frame: str

@@ -20,7 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 from depthclip_ros.core.calibration import is_rectified_by_name, sibling_camera_info, stamp_ns_of
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import naming
-from depthclip_ros.core.recordings import Recording
+from depthclip_ros.core.recordings.bags import Recording
 from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
 from depthclip_ros.ros.bag.reader import find_image_topic
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline

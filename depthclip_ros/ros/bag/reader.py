@@ -6,7 +6,7 @@ from collections import Counter
 
 from depthclip_ros.core.calibration import sibling_camera_info
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings import (
+from depthclip_ros.core.recordings.bags import (
     CAMERA_INFO,
     COMPRESSED,
     RAW,

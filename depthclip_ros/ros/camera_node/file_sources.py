@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.compressed_images import SUFFIXES, decode_depth_values, decode_picture
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.compressed import SUFFIXES, decode_depth_values, decode_picture
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_fields import CameraFields
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings import is_bag
+from depthclip_ros.core.recordings.bags import is_bag
 from depthclip_ros.ros.camera_node.file_sources import VIDEO_SUFFIXES, FolderSource, VideoSource
 from depthclip_ros.ros.camera_node.source import Source, SourceOptions
 

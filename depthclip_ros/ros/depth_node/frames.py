@@ -15,7 +15,7 @@ from depthclip_ros.core.geometry import CLOUD_XYZ, cloud_dtype, organised_cloud
 from depthclip_ros.core.level_scan import LevelScan, level_scan
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.uncertainty import uncertainty_m
-from depthclip_ros.ros.depth_node.parameters import Settings
+from depthclip_ros.ros.depth_node.parameters.values import Settings
 
 MEDIAN_PIXELS = 80_000  # the median is taken over about this many pixels of a regular grid
 

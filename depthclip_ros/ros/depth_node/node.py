@@ -22,10 +22,11 @@ from rclpy.task import Future
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.memory import keep_freed_memory
-from depthclip_ros.ros.depth_node import health, parameters
-from depthclip_ros.ros.depth_node.declare import declare_parameters
+from depthclip_ros.ros.depth_node import health
 from depthclip_ros.ros.depth_node.health import Health
-from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
+from depthclip_ros.ros.depth_node.parameters import values as parameters
+from depthclip_ros.ros.depth_node.parameters.declare import declare_parameters
+from depthclip_ros.ros.depth_node.parameters.values import Settings, live_settings
 from depthclip_ros.ros.depth_node.rig import Rig
 from depthclip_ros.ros.depth_node.worker import JOIN_S
 from depthclip_ros.ros.overrides import warn_of_unused, widened

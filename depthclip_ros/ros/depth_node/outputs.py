@@ -15,8 +15,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from depthclip_ros.core.calibration import stamp_ns_of
-from depthclip_ros.core.depth_colours import SteadyRange, colorize
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.depth_colours import SteadyRange, colorize
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions

@@ -17,7 +17,7 @@ from depthclip_ros.core.steady_depth import SteadyDepth
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
 from depthclip_ros.ros.conversions import read_image, stereo_offset_m
 from depthclip_ros.ros.depth_node.frames import Frame, FrameDepth
-from depthclip_ros.ros.depth_node.parameters import Settings
+from depthclip_ros.ros.depth_node.parameters.values import Settings
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image

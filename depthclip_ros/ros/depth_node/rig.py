@@ -14,7 +14,7 @@ from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
 from depthclip_ros.ros.depth_node.outputs import SCAN, Outputs
-from depthclip_ros.ros.depth_node.parameters import Settings, live_settings
+from depthclip_ros.ros.depth_node.parameters.values import Settings, live_settings
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.depth_node.worker import DepthWorker
 from depthclip_ros.ros.qos import name_of

@@ -17,8 +17,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from depthclip_ros.core.calibration import stamp_ns_of
-from depthclip_ros.core.depth_encodings import decode_compressed_depth
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.depth_encodings import decode_compressed_depth
 from depthclip_ros.ros.conversions import read_depth
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
 from depthclip_ros.ros.qos import input_qos, same_request

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_ros.core.recordings import is_bag
+from depthclip_ros.core.recordings.bags import is_bag
 from depthclip_trainer.config import DataConfig, SourceConfig
 from depthclip_trainer.data.frames import FrameSet, read_frames, trainable_range
 from depthclip_trainer.data.readers.bag import BagOptions, open_bag

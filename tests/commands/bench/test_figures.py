@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from depthclip_ros.commands.bench.floor import Machine, Work, measure_machine, measure_work
+from depthclip_ros.commands.bench.report.tables import TABLES, markdown, rich_table
 from depthclip_ros.commands.bench.settings import TURN, interleaved, percentiles
 from depthclip_ros.commands.bench.soak import ProcessSample, growth, sample_process, write_csv
 from depthclip_ros.commands.bench.systems import SYSTEMS, chosen
-from depthclip_ros.commands.bench.tables import TABLES, markdown, rich_table
 from depthclip_ros.core.model.registry import preset
 
 

@@ -13,8 +13,9 @@ import torch
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.runtimes import int8, onnx_runtime, openvino_runtime, runtime
+from depthclip_ros.core.runtimes import onnx_runtime, runtime
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
+from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
 from depthclip_ros.core.runtimes.runtime import fastest_runtime, make_runtime, runtime_options
 from depthclip_ros.core.types import Intrinsics

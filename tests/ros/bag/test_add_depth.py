@@ -19,7 +19,7 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
 from depthclip_ros.ros.bag.depth_writer import TOPICS
-from depthclip_ros.ros.depth_node.parameters import settings_from
+from depthclip_ros.ros.depth_node.parameters.values import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 DEPTH_TOPICS = {f"/{topic}" for topic, _ in TOPICS.values()}

@@ -188,7 +188,7 @@ def test_other_parameters_say_that_they_wait_for_a_configure(managed):
 def test_every_parameter_describes_itself(managed):
     from rcl_interfaces.srv import DescribeParameters
 
-    from depthclip_ros.ros.depth_node.parameters import TABLE
+    from depthclip_ros.ros.depth_node.parameters.values import TABLE
 
     request = DescribeParameters.Request(names=[row.name for row in TABLE])
     for row, descriptor in zip(

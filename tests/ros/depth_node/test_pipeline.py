@@ -11,7 +11,7 @@ import pytest
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import ViewDepth
-from depthclip_ros.ros.depth_node.parameters import settings_from
+from depthclip_ros.ros.depth_node.parameters.values import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 WIDTH, HEIGHT = 64, 48

@@ -16,7 +16,7 @@ from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.outputs import FIRST, INFO, LATE
-from depthclip_ros.ros.depth_node.parameters import settings_from
+from depthclip_ros.ros.depth_node.parameters.values import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.depth_node.worker import DepthWorker
 

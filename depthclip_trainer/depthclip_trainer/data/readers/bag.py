@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.calibration import camera_model, misplaced_centre, stamp_ns_of
-from depthclip_ros.core.compressed_images import decode_compressed
-from depthclip_ros.core.depth_encodings import decode_compressed_depth, decode_depth
-from depthclip_ros.core.encodings import decode
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.compressed import decode_compressed
+from depthclip_ros.core.images.depth_encodings import decode_compressed_depth, decode_depth
+from depthclip_ros.core.images.encodings import decode
 from depthclip_ros.core.lidar import cloud_points, sparse_depth
-from depthclip_ros.core.recordings import BAG_SUFFIXES, Recording
+from depthclip_ros.core.recordings.bags import BAG_SUFFIXES, Recording
 from depthclip_ros.core.rectify import rectifier_for
 from depthclip_ros.core.transforms import Transforms
 from depthclip_ros.core.types import Intrinsics

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from depthclip_ros.core.calibration import base_topic, is_rectified_by_name, sibling_camera_info
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings import (
+from depthclip_ros.core.recordings.bags import (
     CAMERA_INFO,
     COMPRESSED,
     RAW,

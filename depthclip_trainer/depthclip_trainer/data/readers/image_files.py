@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.compressed_images import decode_depth_values, decode_picture
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.compressed import decode_depth_values, decode_picture
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.sample import Sample
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depthclip_ros.core.compressed_images import SUFFIXES
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.compressed import SUFFIXES
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.readers.image_files import files_by_stem, frame_of, read_colour, read_depth
 from depthclip_trainer.data.sample import Sample

@@ -11,7 +11,7 @@ from depthclip_trainer.cli import eval_main
 from depthclip_trainer.data.readers.bag import BagOptions, open_bag, pair_stamps
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings import is_bag
+from depthclip_ros.core.recordings.bags import is_bag
 from depthclip_ros.core.rectify import CameraModel, rectifier_for
 from depthclip_ros.core.types import Intrinsics
 

@@ -1,0 +1,77 @@
+"""Depth as colours: order, special values, and a range that keeps still."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.depth_colours import UNKNOWN_RGB, SteadyRange, colorize, depth_range, draw_legend
+
+
+def test_near_is_red_far_is_blue_unknown_is_grey() -> None:
+    depth_m = np.array([[1.0, 5.0, np.nan, np.inf, -np.inf, 0.2, 9.0]], np.float32)
+    near, far, unknown, beyond, too_near, below, above = colorize(depth_m, 1.0, 5.0)[0].astype(int)
+    assert near[0] > near[2] + 50
+    assert far[2] > far[0]
+    assert tuple(unknown) == UNKNOWN_RGB
+    assert (beyond == far).all()
+    assert (above == far).all()
+    assert (too_near == near).all()
+    assert (below == near).all()
+
+
+def test_every_depth_has_its_own_colour() -> None:
+    ramp = np.linspace(1, 5, 100, dtype=np.float32)[None]
+    assert len(np.unique(colorize(ramp, 1, 5)[0], axis=0)) == 100
+    assert colorize(ramp, 1, 5).dtype == np.uint8
+
+
+def test_without_a_range_the_image_gives_it() -> None:
+    ramp = np.linspace(1, 5, 200, dtype=np.float32).reshape(10, 20)
+    picture = colorize(ramp)
+    assert (picture == colorize(ramp, *depth_range(ramp))).all()
+    assert colorize(np.full((4, 4), 2.0, np.float32)).shape == (4, 4, 3)
+    assert (colorize(np.full((4, 4), np.nan, np.float32)) == UNKNOWN_RGB).all()
+    assert colorize(ramp, near_m=8.0).shape == (10, 20, 3)
+
+
+@pytest.mark.parametrize("ends", [(2.0, 2.0), (3.0, 2.0), (0.0, float("inf")), (float("nan"), 1.0)])
+def test_an_empty_range_is_refused(ends: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="colour range is"):
+        colorize(np.ones((2, 2), np.float32), *ends)
+
+
+def test_a_range_leaves_out_what_is_rare() -> None:
+    depth_m = np.full((100, 100), 2.0, np.float32)
+    depth_m[:50] = 4.0
+    depth_m[0, 0], depth_m[0, 1] = 1000.0, np.inf
+    near_m, far_m = depth_range(depth_m)
+    assert (near_m, far_m) == (2.0, 4.0)
+
+
+def test_a_steady_range_follows_slowly() -> None:
+    steady = SteadyRange(share=0.25)
+    room = np.linspace(1, 3, 10_000, dtype=np.float32).reshape(100, 100)
+    first = steady.update(room)
+    assert first == depth_range(room)
+    second = steady.update(room * 2)
+    assert second == pytest.approx([0.75 * a + 0.25 * 2 * a for a in first], rel=1e-5)
+    assert steady.update(np.full((4, 4), np.nan, np.float32)) == second
+    assert SteadyRange().update(np.full((4, 4), np.nan, np.float32)) == (0.0, 10.0)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (120, 160), (3000, 4000)])
+def test_the_legend_stays_in_its_corner(size: tuple[int, int]) -> None:
+    picture = colorize(np.full(size, 3.0, np.float32), 1, 5)
+    result = draw_legend(picture, 1, 5)
+    changed = np.argwhere((result != picture).any(-1))
+    assert len(changed)
+    assert (changed.min(0) > (size[0] * 0.8, size[1] * 0.4)).all()
+
+
+def test_a_tiny_picture_has_no_room_for_a_legend() -> None:
+    picture = colorize(np.full((40, 60), 3.0, np.float32), 1, 5)
+    result = draw_legend(picture, 1, 5)
+    assert (result == picture).all()
+    assert result is not picture

@@ -1,0 +1,37 @@
+import os
+
+import pytest
+import torch
+
+from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.weights.tensor_file import hash_tensors, stored, write_whole
+
+
+def test_vectors_and_counters_keep_their_precision():
+    assert stored("kernel", torch.ones(2, 2), torch.float16).dtype == torch.float16
+    assert stored("bias", torch.full((2,), 1e9), torch.float16).dtype == torch.float32
+    assert stored("count", torch.tensor(3), torch.float16).dtype == torch.int64
+
+
+def test_the_hash_sees_names_shapes_and_values_but_not_order():
+    state = {"a": torch.ones(2, 3), "b": torch.zeros(4)}
+    digest = hash_tensors(state, {"a", "b"})
+    assert hash_tensors(dict(reversed(state.items())), {"b", "a"}) == digest
+    assert hash_tensors(state, {"a"}) != digest
+    assert hash_tensors({**state, "a": torch.ones(3, 2)}, {"a", "b"}) != digest
+    assert hash_tensors({**state, "b": torch.tensor([0, 0, 0, 1e-7])}, {"a", "b"}) != digest
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WeightsError, match="No space left"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.ros.depth_node.parameters import values as parameters
+
+CONFIG = Path(__file__).parents[4] / "config" / "depth.yaml"
+INTERFACE = {
+    "cameras", "model.weights", "model.runtime", "model.device", "model.precision", "model.calibration",
+    "input.transport", "input.reliability", "input.rectify",
+    "output.encoding", "output.min_depth", "output.max_depth", "output.confidence_threshold",
+    "cloud.stride", "cloud.max_range", "cloud.color", "filter.edge_threshold", "scale.factor", "scale.factors",
+    "autostart",
+}  # fmt: skip
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return flat
+
+
+def test_the_table_has_every_parameter_of_the_interface_with_a_description():
+    assert set(parameters.BY_NAME) >= INTERFACE
+    assert all(len(row.description) > 20 for row in parameters.TABLE)
+
+
+def test_settings_have_one_field_per_parameter():
+    names = [name.replace(".", "_") for name in parameters.BY_NAME]
+    assert [field.name for field in fields(parameters.Settings)] == names
+
+
+def test_the_config_file_states_every_parameter_at_its_default():
+    assert _flat(yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]) == parameters.DEFAULTS
+
+
+def test_the_config_file_explains_every_parameter():
+    lines = CONFIG.read_text().splitlines()
+    leaves = {name.rpartition(".")[2] for name in parameters.BY_NAME}
+    for number, line in enumerate(lines):
+        if line.strip().split(":")[0] in leaves and not line.rstrip().endswith(":"):
+            assert lines[number - 1].strip().startswith("#"), line
+
+
+def test_defaults_are_allowed():
+    assert parameters.settings_from({}).output_encoding == "32FC1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("output.encoding", "mono8", "32FC1, 16UC1"),
+        ("input.rectify", "yes", "auto, never, require"),
+        ("input.reliability", "", "auto, reliable, best_effort"),
+        ("model.device", "gpu", "auto, cpu, cuda, xpu, cuda:N"),
+        ("model.weights", "", "not empty"),
+        ("output.max_depth", math.nan, "0.01 to 1000"),
+        ("output.max_depth", math.inf, "0.01 to 1000"),
+        ("output.confidence_threshold", 1.5, "0 to 1"),
+        ("cloud.stride", 0, "1 to 64"),
+        ("cloud.stride", 2.0, "1 to 64"),
+        ("cloud.stride", True, "1 to 64"),
+        ("cloud.color", 1, "true or false"),
+        ("scale.factor", 0.0, "0.01 to 100"),
+        ("scale.factor", "2", "0.01 to 100"),
+        ("model.precision", "int4", "int8"),
+        ("cameras", ["front", "1left"], "begin with a letter"),
+        ("cameras", ["front", "front"], "different names"),
+        ("cameras", ["front/left"], "letters, digits and _"),
+        ("cameras", ["front", ""], "letters, digits and _"),
+        ("cameras", [1, 2], "letters, digits and _"),
+        ("cameras", "front", "a list of"),
+        ("scale.factors", [1.0, 0.0], "a list of 0.01 to 100"),
+        ("scale.factors", [True], "a list of 0.01 to 100"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_allowed_ones(name, value, allowed):
+    with pytest.raises(ConfigError) as error:
+        parameters.settings_from({name: value})
+    assert name in str(error.value)
+    assert repr(value) in str(error.value)
+    assert allowed in str(error.value)
+
+
+def test_a_list_without_a_value_is_empty():
+    # What ROS makes of `cameras: []` in YAML.
+    settings = parameters.settings_from({"cameras": None, "scale.factors": None})
+    assert (settings.cameras, settings.scale_factors) == ([], [])
+
+
+def test_each_camera_has_its_own_scale():
+    settings = parameters.settings_from({"cameras": ["front", "left"], "scale.factor": 2.0, "scale.factors": [1, 1.5]})
+    assert settings.limits_of("front").scale_factor == 2.0
+    assert settings.limits_of("left").scale_factor == 3.0
+    without = parameters.settings_from({"cameras": ["front", "left"], "scale.factor": 2.0})
+    assert without.limits_of("left").scale_factor == 2.0
+
+
+@pytest.mark.parametrize("cameras", [[], ["front"], ["front", "left", "right"]])
+def test_factors_of_another_number_than_cameras_are_refused(cameras):
+    with pytest.raises(ConfigError, match=r"scale\.factors is \[1\.0, 1\.5\].*one factor for each camera"):
+        parameters.settings_from({"cameras": cameras, "scale.factors": [1.0, 1.5]})
+
+
+def test_factors_of_other_cameras_wait_for_these():
+    running = parameters.settings_from({"cameras": ["front"], "scale.factors": [1.5]})
+    asked = parameters.settings_from(
+        {"cameras": ["left", "right"], "scale.factors": [2.0, 3.0], "scale.factor": 4.0, "model.device": "cpu"}
+    )
+    taken_up = parameters.live_settings(running, asked)
+    assert taken_up.limits_of("front").scale_factor == 6.0
+    assert taken_up.model_device == "auto"
+    asked = parameters.settings_from({"cameras": ["front"], "scale.factors": [2.0]})
+    assert parameters.live_settings(running, asked).limits_of("front").scale_factor == 2.0
+
+
+def test_a_device_by_number_is_allowed():
+    assert parameters.settings_from({"model.device": "cuda:1"}).model_device == "cuda:1"
+
+
+def test_a_whole_number_is_a_length_in_metres():
+    max_depth = parameters.settings_from({"output.max_depth": 5}).output_max_depth
+    assert max_depth == 5.0
+    assert isinstance(max_depth, float)
+
+
+def test_an_empty_depth_range_is_refused():
+    with pytest.raises(ConfigError, match=r"min_depth is 3\.0 and output\.max_depth 2\.0"):
+        parameters.settings_from({"output.min_depth": 3.0, "output.max_depth": 2.0})
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"output\.max_depht.*did you mean output\.max_depth"):
+        parameters.settings_from({"output.max_depht": 2.0})
+
+
+def test_limits_and_cloud_range():
+    settings = parameters.settings_from(
+        {
+            "output.min_depth": 0.3,
+            "output.max_depth": 7.0,
+            "output.confidence_threshold": 0.4,
+            "filter.edge_threshold": 0.05,
+            "scale.factor": 1.1,
+        }
+    )
+    limits = settings.limits
+    assert (limits.min_depth_m, limits.max_depth_m, limits.confidence_threshold) == (0.3, 7.0, 0.4)
+    assert (limits.edge_threshold, limits.scale_factor) == (0.05, 1.1)
+    assert settings.cloud_max_range_m == math.inf
+    assert parameters.settings_from({"cloud.max_range": 4.0}).cloud_max_range_m == 4.0
+
+
+def test_everything_from_output_on_is_live_and_the_rest_is_not():
+    for row in parameters.TABLE:
+        assert row.live == row.name.startswith(("output.", "cloud.", "scan.", "uncertainty.", "filter.", "scale.")), (
+            row.name
+        )
+
+
+def test_effect_names_what_waits_for_a_configure_and_only_that():
+    effect = parameters.effect_of(["model.device", "scale.factor", "use_sim_time"], configured=True)
+    assert "model.device takes effect at the next configure" in effect
+    assert "scale" not in effect
+    assert parameters.effect_of(["model.device"], configured=False) == ""
+    assert parameters.effect_of(["scale.factor"], configured=True) == ""
