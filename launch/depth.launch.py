@@ -33,6 +33,7 @@ ARGUMENTS = {
     "rviz": ("false", "Show the result in RViz", BOOLEANS),
     "autostart": ("true", "Configure and activate at start; false leaves both to a lifecycle manager", BOOLEANS),
     "use_sim_time": ("false", "Take the time from /clock", BOOLEANS),
+    "enclave": ("", "Enclave of SROS 2 whose keys the node uses, e.g. `/depthclip`; empty: none", None),
     "log_level": ("info", "Least severity that is logged", LOG_LEVELS),
     "fastdds_profile": (
         PathJoinSubstitution([PACKAGE, "config", "fastdds.xml"]),
@@ -61,6 +62,7 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
     remappings = _remappings(cameras, {name: value(name) for name in ("image", "camera_info")})
     params_file = _existing(value("params_file"), "params_file")
     environment = _dds_environment(value("fastdds_profile"))
+    enclave = value("enclave")
     use_sim_time = {"use_sim_time": is_true("use_sim_time")}
 
     # The node brings itself up: its own `autostart` works alike on every distribution and needs no discovery, while a
@@ -77,7 +79,7 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
         namespace=value("namespace"),
         parameters=[params_file, overrides],
         remappings=remappings,
-        ros_arguments=["--log-level", value("log_level")],
+        ros_arguments=["--log-level", value("log_level"), *(["--enclave", enclave] if enclave else [])],
         additional_env=environment,
         output="screen",
     )

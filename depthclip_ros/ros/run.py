@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,7 +24,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
 
 MAKE_S = 5.0  # that DDS needs to make a node, on a busy machine; nothing can interrupt it
 STOP_S = 0.3  # what a callback, a thread or a frame in work has to end by itself; loading a model cannot be interrupted
@@ -141,11 +142,21 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
         args: command line; None: that of the process.
 
     Returns:
-        Exit code: 0, or 1 when a parameter or an input is not allowed (the log has the sentence).
+        Exit code: 0, or 1 when a parameter, a ROS argument or an input is not allowed (the log has the sentence).
     """
+
+    def make() -> Any:
+        with _in_one_sentence():
+            return make_node()
+
     with _wake_up() as (wake, wait):
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        life = NodeThread(make_node, rclpy.get_default_context(), lambda: wake.send(ENDED))
+        try:
+            with _in_one_sentence():
+                rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except ConfigError as error:
+            rclpy.logging.get_logger("depthclip_ros").fatal(str(error))
+            return 1
+        life = NodeThread(make, rclpy.get_default_context(), lambda: wake.send(ENDED))
         life.start()
         wait()
         error = life.error
@@ -186,6 +197,22 @@ def spinning(name: str, domain_id: int | None = None, **options: Any) -> Iterato
     finally:
         life.end()
         context.try_shutdown()
+
+
+@contextlib.contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """What ROS itself refuses: a parameter file that does not parse, an unknown argument, no enclave in the keystore.
+
+    Raises:
+        ConfigError: its own words, without the places in its sources.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("rclpy"):
+            raise
+        text = " ".join(re.sub(r", at /\S+:\d+", "", str(error)).split())
+        raise ConfigError(f"ROS does not start this node: {text}") from error
 
 
 @contextlib.contextmanager

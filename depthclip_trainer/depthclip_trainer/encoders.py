@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from torch import Tensor
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
 from depthclip_ros.core.model.towers.dinov2_tower import BASE_BLOCKS, expected_tensors
 from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS
+from depthclip_trainer.pickles import state_dict_of
 
 Tensors = dict[str, Tensor]
 BN_EPS = 1e-3
@@ -42,7 +42,7 @@ def convert_encoder(given: str | Path, out: Path) -> str:
 
     Raises:
         InputError: no such file, or none of an encoder that is known here.
-        ConfigError: a library that reads the format is not installed.
+        ConfigError: a library that reads the format is not installed, or too old to be safe with it.
         WeightsError: `out` cannot be written.
     """
     path = Path(given)
@@ -129,11 +129,9 @@ def _convolutions(data: bytes) -> Iterator[tuple[NDArray[np.float32], NDArray[np
 
 def _read_state(path: Path) -> tuple[str, Tensors]:
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(f"{path} is truncated, damaged or no plain state dict ({error}); fetch it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no plain state dict of tensors")
+        state = load_file(path) if path.suffix == ".safetensors" else state_dict_of(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is truncated or damaged ({error}); fetch it again") from error
     return _from_state(state, str(path))
 
 

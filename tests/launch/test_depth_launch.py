@@ -66,9 +66,15 @@ def test_every_argument_of_the_interface_is_declared_with_a_description():
     declared = {argument.name: argument for argument in description.get_launch_arguments()}
     assert set(declared) == {
         *("namespace", "cameras", "image", "camera_info", "weights", "params_file"),
-        *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile"),
+        *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile", "enclave"),
     }
     assert all(argument.description for argument in declared.values())
+
+
+def test_an_enclave_reaches_the_command_line_and_none_by_default(nodes):
+    command = start(nodes(enclave="/depthclip")[0]).cmd
+    assert command[command.index("--enclave") + 1] == "/depthclip"
+    assert "--enclave" not in start(nodes()[0]).cmd
 
 
 def test_defaults_start_the_node_alone_with_the_shipped_files_and_no_remapping(nodes):

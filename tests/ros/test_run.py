@@ -141,3 +141,50 @@ def test_a_signal_between_any_two_steps_of_python_is_heard():
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     assert subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parent).returncode == 0
+
+
+def refused(ros_environment, tmp_path, *arguments, **environment):
+    """What a node says that ROS does not let start; it ends with 1 and without a traceback."""
+    log = tmp_path / "log.txt"
+    command = [str(processes.package_prefix() / "lib" / "depthclip_ros" / "depth_node"), "--ros-args", *arguments]
+    with log.open("w") as file:
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**ros_environment, **environment},
+            stdout=file,
+            stderr=file,
+            timeout=60,
+            check=False,
+        )
+    assert "Traceback" not in log.read_text()
+    assert done.returncode == 1
+    (line,) = [line for line in log.read_text().splitlines() if "[FATAL]" in line]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--params-file", "broken.yaml"], "Couldn't parse params file: '--params-file broken.yaml'"),
+        (["--params-file", "none.yaml"], "Error opening YAML file"),
+        (["--nonsense"], "--nonsense"),
+        (["-p", "model.weights"], "Couldn't parse parameter override rule"),
+        (["--enclave", "no_slash"], "Enclave name is not valid"),
+    ],
+)
+def test_arguments_that_ros_refuses_are_one_sentence(ros_environment, tmp_path, arguments, words):
+    (tmp_path / "broken.yaml").write_text("a: [")
+    line = refused(ros_environment, tmp_path, *arguments)
+    assert words in line
+    assert "/project/src" not in line
+
+
+def test_enclave_keystore_and_strategy_reach_ros(ros_environment, tmp_path):
+    """As docs/security.md tells to start it: without its enclave a node does not start, and says what it looked for."""
+    security = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"}
+    security["ROS_SECURITY_KEYSTORE"] = str(tmp_path)
+    line = refused(ros_environment, tmp_path, "--enclave", "/depthclip", **security)
+    assert f"SECURITY ERROR: directory '{tmp_path}/enclaves/depthclip' does not exist" in line
+    line = refused(ros_environment, tmp_path, ROS_SECURITY_ENCLAVE_OVERRIDE="/other", **security)
+    assert f"{tmp_path}/enclaves/other" in line

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.hub import hub_file
 
 CONFIG_FILE, PROCESSOR_FILE, TENSORS_FILE = "config.json", "preprocessor_config.json", "model.safetensors"
 DISPARITY, DEPTH = "disparity", "depth"
@@ -219,22 +220,19 @@ def check_folder(folder: Path) -> None:
 def fetch(repository: str) -> Path:
     """A Hugging Face repository's configuration and tensors as a folder; downloaded where not on this machine yet.
 
+    Args:
+        repository: `org/name`, or `org/name@revision`.
+
     Raises:
         WeightsError: it cannot be reached, or has no safetensors.
     """
-    import huggingface_hub
-
-    try:
-        config = Path(huggingface_hub.hf_hub_download(repository, CONFIG_FILE))
-        with contextlib.suppress(huggingface_hub.errors.EntryNotFoundError):
-            huggingface_hub.hf_hub_download(repository, PROCESSOR_FILE)
-        huggingface_hub.hf_hub_download(repository, TENSORS_FILE)
-    except huggingface_hub.errors.EntryNotFoundError as error:
+    config, tensors = hub_file(repository, CONFIG_FILE), hub_file(repository, TENSORS_FILE)
+    with contextlib.suppress(WeightsError):  # without network nobody knows whether there is one
+        hub_file(repository, PROCESSOR_FILE)
+    if config is None or tensors is None:
         raise WeightsError(
-            f"{repository!r} on Hugging Face lacks {CONFIG_FILE} or {TENSORS_FILE} (pickles are never loaded): {error}"
-        ) from error
-    except Exception as error:  # the hub client raises its own, the HTTP library's and OSError
-        raise WeightsError(f"could not fetch {repository!r} from Hugging Face: {error}") from error
+            f"{repository!r} on Hugging Face lacks {CONFIG_FILE} or {TENSORS_FILE} (pickles are never loaded)"
+        )
     return config.parent
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.files import cache_folder, hash_file
+from depthclip_ros.core.hub import hub_file, is_hub_id
 from depthclip_ros.core.model.contract import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
 from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
@@ -27,7 +27,6 @@ HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 PRESET_PREFIX = "preset:"
 YAML_SUFFIXES = (".yaml", ".yml")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _BUILD_VERSION = 1  # raise it when the same configuration gives other tensors
 
 
@@ -37,8 +36,8 @@ def resolve(name_or_path: str | Path) -> Path:
     Args:
         name_or_path: "default" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file with
             such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
-            "org/name" of either kind. Only a Hugging Face id and the pretrained base of a preset are downloaded, and
-            only where they are not yet on this machine.
+            "org/name" of either kind, "org/name@revision" to pin it. Only a Hugging Face id and the pretrained base of
+            a preset are downloaded, and only where they are not yet on this machine.
 
     Raises:
         WeightsError: nothing there, or a preset that has to be trained first.
@@ -60,12 +59,13 @@ def resolve(name_or_path: str | Path) -> Path:
     if is_folder(path):
         return converted(path, str(path.resolve()), cache_folder())
     is_text = isinstance(name_or_path, str)
-    if is_text and _HUB_ID.fullmatch(name) and path.suffix != ".safetensors" and not path.parent.exists():
+    if is_text and is_hub_id(name) and path.suffix != ".safetensors" and not path.parent.exists():
         return _download(name)
     kind = f"is a folder without {CONFIG_FILE}" if path.is_dir() else "does not exist"
     raise WeightsError(
         f"weights {name!r}: {kind}; allowed: {', '.join(SHIPPED)}, a .safetensors file, preset:NAME, a .yaml file "
-        "that names a preset, a folder of transformers (config.json, model.safetensors), or a Hugging Face id org/name"
+        "that names a preset, a folder of transformers (config.json, model.safetensors), or a Hugging Face id "
+        "org/name or org/name@revision"
     )
 
 
@@ -111,10 +111,7 @@ def _fingerprint(config: ModelConfig) -> str:
 
 
 def _download(repository: str) -> Path:
-    import huggingface_hub
-
-    try:
-        path = Path(huggingface_hub.hf_hub_download(repository, HUB_FILE))
-    except Exception as error:  # the hub client raises its own, the HTTP library's and OSError
-        raise WeightsError(f"could not fetch {HUB_FILE} of {repository!r} from Hugging Face: {error}") from error
+    path = hub_file(repository, HUB_FILE)
+    if path is None:
+        raise WeightsError(f"{repository!r} on Hugging Face has no {HUB_FILE}; pickles are never loaded")
     return path if tensor_file.has_our_metadata(path) else converted(fetch(repository), repository, cache_folder())

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.errors import InputError, WeightsError
 from depthclip_ros.core.files import replaced
+from depthclip_trainer.pickles import read_pickle
 
 FORMAT = "depthclip-checkpoint-1"
 
@@ -42,11 +43,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Reads what `save_checkpoint` wrote, onto the CPU.
 
     Raises:
+        ConfigError: a torch that is not safe with it, see `read_pickle`.
         WeightsError: a file that is missing, broken or of another kind.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a broken file
+        state = read_pickle(path)
+    except InputError as error:
         raise WeightsError(f"{path} does not read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise WeightsError(f"{path} is no training checkpoint of format {FORMAT}")

@@ -377,7 +377,7 @@ def test_shipped_weights_go_by_name_also_as_a_base(monkeypatch, saved, tmp_path,
 
 @pytest.mark.parametrize("name", ["missing.safetensors", "./runs/best", "/nowhere/best", "some/folder/best", "best"])
 def test_a_path_that_does_not_exist_is_not_looked_for_on_the_network(name, monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("went to the network"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("went to the network"))
     with pytest.raises(WeightsError, match="does not exist"):
         resolve(name)
 
@@ -389,13 +389,15 @@ def test_a_folder_is_not_weights(tmp_path):
 
 def test_a_hub_id_is_fetched(monkeypatch, saved):
     monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda repository, file: f"{saved.parent}/{repository[:4]}.{file[6:]}"
+        huggingface_hub,
+        "hf_hub_download",
+        lambda repository, file, revision: f"{saved.parent}/{repository[:4]}.{file[6:]}",
     )
     assert resolve("nano/room") == saved
 
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
-    def offline(*_):
+    def offline(*_, **__):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)

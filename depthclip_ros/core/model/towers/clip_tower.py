@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import safetensors
 import torch
 from open_clip.transformer import VisionTransformer
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.towers.clip_checkpoint import fetch_checkpoint, load_checkpoint
 from depthclip_ros.core.model.towers.tower import Adapters, PositionGrid, Tower, TowerOutput, walk_blocks
 
 PROMPT = "a photo of a {}"
@@ -96,8 +94,8 @@ def build_clip(name: str, base_weights: str | None, scenes: Sequence[str], *, lo
 
     Args:
         name: of the model in open_clip.
-        base_weights: a pretrained tag of open_clip (downloaded where it is not cached), the path of a checkpoint, or
-            None for random weights.
+        base_weights: a pretrained tag of open_clip (downloaded where it is not cached; `TAG@REVISION` pins it), the
+            path of a safetensors file, or None for random weights.
         scenes: names that fill the prompt.
         load_base: False leaves the weights random and the prompts zero, for a weights file to fill.
 
@@ -146,22 +144,11 @@ def embed_texts(clip: Any, name: str, texts: Sequence[str]) -> Tensor:
 def _create(name: str, base_weights: str | None) -> Any:
     if base_weights is None:
         return _random(name)
-    if Path(base_weights).is_file():
-        clip = _random(name)
-        _load_checkpoint(clip, Path(base_weights))
-        return clip
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if base_weights not in tags:
-        raise ConfigError(
-            f"base_weights is {base_weights!r}: no such file, and not of {name}'s tags: {', '.join(tags)}"
-        )
-    try:
-        return open_clip.create_model(name, pretrained=base_weights)
-    except Exception as error:  # download errors of several libraries
-        raise WeightsError(
-            f"open_clip could not provide {name} with the weights {base_weights!r}: {error}; without network, give "
-            "the path of a checkpoint as base_weights"
-        ) from error
+    given = Path(base_weights)
+    path = given if given.is_file() else fetch_checkpoint(name, base_weights)
+    clip = _random(name)
+    load_checkpoint(clip, name, path)
+    return clip
 
 
 def _random(name: str, *, with_text: bool = True) -> Any:
@@ -176,27 +163,3 @@ def _random(name: str, *, with_text: bool = True) -> Any:
         raise ConfigError(
             f"tower is {name!r}, which is not a plain CLIP model ({error}); take ViT-B-16-quickgelu"
         ) from error
-
-
-def _load_checkpoint(clip: nn.Module, path: Path) -> None:
-    """Fill a CLIP model from a file: safetensors, or a torch state dict read without running any code."""
-    try:
-        with path.open("rb") as file:
-            is_safetensors = file.read(9)[8:] == b"{"
-        state = load_file(path) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and torch raise a dozen kinds
-        if isinstance(error, OSError | safetensors.SafetensorError):
-            raise WeightsError(f"{path} cannot be read: {error}") from error
-        raise WeightsError(
-            f"{path} is not a plain state dict, and anything else could run code and is not loaded; save the model's "
-            "state dict as safetensors"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict; save the model's state dict as safetensors")
-    state = {re.sub(r"^module\.", "", key): value for key, value in state.items()}
-    try:
-        clip.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {type(clip).__name__}: {error}") from error
