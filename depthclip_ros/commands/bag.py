@@ -16,7 +16,7 @@ from depthclip_ros.core.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from depthclip_ros.ros.bag.depth_writer import TOPICS
+    from depthclip_ros.ros.bag.depth_writer import TOPICS, USUAL
 
     parser.add_argument("input", type=Path, help="rosbag2 folder, .db3 or .mcap; it is only read")
     parser.add_argument(
@@ -26,8 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image-topic", default="", help="raw or compressed images (default: found in the bag)")
     parser.add_argument("--camera-info-topic", default="", help="default: camera_info beside the image topic")
+    also = ", ".join(key for key in TOPICS if key not in USUAL)
     parser.add_argument(
-        "--topics", default=",".join(TOPICS), help="what to add, separated by commas (default and all: %(default)s)"
+        "--topics",
+        default=",".join(USUAL),
+        help=f"what to add, separated by commas (default: %(default)s; there are also {also})",
     )
     parser.add_argument(
         "--namespace", default="", help="put before the new topics, e.g. /front gives /front/depth/image"
@@ -37,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a parameter of depth_node, e.g. output.max_depth=8 or cloud.stride=2; may be repeated",
+        help="a parameter of depth_node, e.g. output.max_depth=8, input.max_rate=5, input.rotation=180 or "
+        "input.mask=body.png; may be repeated",
     )
     add_engine(parser)
 
@@ -53,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(dict(_parameter(text) for text in args.param))
     if args.output.exists():  # before the network is loaded
         raise ConfigError(f"{args.output} exists; it is never overwritten: give another name or remove it")
-    engine = DepthEngine.load(args.weights, device=args.device, precision=args.precision)
+    engine = DepthEngine.load(
+        args.weights, device=args.device, precision=args.precision, threads=settings.model_threads
+    )
     columns = (
         TextColumn("{task.description}", style="progress.description", markup=False),
         BarColumn(),
@@ -83,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     counts = {**result.written, "copied unchanged": result.copied}
     rows = [(topic, str(count)) for topic, count in counts.items()]
     console.print(table_of(str(args.output), ("topic", "messages"), rows))
-    done = result.frames - result.refused
+    done = result.frames - result.refused - result.skipped
     speed = f", {result.depth_s / result.frames * 1e3:.0f} ms per image" if result.frames else ""
     console.print(
         f"depth for {done} of {result.frames} images of {result.image_topic}{speed}", markup=False, highlight=False
@@ -92,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
         console.print(
             "no camera_info: an assumed field of view gives the scale, and there is no cloud (--camera-info-topic)"
         )
+    if result.skipped:
+        console.print(f"left out by input.max_rate: {result.skipped} images", highlight=False)
+    if result.no_scan:
+        console.print(f"images without a scan: {result.no_scan}", style="yellow", markup=False, highlight=False)
     if result.left_out:
         left = f"left out, for they hold no ROS 2 messages: {', '.join(result.left_out)}"
         console.print(left, style="yellow", markup=False, highlight=False)

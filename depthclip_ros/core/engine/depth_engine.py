@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ class DepthEngine:
         device: str = "auto",
         precision: str = "auto",
         calibration: str = ROOMS,
+        threads: int = 0,
         allow_cpu_fallback: bool = True,
     ) -> None:
         """Make an engine of a model, which belongs to the engine from here on; see `load` for the rest."""
@@ -70,20 +72,21 @@ class DepthEngine:
         self.uncertainty = info.uncertainty if info is not None else None
         self._network_size = model.network_size
         self._allow_cpu_fallback = allow_cpu_fallback
+        self._threads = threads
         self._largest_batch: int | None = None
         self._image_sizes: dict[tuple[int, int], tuple[int, int]] = {}  # by network size, the latest
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
         self.notices: list[str] = []
-        identity = identity_of(model, None if info is None else info.sha256)
-        pictures = CalibrationSet(calibration)
+        identity, pictures = identity_of(model, None if info is None else info.sha256), CalibrationSet(calibration)
+        make = partial(make_runtime, model, identity=identity, calibration=pictures, threads=threads)
         try:
-            self._adopt(make_runtime(model, runtime, device, precision, identity=identity, calibration=pictures))
+            self._adopt(make(runtime, device, precision))
         except OutOfDeviceMemoryError:
             if not allow_cpu_fallback or device == "cpu":
                 raise
             self.notices.append(f"the model does not fit into the memory of device '{device}'; the CPU is used")
-            self._adopt(make_runtime(model, "torch", "cpu", "auto", identity=identity))
+            self._adopt(make("torch", "cpu", "auto"))
 
     @classmethod
     def load(
@@ -94,6 +97,7 @@ class DepthEngine:
         device: str = "auto",
         precision: str = "auto",
         calibration: str = ROOMS,
+        threads: int = 0,
         allow_cpu_fallback: bool = True,
     ) -> DepthEngine:
         """An engine from a weights file.
@@ -106,6 +110,7 @@ class DepthEngine:
             precision: "fp32", "bf16", "fp16", "int8" (openvino), or "auto": half precision where the device is made for
                 it, it is faster and this model's depth stays the same (`proof.LIMITS`).
             calibration: for int8: "rooms" (rendered), or a folder with pictures of the robot's own places.
+            threads: of the CPU that the network works in; 0: as many as its library likes.
             allow_cpu_fallback: go on on the CPU when not even one image fits into the GPU's memory.
 
         Raises:
@@ -123,6 +128,7 @@ class DepthEngine:
             device=device,
             precision=precision,
             calibration=calibration,
+            threads=threads,
             allow_cpu_fallback=allow_cpu_fallback,
         )
 
@@ -208,8 +214,7 @@ class DepthEngine:
     @property
     def preparing(self) -> str:
         """What is being compiled meanwhile, e.g. "1280x720, 3 x 1280x720"; "" where nothing is."""
-        runtime = self._runtime
-        keys = () if runtime is None else runtime.preparing
+        keys = () if self._runtime is None else self._runtime.preparing
         sizes = [(batch, *self._image_sizes[width, height]) for batch, height, width in keys]
         return ", ".join(f"{batch} x {width}x{height}".removeprefix("1 x ") for batch, width, height in sizes)
 
@@ -247,13 +252,16 @@ class DepthEngine:
         self.precision = runtime.precision
         self.notices.extend(runtime.notices)
 
+    def _alive(self) -> Runtime:
+        if self._runtime is None:
+            raise DeviceError("the depth engine is closed; load it again")
+        return self._runtime
+
     def _infer(self, views: Sequence[View], network_size: tuple[int, int]) -> list[ViewDepth]:
         """One batch of one network size, timed with the device at rest."""
-        runtime = self._runtime
-        if runtime is None:
-            raise DeviceError("the depth engine is closed; load it again")
+        runtime = self._alive()
         times_s = [time.perf_counter()]
-        with device_errors(runtime.device), quiet_threads(runtime.own_threads), torch.inference_mode():
+        with device_errors(runtime.device), quiet_threads(runtime.own_threads, self._threads), torch.inference_mode():
             images = [on_device(view.rgb, runtime.device) for view in views]
             pixels = [network_pixels(image, network_size) for image in images]
             batch = pixels[0] if len(pixels) == 1 else torch.cat(pixels)
@@ -264,15 +272,11 @@ class DepthEngine:
             times_s.append(time.perf_counter())
             canonical_px = self.config.focal_px_at(*network_size)
             scales = [metres_per_unit(v.intrinsics, network_size, canonical_px, v.limits.scale_factor) for v in views]
-            depths = view_depths(
-                views, images, prediction, scales, self.max_depth_m, self.scene_labels, self.uncertainty
-            )
+            of_model = self.max_depth_m, self.scene_labels, self.uncertainty
+            depths = view_depths(views, images, prediction, scales, *of_model)
         times_s.append(time.perf_counter())
         for depth in depths:
-            depth.timings_ms = {
-                stage: (after - before) * 1000
-                for stage, before, after in zip(STAGES, times_s[:-1], times_s[1:], strict=True)
-            }
+            depth.timings_ms = dict(zip(STAGES, (np.diff(times_s) * 1e3).tolist(), strict=True))
         return depths
 
     def _shrink(self, batch: int) -> None:
@@ -281,9 +285,7 @@ class DepthEngine:
         Raises:
             DeviceError: one image does not fit and there is no other device, or it is not allowed.
         """
-        runtime = self._runtime
-        if runtime is None:
-            raise DeviceError("the depth engine is closed; load it again")
+        runtime = self._alive()
         if batch > 1:
             self._largest_batch = batch // 2
             self.notices.append(f"{self.device} is out of memory at {batch} images; from now on {batch // 2} at a time")
@@ -294,7 +296,5 @@ class DepthEngine:
 
     def _replace(self, notice: str, precision: str) -> None:
         """Go on with torch on the CPU, and say why."""
-        runtime = self._runtime
-        assert runtime is not None
         self.notices.append(notice)
-        self._adopt(runtime.to_torch_cpu(precision))
+        self._adopt(self._alive().to_torch_cpu(precision))

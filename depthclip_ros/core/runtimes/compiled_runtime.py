@@ -39,14 +39,16 @@ class CompiledRuntime(ABC):
     Args:
         model: ready for inference, in float32 on the CPU; kept for further sizes, and for the fallback.
         precision: as the runtime will run it.
+        threads: of the CPU; 0: as many as the library likes.
     """
 
     name: str
     own_threads = True
 
-    def __init__(self, model: DepthModel, precision: str) -> None:
+    def __init__(self, model: DepthModel, precision: str, threads: int = 0) -> None:
         self.device = torch.device("cpu")
         self.precision = precision
+        self.threads = threads
         self.notices: list[str] = []
         self.proofs: dict[Key, Proof] = {}
         self._network: PixelNetwork | None = PixelNetwork(model)
@@ -79,7 +81,8 @@ class CompiledRuntime(ABC):
         """See `runtime.Runtime.prepare_in_background`."""
         if self._background is None:
             self._stand_in = _twin(self._alive())
-            self._stand_in_threads = torch.get_num_threads()  # of the engine, which runs this one in a single thread
+            # of the engine, which runs this thread's torch in a single one
+            self._stand_in_threads = self.threads or torch.get_num_threads()
             self._background = Background(self._make_beside, f"{self.name} compiler")
 
     @property

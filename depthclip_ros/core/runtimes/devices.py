@@ -56,13 +56,14 @@ def torch_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def quiet_threads(quiet: bool) -> AbstractContextManager[None]:
-    """Let torch work in this thread alone, where `quiet`.
+def quiet_threads(quiet: bool, threads: int = 0) -> AbstractContextManager[None]:
+    """Let torch work in this thread alone, where `quiet`; else in so many threads, 0: as many as it likes.
 
     Torch's worker threads go on spinning for milliseconds after a piece of work, on the cores that another runtime's
     threads need next: on two cores the network then takes twice as long.
     """
-    return torch_threads(1) if quiet else nullcontext()
+    count = 1 if quiet else threads
+    return torch_threads(count) if count else nullcontext()
 
 
 @contextmanager

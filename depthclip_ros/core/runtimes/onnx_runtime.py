@@ -32,7 +32,7 @@ class OnnxRuntime(CompiledRuntime):
 
     name = "onnxruntime"
 
-    def __init__(self, model: DepthModel, device: str, precision: str, identity: str) -> None:
+    def __init__(self, model: DepthModel, device: str, precision: str, identity: str, threads: int = 0) -> None:
         """Choose device and precision; see `runtime.make_runtime` for arguments and errors."""
         available = onnxruntime().get_available_providers()
         kind, _, index = device.partition(":")
@@ -51,7 +51,7 @@ class OnnxRuntime(CompiledRuntime):
                 f"precision '{precision}' is not what onnxruntime does on {kind}; allowed are auto, "
                 f"{', '.join(possible)}"
             )
-        super().__init__(model, chosen)
+        super().__init__(model, chosen, threads)
         self._index = int(index or 0)
         self._providers = [name for name in (TENSORRT, CUDA) if on_gpu and name in available]
         self._identity = identity
@@ -66,6 +66,7 @@ class OnnxRuntime(CompiledRuntime):
         folder = self._exported(network, height, width)
         library = onnxruntime()
         options = library.SessionOptions()
+        options.intra_op_num_threads = self.threads  # 0: as many as there are cores
         options.log_severity_level = 3  # errors; its warnings are about which operation runs where
         session = library.InferenceSession(str(folder / FILE), options, providers=self._with_options(folder))
         names = list(network.output_names)

@@ -80,16 +80,16 @@ class Runtime(Protocol):
         """Let go of the model and the device's memory."""
 
 
-Make = Callable[[DepthModel, str, str, Callable[[], str], CalibrationSet], Runtime]
-"""Model, device, precision, identity of the weights, calibration pictures."""
+Make = Callable[[DepthModel, str, str, Callable[[], str], CalibrationSet, int], Runtime]
+"""Model, device, precision, identity of the weights, calibration pictures, threads."""
 
 RUNTIMES: dict[str, Make] = {
-    "torch": lambda model, device, precision, _identity, _calibration: TorchRuntime(model, device, precision),
-    "openvino": lambda model, device, precision, identity, calibration: openvino_runtime.OpenVinoRuntime(
-        model, device, precision, identity(), calibration
+    "torch": lambda model, device, precision, _identity, _calibration, _threads: TorchRuntime(model, device, precision),
+    "openvino": lambda model, device, precision, identity, calibration, threads: openvino_runtime.OpenVinoRuntime(
+        model, device, precision, identity(), calibration, threads
     ),
-    "onnxruntime": lambda model, device, precision, identity, _calibration: onnx_runtime.OnnxRuntime(
-        model, device, precision, identity()
+    "onnxruntime": lambda model, device, precision, identity, _calibration, threads: onnx_runtime.OnnxRuntime(
+        model, device, precision, identity(), threads
     ),
 }
 
@@ -102,6 +102,7 @@ def make_runtime(
     *,
     identity: Callable[[], str],
     calibration: CalibrationSet | None = None,
+    threads: int = 0,
 ) -> Runtime:
     """Put a model on a device; the model belongs to the runtime from here on.
 
@@ -115,6 +116,7 @@ def make_runtime(
         precision: "auto" or one of PRECISIONS.
         identity: of the model's weights, asked for where a compiled network is kept on the disk.
         calibration: for int8; rendered rooms if None.
+        threads: of the CPU, for runtimes that bring their own; torch's are its caller's. 0: as the library likes.
 
     Raises:
         ConfigError: an unknown or absent runtime, an unknown device or precision, with those allowed.
@@ -133,7 +135,7 @@ def make_runtime(
     model = model.prepare_inference()
     for attempt in attempts:
         try:
-            made = RUNTIMES[attempt[0]](model, *attempt[1:], identity, calibration or CalibrationSet())
+            made = RUNTIMES[attempt[0]](model, *attempt[1:], identity, calibration or CalibrationSet(), threads)
             made.prepare(model.network_size(*USUAL_IMAGE))
         except RefusedRuntimeError as error:
             notices.append(str(error))

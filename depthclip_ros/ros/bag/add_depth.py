@@ -21,8 +21,10 @@ from depthclip_ros.core.calibration import is_rectified_by_name, sibling_camera_
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import naming
 from depthclip_ros.core.recordings.bags import Recording
-from depthclip_ros.ros.bag.depth_writer import TOPICS, DepthWriter
+from depthclip_ros.core.transforms import Transforms
+from depthclip_ros.ros.bag.depth_writer import TOPICS, USUAL, DepthWriter
 from depthclip_ros.ros.bag.reader import find_image_topic
+from depthclip_ros.ros.depth_node.mailbox import RateLimit
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ STORAGES = {".db3": StoragePlugin.SQLITE3, ".mcap": StoragePlugin.MCAP}
 class BagSummary:
     """What was done: topic names, counts, and a line for each image that has no depth (the first twenty).
 
-    `left_out` are the channels that hold no ROS 2 messages: a bag of ROS 2 has no place for them.
+    `left_out` are the channels that hold no ROS 2 messages: a bag of ROS 2 has no place for them. `skipped` images are
+    more than `input.max_rate`, by the times of the bag; `no_scan` says why an image has no scan.
     """
 
     image_topic: str
@@ -44,9 +47,11 @@ class BagSummary:
     copied: int = 0
     frames: int = 0
     refused: int = 0
+    skipped: int = 0
     reasons: list[str] = field(default_factory=list)
     written: dict[str, int] = field(default_factory=dict)
     depth_s: float = 0.0
+    no_scan: str = ""
 
 
 def add_depth_to_bag(
@@ -56,7 +61,7 @@ def add_depth_to_bag(
     *,
     image_topic: str = "",
     camera_info_topic: str = "",
-    topics: Collection[str] = tuple(TOPICS),
+    topics: Collection[str] = USUAL,
     namespace: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BagSummary:
@@ -68,7 +73,7 @@ def add_depth_to_bag(
         pipeline: engine and settings.
         image_topic: "" takes the likeliest.
         camera_info_topic: "" takes the image topic's sibling where the bag has it.
-        topics: keys of `TOPICS`.
+        topics: keys of `TOPICS`; `scan` needs the recorded transforms.
         namespace: put before the depth topics.
         progress: called with messages done and messages in all.
 
@@ -89,17 +94,23 @@ def add_depth_to_bag(
         pipeline.already_rectified = is_rectified_by_name(result.image_topic)
         with _new_bag(target, _storage_of(source, target)) as writer:
             copies = _copy_connections(reader, writer)
-            output = DepthWriter(writer, names, pipeline)
+            output = DepthWriter(writer, names, pipeline, _transforms(reader) if "scan" in names else None)
+            rate = RateLimit()
             infos = _CameraInfos(reader, result.camera_info_topic)
             total = reader.message_count
             for connection, time_ns, data in reader.messages():
                 writer.write(copies[connection.topic, connection.msgtype], time_ns, data)
                 result.copied += 1
                 if connection.topic == result.image_topic:
-                    read = partial(reader.deserialize, data, connection.msgtype)
-                    _one_frame(read, infos, time_ns, output, result)
+                    result.frames += 1
+                    if rate.passes(pipeline.settings.input_max_rate, time_ns / 1e9):
+                        read = partial(reader.deserialize, data, connection.msgtype)
+                        _one_frame(read, infos, time_ns, output, result)
+                    else:
+                        result.skipped += 1
                 progress(result.copied, total)
         result.written = {names[key]: count for key, count in output.counts.items()}
+        result.no_scan = output.no_scan
     return result
 
 
@@ -107,13 +118,13 @@ def _one_frame(
     read: Callable[[], Any], infos: _CameraInfos, time_ns: int, output: DepthWriter, result: BagSummary
 ) -> None:
     started_s = time.perf_counter()
-    result.frames += 1
     stamp_ns = time_ns
     try:
         image = read()
         stamp_ns = stamp_ns_of(image.header.stamp)
         info = infos.of(stamp_ns, time_ns)
-        output.write(image, info, time_ns, frames_in=result.frames, frames_refused=result.refused)
+        counts = {"in": result.frames, "refused": result.refused, "skipped": result.skipped}
+        output.write(image, info, time_ns, {**counts, "out": result.frames - result.refused - result.skipped})
     except InputError as error:
         result.refused += 1
         if len(result.reasons) < 20:
@@ -194,6 +205,19 @@ def _copy_connections(reader: Recording, writer: Writer) -> dict[tuple[str, str]
             **definition,
         )
     return copies
+
+
+def _transforms(reader: Recording) -> Transforms:
+    """All that the bag knows of frames: a scan of its first image may need a transform that was recorded later."""
+    tree = Transforms()
+    connections = [c for c in reader.connections if c.msgtype == "tf2_msgs/msg/TFMessage"]
+    for connection, _, data in reader.messages(connections) if connections else ():
+        try:
+            message = reader.deserialize(data, connection.msgtype)
+        except InputError:  # torn
+            continue
+        tree.add(message, is_static=connection.topic.endswith("tf_static"))
+    return tree
 
 
 class _CameraInfos:

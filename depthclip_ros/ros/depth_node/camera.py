@@ -19,7 +19,7 @@ from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.frames import Frame
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
-from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, StampOrder
+from depthclip_ros.ros.depth_node.mailbox import Box, Mailboxes, RateLimit, StampOrder
 from depthclip_ros.ros.depth_node.outputs import DEPTH, INFO, LATE, RAYS, LateFrame, Outputs
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.frame_names import FrameNames
@@ -109,6 +109,7 @@ class Camera:
         pipeline.warn = lambda sentence: logger.warning(f"{self._label}{sentence}")
         self._now_ns = now_ns
         self._throttle = Throttle()
+        self._rate = RateLimit()
 
     def on_image(self, message: Any) -> None:
         """Read, hand over, return."""
@@ -127,7 +128,11 @@ class Camera:
         if not self._outputs.wanted():
             self.counters.count_unwatched()
             return
-        self.box.put(Arrival(self, message, stamp_ns, time.monotonic(), latency_ms(stamp_ns, self._now_ns())))
+        now_s = time.monotonic()
+        if not self._rate.passes(self.pipeline.settings.input_max_rate, now_s):
+            self.counters.count_skipped()
+            return
+        self.box.put(Arrival(self, message, stamp_ns, now_s, latency_ms(stamp_ns, self._now_ns())))
 
     def on_camera_info(self, info: CameraInfo) -> None:
         """Remember it; an image may have waited for it."""

@@ -89,6 +89,7 @@ class Counters:
     refused: int = 0
     failed: int = 0
     unwatched: int = 0
+    skipped: int = 0
     last_error: str = ""
     device_error: str = ""
     focal_assumed: bool = False
@@ -118,6 +119,10 @@ class Counters:
         with self._lock:
             self.unwatched += 1
 
+    def count_skipped(self) -> None:
+        """It was more than `input.max_rate` lets through."""
+        self.skipped += 1
+
     def count_refused(self, reason: str) -> None:
         """It could not be used."""
         with self._lock:
@@ -141,6 +146,7 @@ class Counters:
             "refused": self.refused,
             "failed": self.failed,
             "unwatched": self.unwatched,
+            "skipped": self.skipped,
         }
         received = self.received  # after the others: one that comes meanwhile waits
         return {"in": received, **ended, "waiting": received - sum(ended.values())}

@@ -16,7 +16,7 @@ SILENT_S = 3.0  # without an image for so long, the camera counts as silent
 ACCOUNT = {"unwatched": "without subscriber"}  # what a count is called where it is not called as in DepthStats
 SUMMED = (
     *("frames in", "frames out", "frames dropped", "frames refused", "frames failed", "frames without subscriber"),
-    *("frames waiting", "outputs dropped"),
+    *("frames skipped", "frames waiting", "outputs dropped"),
 )
 
 

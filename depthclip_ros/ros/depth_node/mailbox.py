@@ -1,4 +1,4 @@
-"""Between a subscription and its worker: slots in which the newest frame wins, and the order of stamps."""
+"""Between a subscription and its worker: slots in which the newest frame wins, order of stamps, and a highest rate."""
 
 from __future__ import annotations
 
@@ -163,3 +163,28 @@ class StampOrder:
         self._newest_ns = stamp_ns
         self._old_in_a_row = 0
         return "new timeline", back_s
+
+
+class RateLimit:
+    """Lets so many frames a second through. What it lets through is as fresh as it comes: nothing is held back."""
+
+    def __init__(self) -> None:
+        self._due_s = -math.inf
+
+    def passes(self, rate_hz: float, now_s: float) -> bool:
+        """Whether this frame is one of `rate_hz` a second; 0: all are.
+
+        Args:
+            rate_hz: on average; may change from frame to frame.
+            now_s: of a clock that does not go back.
+        """
+        if rate_hz <= 0:
+            return True
+        period_s = 1 / rate_hz
+        if now_s < self._due_s:
+            return False
+        # A frame that came late does not delay the next one: a camera of this very rate is not halved by its jitter. A
+        # pause is not made up for.
+        late = now_s - self._due_s > period_s
+        self._due_s = (now_s if late else self._due_s) + period_s
+        return True

@@ -164,18 +164,11 @@ class DepthNode(LifecycleNode):
             self._preparing = f"loading the weights {settings.model_weights}"
             from depthclip_ros.core.engine import DepthEngine  # torch takes seconds to import, so not before this
 
-            engine = DepthEngine.load(
-                settings.model_weights,
-                runtime=settings.model_runtime,
-                device=settings.model_device,
-                precision=settings.model_precision,
-                calibration=settings.model_calibration,
-                allow_cpu_fallback=settings.model_device == "auto",
-            )
+            engine = DepthEngine.load(settings.model_weights, **settings.engine_options)
             with ExitStack() as made:
                 made.callback(engine.close)
+                width, height = WARM_UP_SIZE if settings.input_rotation % 180 == 0 else WARM_UP_SIZE[::-1]
                 for batch in range(1, max(1, len(settings.cameras)) + 1):
-                    width, height = WARM_UP_SIZE
                     self._preparing = f"running {batch} x {width}x{height} for the first time by {engine.runtime}"
                     engine.warm_up(width, height, batch)
                 engine.prepare_in_background()

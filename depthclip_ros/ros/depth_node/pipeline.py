@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
 from depthclip_ros.core.calibration import camera_model, is_uncalibrated, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.mounting import read_mask, turned_back, turned_view
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.steady_depth import SteadyDepth
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
@@ -46,7 +48,7 @@ class FramePipeline:
         warn: told once of a calibration that can be used but hardly be right.
 
     Raises:
-        ConfigError: an engine of relative depth: what is published is metres.
+        ConfigError: an engine of relative depth (what is published is metres), or a mask that cannot be used.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class FramePipeline:
         self._said: set[str] = set()
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
         self._steady = SteadyDepth()
+        self._mask = read_mask(settings.input_mask.replace("{camera}", camera)) if settings.input_mask else None
+        self._seen: tuple[Rectifier | None, NDArray[np.bool_] | None] = (None, self._mask)
 
     def prepare(self, image: Image | CompressedImage, info: CameraInfo | None) -> Frame:
         """Decode and rectify.
@@ -87,8 +91,9 @@ class FramePipeline:
             if settings.input_rectify == "require":
                 raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.assumed_hfov_deg, width, height)
+            valid = self._valid(None, width, height)
             prepare_ms, stamp_s = _ms_since(start_s), stamp_ns_of(image.header.stamp) / 1e9
-            return Frame(rgb, intrinsics, None, True, prepare_ms, settings, scale=self.scale(), stamp_s=stamp_s)
+            return Frame(rgb, intrinsics, valid, True, prepare_ms, settings, scale=self.scale(), stamp_s=stamp_s)
         camera = self._camera(info, width, height)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(
@@ -101,7 +106,7 @@ class FramePipeline:
         return Frame(
             rgb,
             rectifier.intrinsics,
-            rectifier.valid,
+            self._valid(rectifier, width, height),
             False,
             _ms_since(start_s),
             settings,
@@ -119,17 +124,17 @@ class FramePipeline:
         height, width = (image.height, image.width) if hasattr(image, "encoding") else read_image(image).shape[:2]
         return self._rectifier_for(self._camera(info, width, height)).intrinsics
 
-    def infer(self, frame: Frame, *, cloud: bool = False) -> FrameDepth:
-        """Depth and confidence of one frame, and what its cloud needs.
+    def infer(self, frame: Frame, *, cloud: bool = False, rays: bool = False) -> FrameDepth:
+        """Depth and confidence of one frame, and what its cloud and rays need.
 
         Raises:
             InputError: an image that the engine refuses.
             DeviceError: the device is out of memory or gone.
         """
-        return self.result(frame, self.engine.infer_views([self.view(frame, cloud=cloud)])[0])
+        return self.result(frame, self.engine.infer_views([self.view(frame, cloud=cloud, rays=rays)])[0])
 
     def view(self, frame: Frame, *, cloud: bool = False, rays: bool = False) -> View:
-        """What the engine is to do with a frame: with its cloud, with what rays are made of, or without."""
+        """What the engine is to do with a frame, upright: with its cloud, with what rays are made of, or without."""
         settings = frame.settings
         request = CloudRequest(
             settings.cloud_stride,
@@ -143,13 +148,17 @@ class FramePipeline:
             limits, scale_factor=limits.scale_factor * scale.factor, log_scale_sd=scale.log_scale_sd
         )
         flying = settings.cloud_edge_threshold if rays else 0.0
-        return View(frame.rgb, frame.intrinsics, limits, request if cloud else None, flying)
+        view = View(frame.rgb, frame.intrinsics, limits, request if cloud else None, flying)
+        return turned_view(view, settings.input_rotation)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
         """What the engine found of a frame, steadied if `filter.temporal` is on; unknown where the camera saw nothing.
 
         To be called in the order of the images.
         """
+        start_s = time.perf_counter()
+        depth = turned_back(depth, frame.settings.input_rotation)
+        turn_ms = _ms_since(start_s)
         steady_ms = self._steady_ms(frame, depth)
         if frame.valid is not None:
             unseen = ~frame.valid
@@ -161,7 +170,7 @@ class FramePipeline:
                     depth.cloud[axis][unseen[::stride, ::stride]] = np.nan
         timings_ms = dict(depth.timings_ms)
         timings_ms["preprocess"] = timings_ms.get("preprocess", 0.0) + frame.prepare_ms
-        timings_ms["postprocess"] = timings_ms.get("postprocess", 0.0) + steady_ms
+        timings_ms["postprocess"] = timings_ms.get("postprocess", 0.0) + turn_ms + steady_ms
         scenes: list[tuple[str, float]] = []
         if depth.scene_weights is not None:
             weights = depth.scene_weights
@@ -200,6 +209,26 @@ class FramePipeline:
         if known is None or known[0] != camera:
             self._rectifier = known = (camera, Rectifier(camera))
         return known[1]
+
+    def _valid(self, rectifier: Rectifier | None, width_px: int, height_px: int) -> NDArray[np.bool_] | None:
+        """Where the rectified image shows what is not the robot itself, bool [H, W]; None: everywhere.
+
+        Raises:
+            InputError: the mask is not of the images' size.
+        """
+        if self._mask is None:
+            return None if rectifier is None else rectifier.valid
+        if self._mask.shape != (height_px, width_px):
+            raise InputError(
+                f"the mask {self.settings.input_mask} is {self._mask.shape[1]}x{self._mask.shape[0]}, the image "
+                f"{width_px}x{height_px}; paint it over an image of this camera (input.mask)"
+            )
+        if self._seen[0] is not rectifier:
+            seen = self._mask
+            if rectifier is not None:
+                seen = rectifier.rectify(seen.astype(np.uint8), nearest=True).astype(bool)  # 0 where nothing was seen
+            self._seen = (rectifier, seen)
+        return self._seen[1]
 
     def _camera(self, info: CameraInfo, width_px: int, height_px: int) -> CameraModel:
         rectified = self.already_rectified or self.settings.input_rectify == "never"

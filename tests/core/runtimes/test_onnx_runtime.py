@@ -68,3 +68,15 @@ def test_devices_and_precisions_that_are_not_there_name_those_that_are(small_mod
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(DeviceError, match=r"cannot use device 'cuda'; it has .*: install onnxruntime-gpu"):
             OnnxRuntime(small_model(), "cuda", "auto", "x")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_works_in_the_threads_asked_for(
+    small_model: Make, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    made, session = [], onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *args, **kw: made.append(session(*args, **kw)) or made[-1]
+    )
+    DepthEngine(small_model(), runtime="onnxruntime", device="cpu", threads=threads)
+    assert {one.get_session_options().intra_op_num_threads for one in made} == {threads}

@@ -180,3 +180,17 @@ def test_every_option_that_is_named_can_be_made(small_model: Make, shared_cache:
             continue  # a test of its own: it takes long
         engine = DepthEngine(small_model(), runtime=name, device="cpu", precision=precision)
         assert (engine.runtime, engine.precision, engine.notices) == (name, precision, [])
+
+
+@pytest.mark.parametrize(("asked", "inside"), [(0, 3), (2, 2)])
+def test_torch_works_in_the_threads_asked_for(
+    reading_model: Make, monkeypatch: pytest.MonkeyPatch, asked: int, inside: int
+) -> None:
+    torch.set_num_threads(3)  # `one_thread` puts back what was there
+    engine = DepthEngine(reading_model(), device="cpu", precision="fp32", threads=asked)
+    seen: list[int] = []
+    run = PixelNetwork.forward
+    monkeypatch.setattr(PixelNetwork, "forward", lambda *args: seen.append(torch.get_num_threads()) or run(*args))
+    engine.infer(_pictures(1), [CAMERA])
+    assert seen == [inside]
+    assert torch.get_num_threads() == 3

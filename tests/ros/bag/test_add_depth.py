@@ -18,11 +18,11 @@ from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.bag.add_depth import add_depth_to_bag
-from depthclip_ros.ros.bag.depth_writer import TOPICS
+from depthclip_ros.ros.bag.depth_writer import TOPICS, USUAL
 from depthclip_ros.ros.depth_node.parameters.values import settings_from
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
-DEPTH_TOPICS = {f"/{topic}" for topic, _ in TOPICS.values()}
+DEPTH_TOPICS = {f"/{TOPICS[key][0]}" for key in USUAL}
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +262,65 @@ def test_bad_arguments(write_bag: Callable[..., Path], tmp_path: Path, pipeline:
     with pytest.raises(InputError, match="cannot read the bag"):
         add_depth_to_bag(tmp_path / "absent.mcap", tmp_path / "out", pipeline)
     assert not (tmp_path / "out").exists()
+
+
+def with_camera_on_the_robot(source: Path, target: Path) -> Path:
+    """The bag, and a camera that is 0.4 m above `base_footprint` and looks ahead."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kinds = store.types
+    kind = "tf2_msgs/msg/TFMessage"
+    header = kinds["std_msgs/msg/Header"](kinds["builtin_interfaces/msg/Time"](0, 0), "base_footprint")
+    where = kinds["geometry_msgs/msg/Vector3"](0.1, 0.0, 0.4)
+    attitude = kinds["geometry_msgs/msg/Quaternion"](-0.5, 0.5, -0.5, 0.5)
+    one = kinds["geometry_msgs/msg/TransformStamped"](
+        header, "cam_optical", kinds["geometry_msgs/msg/Transform"](where, attitude)
+    )
+    with Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {}
+        for topic, msgtype, time_ns, data in raw_messages(source):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, msgtype, typestore=store)
+            writer.write(connections[topic], time_ns, data)
+        last = writer.add_connection("/tf_static", kind, typestore=store)  # recorded after all images
+        writer.write(last, 200_000_000_000, store.serialize_cdr(kinds[kind]([one]), kind))
+    return target
+
+
+def test_what_maps_take_is_written_where_it_is_asked_for(
+    write_bag: Callable[..., Path], tmp_path: Path, engine: DepthEngine
+) -> None:
+    settings = settings_from({"scan.min_height": -50.0, "scan.max_height": 50.0, "cloud.clear_stride": 8})
+    plain = write_bag("bag")
+    source, out = with_camera_on_the_robot(plain, tmp_path / "robot"), tmp_path / "out"
+    pipeline = FramePipeline(engine, settings)
+    result = add_depth_to_bag(source, out, pipeline, topics=["depth", "points_clear", "scan"])
+    assert result.written == {"/depth/image": 4, "/depth/points_clear": 4, "/depth/scan": 4}
+    assert result.no_scan == ""
+    (_, image), *_ = messages_of(out, "/cam/image_raw")
+    (_, info), *_ = messages_of(out, "/cam/camera_info")
+    (_, rays), *_ = messages_of(out, "/depth/points_clear")
+    (_, scan), *_ = messages_of(out, "/depth/scan")
+    found = pipeline.infer(pipeline.prepare(image, info), rays=True)
+    clear = found.make_clearing_cloud()
+    assert (rays.height, rays.width) == clear.shape
+    assert rays.data.tobytes() == clear.tobytes()
+    assert (scan.header.frame_id, scan.header.stamp) == ("base_footprint", image.header.stamp)
+    camera = np.array([[0, 0, 1, 0.1], [-1, 0, 0, 0], [0, -1, 0, 0.4], [0, 0, 0, 1.0]])
+    assert np.isfinite(scan.ranges).any()
+    np.testing.assert_allclose(scan.ranges, found.make_scan(camera).ranges_m, rtol=1e-5)
+
+    result = add_depth_to_bag(plain, tmp_path / "none", pipeline, topics=["scan"])
+    assert result.written == {"/depth/scan": 0}
+    assert "no chain of transforms leads from 'cam_optical' to 'base_footprint'" in result.no_scan
+
+
+def test_a_highest_rate_leaves_images_of_a_bag_out(
+    write_bag: Callable[..., Path], tmp_path: Path, engine: DepthEngine
+) -> None:
+    pipeline = FramePipeline(engine, settings_from({"input.max_rate": 5.0}))
+    result = add_depth_to_bag(write_bag("bag", frames=8), tmp_path / "out", pipeline, topics=["depth", "stats"])
+    assert (result.frames, result.skipped, result.refused) == (8, 4, 0)
+    assert result.written["/depth/image"] == 4
+    assert len(messages_of(tmp_path / "out", "/cam/image_raw")) == 8
+    _, stats = messages_of(tmp_path / "out", "/depth/stats")[-1]
+    assert (stats.frames_in, stats.frames_out, stats.frames_skipped) == (7, 4, 3)

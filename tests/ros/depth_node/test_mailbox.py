@@ -3,9 +3,10 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from depthclip_ros.ros.depth_node.mailbox import Mailboxes, StampOrder
+from depthclip_ros.ros.depth_node.mailbox import Mailboxes, RateLimit, StampOrder
 
 MS = 1_000_000
 
@@ -189,3 +190,22 @@ def test_reset_takes_any_stamp():
     order.check(60_000 * MS)
     order.reset()
     assert order.check(1) == ("in order", 0.0)
+
+
+@pytest.mark.parametrize(("camera_hz", "most_hz"), [(30, 5), (30, 20), (30, 29), (10, 10), (15, 30), (7, 5)])
+def test_a_rate_is_never_exceeded_and_reached_where_the_camera_has_it(camera_hz, most_hz):
+    limit = RateLimit()
+    jitter_s = np.random.default_rng(0).uniform(-0.2, 0.2, 10 * camera_hz) / camera_hz
+    times_s = 100 + np.arange(10 * camera_hz) / camera_hz + jitter_s
+    passed = np.array([now_s for now_s in times_s if limit.passes(most_hz, now_s)])
+    assert passed.size <= 10 * most_hz + 1
+    assert passed.size >= 0.93 * 10 * min(camera_hz, most_hz)
+    assert np.diff(passed).min(initial=1.0) > 0.4 / most_hz
+
+
+def test_a_pause_is_not_made_up_for():
+    limit = RateLimit()
+    assert limit.passes(5, 0.0)
+    burst = [limit.passes(5, 60 + k / 100) for k in range(20)]
+    assert sum(burst) <= 2
+    assert all(limit.passes(0, 60.2) for _ in range(5))

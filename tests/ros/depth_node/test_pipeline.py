@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.parameters.values import settings_from
@@ -108,3 +110,98 @@ def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: Simpl
     assert found.cloud is not None
     np.testing.assert_allclose(found.cloud["z"], expected, rtol=1e-4)
     np.testing.assert_allclose(found.cloud["x"], found.cloud["z"] * (np.arange(WIDTH) - 31.5) / 40, rtol=1e-4)
+
+
+class FromTheTop:
+    """An engine to which the upper rows are far: depth is 9 m there, 1 m below, as in a room that it sees upright."""
+
+    def require_metric(self) -> None:
+        pass
+
+    def infer_views(self, views: list[Any]) -> list[ViewDepth]:
+        (view,) = views
+        height, width = view.rgb.shape[:2]
+        assert (view.intrinsics.width_px, view.intrinsics.height_px) == (width, height)
+        depth_m = np.where(np.arange(height)[:, None] < height / 2, 9.0, 1.0).repeat(width, 1).astype(np.float32)
+        flying = depth_m > 5
+        return [ViewDepth(depth_m, depth_m / 10, 1.0, half_width=depth_m / 100, flying=flying)]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "far"),
+    [
+        (0, np.s_[: HEIGHT // 2, :]),
+        (90, np.s_[:, : WIDTH // 2]),
+        (180, np.s_[HEIGHT // 2 :, :]),
+        (270, np.s_[:, WIDTH // 2 :]),
+    ],
+)
+def test_a_turned_camera_has_its_depth_where_the_image_shows_it(
+    image: SimpleNamespace, degrees: int, far: tuple[slice, slice]
+) -> None:
+    engine: Any = FromTheTop()
+    pipeline = FramePipeline(engine, settings_from({"input.rotation": degrees, "cloud.color": False}))
+    frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+    found = pipeline.infer(frame, cloud=True)
+    expected = np.ones((HEIGHT, WIDTH), np.float32)
+    expected[far] = 9.0
+    np.testing.assert_array_equal(found.depth_m, expected)
+    np.testing.assert_array_equal(found.confidence, expected / 10)
+    assert found.half_width is not None
+    np.testing.assert_array_equal(found.half_width, expected / 100)
+    assert found.frame.intrinsics.fx_px == 40
+    cloud = found.make_cloud()
+    near = expected == 1
+    np.testing.assert_array_equal(np.isfinite(cloud["z"]), near)
+    u = np.indices((HEIGHT, WIDTH))[1]
+    np.testing.assert_allclose((cloud["x"] * 40 + 31.5)[near], u[near], atol=1e-3)
+
+
+def body_mask(path: Path, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:
+    """The lower third of an image is the robot."""
+    seen = np.full(size, 255, np.uint8)
+    seen[size[0] * 2 // 3 :] = 0
+    cv2.imwrite(str(path), seen)
+    return str(path)
+
+
+@pytest.mark.parametrize("degrees", [0, 180])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_robots_own_body_has_no_depth_and_no_points(
+    image: SimpleNamespace, tmp_path: Path, degrees: int, known: bool
+) -> None:
+    engine: Any = FromTheTop()
+    mask = body_mask(tmp_path / "front.png")
+    values = {"input.mask": str(tmp_path / "{camera}.png"), "input.rotation": degrees, "input.assumed_hfov": 60.0}
+    pipeline = FramePipeline(engine, settings_from({**values, "cameras": ["front"]}), camera="front")
+    frame = pipeline.prepare(image, info() if known else None)  # type: ignore[arg-type]
+    found = pipeline.infer(frame)
+    seen = cv2.imread(mask, cv2.IMREAD_GRAYSCALE) > 0
+    np.testing.assert_array_equal(np.isfinite(found.depth_m), seen)
+    np.testing.assert_array_equal(found.confidence > 0, seen)
+    assert not np.isfinite(found.make_cloud()["z"])[~seen].any()
+    assert not np.isfinite(found.make_clearing_cloud()["z"])[-1].any()
+
+
+def test_a_mask_is_rectified_with_its_image(image: SimpleNamespace, tmp_path: Path) -> None:
+    engine: Any = FromTheTop()
+    pipeline = FramePipeline(engine, settings_from({"input.mask": body_mask(tmp_path / "body.png")}))
+    white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    white[HEIGHT * 2 // 3 :] = 0
+    image.data = white.ravel()
+    for _ in range(2):
+        frame = pipeline.prepare(image, info(d=[-0.3, 0.1, 0, 0, 0]))  # type: ignore[arg-type]
+    assert frame.valid is not None
+    black = frame.rgb.max(-1) < 100
+    assert (frame.valid == ~black).mean() > 0.97  # but for the row in which the two are mixed
+    assert np.ptp(np.count_nonzero(frame.valid, axis=0)) >= 1, "the edge is curved where the lens is"
+
+
+def test_a_mask_of_another_size_is_named_and_refused(image: SimpleNamespace, tmp_path: Path) -> None:
+    engine: Any = FromTheTop()
+    mask = body_mask(tmp_path / "body.png", (24, 32))
+    pipeline = FramePipeline(engine, settings_from({"input.mask": mask}))
+    with pytest.raises(InputError, match=r"body\.png is 32x24, the image 64x48; paint it over an image"):
+        pipeline.prepare(image, info())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="nowhere"):
+        FramePipeline(engine, settings_from({"input.mask": "/nowhere.png"}))

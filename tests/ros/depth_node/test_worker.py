@@ -285,7 +285,8 @@ def test_every_image_is_in_one_count_at_any_time(rig):
     account = lambda: camera.counters.account(camera.box.overtaken)  # noqa: E731
 
     def closes(**counts):
-        expected = dict.fromkeys(("out", "dropped", "refused", "failed", "unwatched", "waiting"), 0) | counts
+        names = ("out", "dropped", "refused", "failed", "unwatched", "skipped", "waiting")
+        expected = dict.fromkeys(names, 0) | counts
         _until(lambda: account() == {"in": sum(expected.values()), **expected})
 
     _busy(rig)
@@ -322,3 +323,20 @@ def test_a_doubtful_frame_id_is_said_once_and_its_images_are_served(rig):
         _until(lambda colour=colour: rig.front.outputs.depths[-1:] == [colour])
     (said,) = [line for line in rig.log.lines if "frame_id" in line]
     assert said.startswith("front: the images on image have no frame_id")
+
+
+def test_a_highest_rate_leaves_images_out_and_takes_the_newest_that_comes(rig, monkeypatch):
+    camera = rig.front
+    camera.pipeline.settings = settings_from({"cameras": ["front", "left"], "input.max_rate": 4.0})
+    now_s = 1000.0
+    monkeypatch.setattr("depthclip_ros.ros.depth_node.camera.time", SimpleNamespace(
+        monotonic=lambda: now_s, perf_counter=time.perf_counter
+    ))  # fmt: skip
+    for image in range(1, 33):  # a second at 32 Hz
+        _send(camera, image)
+        _until(lambda: camera.counters.account(camera.box.overtaken)["waiting"] == 0)
+        now_s += 1 / 32
+    assert camera.outputs.depths == [1, 9, 17, 25]
+    account = camera.counters.account(camera.box.overtaken)
+    assert (account["in"], account["out"], account["skipped"]) == (32, 4, 28)
+    assert (account["refused"], account["failed"], account["dropped"]) == (0, 0, 0)

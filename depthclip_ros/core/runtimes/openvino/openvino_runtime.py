@@ -34,7 +34,13 @@ class OpenVinoRuntime(CompiledRuntime):
     name = "openvino"
 
     def __init__(
-        self, model: DepthModel, device: str, precision: str, identity: str, calibration: CalibrationSet
+        self,
+        model: DepthModel,
+        device: str,
+        precision: str,
+        identity: str,
+        calibration: CalibrationSet,
+        threads: int = 0,
     ) -> None:
         """Choose device and precision; see `runtime.make_runtime` for arguments and errors."""
         kind, _, index = ("cpu" if device == "auto" else device).partition(":")
@@ -52,7 +58,7 @@ class OpenVinoRuntime(CompiledRuntime):
                 f"precision '{precision}' is not what openvino does fast on {self._device}; allowed are auto, "
                 f"{', '.join(possible)}, int8"
             )
-        super().__init__(model, chosen)
+        super().__init__(model, chosen, threads)
         self._hint = HINTS[chosen] or HINTS[possible[-1]]
         self._identity = identity
         self._calibration = calibration
@@ -84,6 +90,7 @@ class OpenVinoRuntime(CompiledRuntime):
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if self._device == DEVICES["cpu"]:
             settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
+            settings["INFERENCE_NUM_THREADS"] = self.threads  # 0: as many as there are cores
         return self._core.compile_model(model, self._device, settings).create_infer_request()
 
     def _converted(self, network: PixelNetwork, height: int, width: int) -> Path:

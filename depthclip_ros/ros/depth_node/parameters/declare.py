@@ -28,7 +28,7 @@ def declare_parameters(node: Any) -> None:
         if kind is str:
             descriptor.additional_constraints = f"allowed: {parameter.allowed}"
         elif kind is int:
-            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=parameter.step)]
         elif kind is float:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         if parameter.element is None:

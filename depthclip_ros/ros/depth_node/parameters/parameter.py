@@ -23,7 +23,9 @@ class Parameter:
         name: as ROS knows it, e.g. `output.max_depth`.
         default: its type is the parameter's type; a list's is `element`'s.
         description: one or two sentences with the unit.
-        choices: the allowed texts; empty means any text, or a number within `minimum` and `maximum`.
+        choices: the allowed texts; empty means any text (an empty one only where the default is), or a number within
+            `minimum` and `maximum`.
+        step: from one allowed whole number to the next.
         pattern: a regular expression that is allowed beside `choices`, and how to say it to a person.
         element: of a list: str or float. What is allowed holds for each element, and texts must differ.
         effect: when a change takes effect: NEXT_FRAME, NEXT_CONFIGURE; NEXT_START: it cannot be changed.
@@ -34,6 +36,7 @@ class Parameter:
     description: str
     minimum: float | None = None
     maximum: float | None = None
+    step: int = 1
     choices: tuple[str, ...] = ()
     pattern: tuple[str, str] | None = None
     element: type | None = None
@@ -51,9 +54,12 @@ class Parameter:
             return f"a list of {self.pattern[1] if self.pattern else f'{self.minimum:g} to {self.maximum:g}'}"
         if self.choices:
             return ", ".join([*self.choices, *([self.pattern[1]] if self.pattern else [])])
-        if self.minimum is not None:
+        if self.minimum is not None and self.maximum is not None:
+            if self.step > 1:
+                return ", ".join(map(str, range(int(self.minimum), int(self.maximum) + 1, self.step)))
             return f"{self.minimum:g} to {self.maximum:g}"
-        return {bool: "true or false", str: "a text that is not empty"}[type(self.default)]
+        text = "a text that is not empty" if self.default else "a text"
+        return {bool: "true or false", str: text}[type(self.default)]
 
     def check(self, value: Any) -> Value:
         """The value, with its type made exact.
@@ -71,8 +77,9 @@ class Parameter:
             good = value in self.choices or bool(self.pattern and re.fullmatch(self.pattern[0], value))
         elif good and self.minimum is not None and self.maximum is not None:
             good = self.minimum <= value <= self.maximum  # false for NaN
+            good = good and (kind is float or (value - self.minimum) % self.step == 0)
         elif good and kind is str:
-            good = bool(value)
+            good = bool(value) or not self.default
         if not good:
             raise ConfigError(f"{self.name} is {value!r}; allowed: {self.allowed}")
         return value  # type: ignore[no-any-return]

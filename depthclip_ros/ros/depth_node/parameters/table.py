@@ -60,6 +60,14 @@ TABLE: tuple[Parameter, ...] = (
         effect=NEXT_CONFIGURE,
     ),
     Parameter(
+        "model.threads",
+        0,
+        "Threads of the CPU that the network runs in. 0: as many as its library likes, most often one for each core.",
+        minimum=0,
+        maximum=256,
+        effect=NEXT_CONFIGURE,
+    ),
+    Parameter(
         "input.transport",
         "raw",
         "raw subscribes to `image` (Image), compressed to `image`/compressed (CompressedImage, JPEG or PNG).",
@@ -91,6 +99,32 @@ TABLE: tuple[Parameter, ...] = (
         "unknown, 60 are assumed, and there is no cloud.",
         minimum=0.0,
         maximum=170.0,
+        effect=NEXT_CONFIGURE,
+    ),
+    Parameter(
+        "input.max_rate",
+        0.0,
+        "Images a second of each camera that become depth; the others are left out before they cost anything, and "
+        "counted as frames_skipped. 0: every image.",
+        minimum=0.0,
+        maximum=1000.0,
+        effect=NEXT_CONFIGURE,
+    ),
+    Parameter(
+        "input.mask",
+        "",
+        "A black and white picture of the images' size, as the camera sends them; {camera} stands for the camera's "
+        "name. Black is the robot's own body: depth is unknown there, and there is no point. Empty: none.",
+        effect=NEXT_CONFIGURE,
+    ),
+    Parameter(
+        "input.rotation",
+        0,
+        "Degrees by which images must be turned clockwise to be upright, for a camera that is mounted turned (180: "
+        "upside down). The network sees them upright; all outputs stay as the images are.",
+        minimum=0,
+        maximum=270,
+        step=90,
         effect=NEXT_CONFIGURE,
     ),
     Parameter(

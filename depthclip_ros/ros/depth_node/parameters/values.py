@@ -32,10 +32,14 @@ class Settings:
     model_device: str
     model_precision: str
     model_calibration: str
+    model_threads: int
     input_transport: str
     input_reliability: str
     input_rectify: str
     input_assumed_hfov: float
+    input_max_rate: float
+    input_mask: str
+    input_rotation: int
     output_encoding: str
     output_min_depth: float
     output_max_depth: float
@@ -80,6 +84,18 @@ class Settings:
             scale_factor=self.scale_factor * factor,
             level=self.uncertainty_level,
         )
+
+    @property
+    def engine_options(self) -> dict[str, Any]:
+        """What `DepthEngine.load` is told beside the weights."""
+        return {
+            "runtime": self.model_runtime,
+            "device": self.model_device,
+            "precision": self.model_precision,
+            "calibration": self.model_calibration,
+            "threads": self.model_threads,
+            "allow_cpu_fallback": self.model_device == "auto",
+        }
 
     @property
     def scan_limits(self) -> ScanLimits:

@@ -215,3 +215,14 @@ def test_calibration_sets(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"000\.jpg cannot be read \(picture of 6 bytes is broken"):
         CalibrationSet(str(tmp_path)).pixels(16, 12)
     assert CalibrationSet(ROOMS).pixels(32, 24).shape == (48, 24, 32, 3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_works_in_the_threads_asked_for(
+    small_model: Make, shared_cache: None, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    library, made = openvino_runtime.openvino(), []
+    compile_model = library.Core.compile_model
+    monkeypatch.setattr(library.Core, "compile_model", lambda *args: made.append(compile_model(*args)) or made[-1])
+    DepthEngine(small_model(), runtime="openvino", device="cpu", precision="fp32", threads=threads)
+    assert [model.get_property("INFERENCE_NUM_THREADS") for model in made] == [threads] * 2

@@ -13,7 +13,8 @@ from depthclip_ros.ros.depth_node.parameters import values as parameters
 CONFIG = Path(__file__).parents[4] / "config" / "depth.yaml"
 INTERFACE = {
     "cameras", "model.weights", "model.runtime", "model.device", "model.precision", "model.calibration",
-    "input.transport", "input.reliability", "input.rectify",
+    "model.threads", "input.transport", "input.reliability", "input.rectify", "input.max_rate", "input.mask",
+    "input.rotation",
     "output.encoding", "output.min_depth", "output.max_depth", "output.confidence_threshold",
     "cloud.stride", "cloud.max_range", "cloud.color", "filter.edge_threshold", "scale.factor", "scale.factors",
     "autostart",
@@ -71,6 +72,11 @@ def test_defaults_are_allowed():
         ("scale.factor", 0.0, "0.01 to 100"),
         ("scale.factor", "2", "0.01 to 100"),
         ("model.precision", "int4", "int8"),
+        ("model.threads", -1, "0 to 256"),
+        ("input.rotation", 45, "0, 90, 180, 270"),
+        ("input.rotation", 360, "0, 90, 180, 270"),
+        ("input.max_rate", -1.0, "0 to 1000"),
+        ("input.mask", 3, "a text"),
         ("cameras", ["front", "1left"], "begin with a letter"),
         ("cameras", ["front", "front"], "different names"),
         ("cameras", ["front/left"], "letters, digits and _"),
