@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 # Everything on a machine without ROS: real ROS 2 Jazzy, torch and this package in .venv, then the demo or the tests.
 # In a ROS 2 workspace use colcon instead: README, "On a robot with ROS 2".
 .DEFAULT_GOAL := help

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Settles who owns the name `depthclip_trainer` before pytest names test modules after their paths.
 
 For `depthclip_trainer/tests/...` pytest would make a module of the outer folder, which hides the package inside it.

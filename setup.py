@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """For tools that still call setup.py: the wheel and the sdist that pyproject.toml describes, built by its backend."""
 
 from typing import ClassVar

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The `depthclip` command. Each subcommand is a module of `commands`, imported only when it is asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Start the depth node for one camera: `ros2 launch depthclip_ros depth.launch.py image:=/camera/image_raw`.
 
 Or for several cameras with one model: `... cameras:=front,left image:=image_raw` for /front/image_raw, /left/image_raw.

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What each anchor is worth on rendered drives with exact poses: AbsRel as published, median-scaled, with the anchor.
 
 The drive of the demo, twice: rooms 12 and 13, 180 frames at 30 Hz on one lap, 640x480, the engine's own depth. Scores

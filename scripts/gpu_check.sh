@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 # Runs what wants a GPU: tests marked cuda, engine and cloud. Needs torch with CUDA and this package.
 #   sh scripts/gpu_check.sh [OUT_FOLDER]     writes OUT_FOLDER/performance_gpu.json and .md (default: docs)
 set -u

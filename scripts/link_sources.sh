@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 # Replaces the installed sources of the environment $1 by links to this checkout.
 # One link per file, never per directory: an installer that removes or replaces an installed file must meet the link,
 # while through a linked directory it would delete the sources themselves.

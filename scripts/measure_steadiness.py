@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Prints how steady depth is with filter.temporal and without, on rendered drives whose poses and depth are exact.
 
     python scripts/measure_steadiness.py [--weights default] [--rooms 4] [--frames 60]

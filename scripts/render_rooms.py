@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Renders the sheets of rooms in depthclip_ros/data/, with which runtimes are proven and int8 networks calibrated.
 
 .venv/bin/python scripts/render_rooms.py 910000-910047 --columns 8 depthclip_ros/data/calibration_rooms.jpg

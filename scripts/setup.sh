@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 # Makes .venv: brings uv where it is missing, then installs what uv.lock names and builds this package.
 # Called by make, which keeps a sourced ROS distribution out of the environment.
 set -u

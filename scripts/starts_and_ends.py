@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Starts and ends nodes in a row, told by changing signals at changing moments; says how soon nothing is left of each.
 
 .venv/bin/python scripts/starts_and_ends.py --depth 50 --camera 15

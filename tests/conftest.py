@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Fixtures that several test folders share."""
 
 from __future__ import annotations

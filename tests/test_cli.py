@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The command line's own rules: lazy imports, exit codes, one sentence for an error."""
 
 from __future__ import annotations

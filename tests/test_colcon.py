@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`colcon build` of this checkout as a workspace package, against the ROS wheels of the environment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Who may import whom: down the floors, never up, never in a circle (docs/architecture.md). The tables are the rule."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MAX_LINES = 300
+COPYRIGHT = "SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers"
 
 # Longest matching prefix counts. A module may import its own floor and lower ones.
 FLOORS = {
@@ -185,9 +187,18 @@ def test_imports_go_down(name):
 
 @pytest.mark.parametrize("name", modules())
 def test_one_idea_per_file(name):
-    lines = len(modules()[name].read_text().splitlines())
+    lines = len(modules()[name].read_text().removeprefix(f"# {COPYRIGHT}\n").splitlines())
     assert lines <= MAX_LINES, f"{name} has {lines} lines; above {MAX_LINES} two ideas share a file"
     assert "utils" not in name.split("."), f"{name}: a name says what a file holds"
+
+
+def test_every_source_file_names_its_copyright():
+    own = [path for path in REPOSITORY.rglob("*.py") if not {".venv", ".cache", "build", "install"} & {*path.parts}]
+    own += [*REPOSITORY.glob("*/*.sh"), *REPOSITORY.glob("executables/*"), *REPOSITORY.glob("msg/*.msg")]
+    own += [REPOSITORY / name for name in ("Makefile", "CMakeLists.txt")]
+    starts = {path: path.read_text()[:200].splitlines() for path in own if path.is_file()}
+    without = [str(path) for path, lines in starts.items() if lines and f"# {COPYRIGHT}" not in lines[:2]]
+    assert not without, f"the first line, or the second behind #!, is to be `# {COPYRIGHT}`: {without}"
 
 
 def test_generated_package_file_stays_empty():

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a user gets with a checkout or an installation: versions agree, files parse, executables start."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a file may do: be read as numbers. Nothing that could run code is called, but in one module that says why."""
 
 from __future__ import annotations

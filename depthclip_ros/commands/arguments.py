@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Arguments that several commands take, declared once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip bag IN OUT`: a recorded bag with the depth topics added, without a ROS installation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip compare`: the same images through several systems, on one sheet and in one table."""
 
 from __future__ import annotations

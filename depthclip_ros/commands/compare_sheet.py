@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The sheet of `depthclip compare`: a column per system, a row per image, errors where depth is known."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip demo`: a rendered or recorded camera, the depth node and a recorder, each a process, on real ROS 2."""
 
 from __future__ import annotations

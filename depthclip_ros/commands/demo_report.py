@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the demo measured: as JSON, as a table, and as pictures."""
 
 from __future__ import annotations

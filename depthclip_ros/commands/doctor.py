@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip doctor`: what this machine has for the node and the tools, and what to do about what is missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip export`: the network as an ONNX file, or compiled and proved ahead of a robot's first start."""
 
 from __future__ import annotations

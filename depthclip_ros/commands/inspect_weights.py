@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip inspect`: what a weights file is, without building its model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What machine a figure was measured on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The demo's pictures: frames with their depth and error, and the cloud from a raised viewpoint."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip predict`: image files in, depth, pictures and clouds out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip score --depth TOPIC`: a running depth node against a depth camera, live."""
 
 from __future__ import annotations

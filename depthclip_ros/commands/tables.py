@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Tables as all commands print them."""
 
 from __future__ import annotations

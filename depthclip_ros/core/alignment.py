@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Scale and shift between a prediction and measured depth: what a relative prediction is compared by, or given.
 
 numpy only. Relative depth is 1 / disparity; a prediction is aligned in disparity, s / depth + t = 1 / truth, as MiDaS

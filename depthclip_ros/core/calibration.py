@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A camera from whatever has a CameraInfo's fields, or from a calibration file; what names and stamps say."""
 
 from __future__ import annotations

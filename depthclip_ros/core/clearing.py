@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Ray ends for maps that clear what a camera looks through: never beyond what is surely free."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The package's own exceptions. Each message is one sentence: the bad value, what is allowed, what to do next."""
 
 

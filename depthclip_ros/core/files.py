@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Files of this package's own: where its cache lies, what is in a file, and how one is replaced in one step."""
 
 from __future__ import annotations

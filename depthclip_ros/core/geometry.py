@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pinhole geometry of rectified images: intrinsics after resize and crop, rays, clouds, depth steps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Files of Hugging Face: `org/name`, or `org/name@revision` for one state of it that never changes."""
 
 from __future__ import annotations

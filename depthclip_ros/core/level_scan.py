@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A scan as a level laser scanner would give it, from a depth image: the nearest obstacle of each bearing."""
 
 from __future__ import annotations

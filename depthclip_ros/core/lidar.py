@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """LiDAR clouds: read the points, project them, drop those that the camera cannot see."""
 
 from __future__ import annotations

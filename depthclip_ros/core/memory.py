@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How the C library hands memory back to the system, for processes that work in frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How a camera sits on its robot: turned about its axis, and with the robot's own body in its view."""
 
 from __future__ import annotations

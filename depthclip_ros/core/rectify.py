@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Lens distortion as ROS CameraInfo describes it, and the maps that take it out of an image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Takes the flicker out of the depth of a camera that goes on looking at the same things; causal, without delay.
 
 Where optical flow explains how the picture moved, the depth of the same surface a moment ago counts beside today's.

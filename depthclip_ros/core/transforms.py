@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Transforms of /tf and /tf_static, recorded or live: where a point of one frame lies in another, each at its own time.
 
 tf2's buffer is not on PyPI, and its lookup takes both ends at one time unless a fixed frame is named.

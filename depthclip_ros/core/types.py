@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What crosses every joint of the package: a camera's intrinsics, its image on the way in, its depth on the way out."""
 
 from __future__ import annotations

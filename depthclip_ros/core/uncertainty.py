@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How far off depth may be: an interval for each pixel that holds at a stated rate, and the confidence that follows it.
 
 The error of ln depth has one part common to the image (its scale) and one of each pixel (its shape). With c the

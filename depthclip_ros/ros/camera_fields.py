@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a CameraInfo says about a camera, without ROS: made from intrinsics, read from a calibration file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Which CameraInfo belongs to an image: by its topic, and among the last ones by its stamp."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth as ROS messages say it. Reads and fills whatever has the messages' fields, from rclpy or from rosbags.
 
 The functions return a dict of field values, arrays as numpy; `assign` puts one into an rclpy message, and

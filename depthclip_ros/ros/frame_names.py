@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What is doubtful about the frame_ids of one camera's images: their depth has them too, and others go by them."""
 
 from __future__ import annotations

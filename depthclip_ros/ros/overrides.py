@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a node was given at its start: misspelt parameters, a file for another node, whole numbers without a point."""
 
 from __future__ import annotations

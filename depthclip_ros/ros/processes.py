@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Start the package's nodes as processes of their own and stop every one of them again; no rclpy here."""
 
 from __future__ import annotations

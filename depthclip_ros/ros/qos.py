@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """QoS of depth_node's topics: what to ask of a publisher so that it is heard, and what to offer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A node's life in one place: made, spun and unmade by one thread; signals wake another, which sees to the end.
 
 What DDS has of a node (its place in the graph, its shared memory) goes with the last of its parts. So a node is always

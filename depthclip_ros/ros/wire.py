@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Large messages on their way to DDS: filled where they are sent from, and sent without holding up other threads.
 
 `Publisher.publish(message)` of rclpy copies a message twice before DDS has it and keeps Python's lock all the while: a

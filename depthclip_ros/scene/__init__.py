@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Rendered rooms with exact depth: training data, the demo's camera, and truth for tests.
 
 World frame: metres, z up, floor at z = 0. Cameras: optical frame, z forward, x right, y down.

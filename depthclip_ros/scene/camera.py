@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where cameras stand: poses, and a random camera that sees something worth seeing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From light to pixels: exposure, white balance, vignetting, blur, sensor noise, tone curve, JPEG."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A robot's drive through a room: a smooth closed way that touches nothing, for the demo's camera."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pictures of a scene with exact depth: one at a time for a camera, in batches for training."""
 
 from __future__ import annotations

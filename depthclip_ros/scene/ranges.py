@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a random room may look like: the ranges that everything random is drawn from, as named presets."""
 
 from __future__ import annotations

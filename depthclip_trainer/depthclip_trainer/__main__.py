@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`python -m depthclip_trainer` is `depthclip-train`: torchrun starts modules."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The commands `depthclip-train`, `depthclip-eval` and `depthclip-export`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The trainer's configuration: typed dataclasses. `recipe.py` reads them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Published encoders as the safetensors files that a training starts from.
 
 | given | encoder | file |

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The one place where a pickle is read: by torch's restricted unpickler, for tensors and plain containers only.
 
 Even that one had holes: CVE-2025-32434 before torch 2.6, CVE-2026-24747 (GHSA-63cw-57p8-fm3p) before 2.10.

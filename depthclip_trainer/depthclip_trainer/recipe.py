@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Recipes: YAML files that name a base and their differences, and `--section.key value` on top, made one configuration.
 
 jsonargparse checks types and makes the dataclasses. Names are checked here: its errors do not say where a misspelt key

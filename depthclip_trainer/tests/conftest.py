@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Fixtures: a tiny data set of the real file format, a tiny network, a config over both."""
 
 from __future__ import annotations

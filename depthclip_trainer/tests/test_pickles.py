@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pickles are read in one place, as plain tensors, by a torch that is safe with them."""
 
 import zipfile

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The recipes for public data, from their own YAML, on small sets of the same file formats."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Relative depth through the trainer: it is learned and scored up to scale and shift, and given metres in the end."""
 
 from __future__ import annotations

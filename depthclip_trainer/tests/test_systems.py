@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The systems besides MoA-DepthCLIP through the trainer's own road: loss terms, calibration, a training of seconds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip compare` end to end: real files, a metric and a relative system, a sheet, a table and JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The demo as a user runs it: three processes over real DDS, with a network of random weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip export`: an ONNX file that says what it is, and a cache that is warm for the node."""
 
 from __future__ import annotations

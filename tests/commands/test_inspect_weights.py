@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip inspect` on a real weights file, and on none."""
 
 from __future__ import annotations

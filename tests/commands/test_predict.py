@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip predict` from image files to depth files, on real files and real (small) weights."""
 
 from __future__ import annotations

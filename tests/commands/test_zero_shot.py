@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A system that needs no training, named by a YAML file of prompts, in the commands as any weights file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Models for the engine and the runtimes: a real small one, and one whose depth can be told from the image by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Calibration files of several writers, and the camera of an image that comes rectified."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Ends of rays: on the pixel's own ray, never beyond what is surely free."""
 
 from __future__ import annotations

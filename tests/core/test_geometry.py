@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Intrinsics, rays and clouds: every point must project back onto the pixel that it came from."""
 
 from __future__ import annotations

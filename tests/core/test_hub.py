@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Hugging Face ids with and without a revision."""
 
 import huggingface_hub

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A level scan against geometry by hand: walls, a low box, a camera that is turned, tilted and off the origin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a frame frees is there for the next one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A camera that is mounted turned, or sees its robot: what the network sees, and where that lies in the image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Rectification against OpenCV's own forward projection of known points."""
 
 from __future__ import annotations

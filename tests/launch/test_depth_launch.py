@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The launch file with the real launch system and the real node; both come with a ROS distribution, not from PyPI."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A hall and walls with a person and a box, for tests: depth by geometry, clouds by the node's own code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The costmap of config/nav2.yaml when somebody who stood before the robot has gone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A voxel layer that follows the rules of Nav2's, for tests: the numbers are those of a Nav2 parameter file.
 
 Rules (docs.nav2.org, "Voxel Layer Parameters", and how its layer behaves):

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Real processes and real DDS for the ROS tests: a small weights file, a node as a process, a client here."""
 
 from __future__ import annotations

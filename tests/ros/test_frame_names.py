@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Doubtful frame_ids are named once, good ones never."""
 
 from __future__ import annotations

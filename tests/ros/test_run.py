@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The end of a node's process: nothing of it stays in the graph or in shared memory, whenever it is told."""
 
 from __future__ import annotations

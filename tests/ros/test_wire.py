@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A message that is filled where it is sent from is what rclpy would send."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Scenes of known geometry: an empty room with the shapes that a test puts into it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The demo's drive: closed, free of collisions, never too fast."""
 
 from __future__ import annotations

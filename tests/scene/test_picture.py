@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Batches of random rooms: the same from the same seed, whole, and in the ranges asked for."""
 
 from __future__ import annotations

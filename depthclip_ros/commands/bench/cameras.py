@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """One to four cameras in one node, beside as many nodes of one camera each, in the same run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The point cloud of a depth image as the node makes it, beside the plain way to make one in NumPy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip bench`: how fast this machine is, each figure beside its baseline in the same run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The engine by system, runtime, precision, size and batch, beside torch eager, Depth Anything and the floor."""
 
 from __future__ import annotations

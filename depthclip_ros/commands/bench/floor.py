@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The floor: what a network must take on this machine, from its operations and bytes and the machine's rates."""
 
 from __future__ import annotations

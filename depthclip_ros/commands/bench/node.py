@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The node over DDS: latency by stage from stamp to receipt in another process, and what overload does to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A process of its own that loads the engine and makes one depth: how long that takes, and what memory it holds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Nodes and cameras as processes and recorders in this one, for the parts of the bench that need ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the parts of the bench share: settings, units that can be measured again alone, and how time is taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Soak: the node at full rate for minutes; what its process holds is sampled, and its growth fitted after warm-up."""
 
 from __future__ import annotations

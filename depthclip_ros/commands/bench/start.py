@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Cold start and memory: a process's start to its first depth, with a warm and an empty cache, each beside torch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The depth systems that the bench measures, and weights for them: random ones are as fast as trained ones."""
 
 from __future__ import annotations

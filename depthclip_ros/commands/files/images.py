@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Image files: found, read, and their lens as far as the file knows it."""
 
 from __future__ import annotations

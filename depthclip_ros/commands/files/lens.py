@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Images for `depthclip predict`, each with its intrinsics and where these come from."""
 
 from __future__ import annotations

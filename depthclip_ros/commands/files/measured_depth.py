@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Measured depth for images: .npy in metres, or 16-bit PNG."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth as files: numpy, 16-bit PNG, a picture and a cloud, named after the image."""
 
 from __future__ import annotations

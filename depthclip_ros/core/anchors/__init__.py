@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchors: what a robot has that knows metres, each turned into measurements of ln(true depth / predicted depth).
 
 A module for each kind. All are given a `Prediction` and a reading in the camera's optical frame, and give a

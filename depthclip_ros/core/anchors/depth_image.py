@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchor `depth`: a depth camera's image, registered to the camera, with holes where it measured nothing."""
 
 from __future__ import annotations

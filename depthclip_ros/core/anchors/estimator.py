@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """One scale per camera, of what all anchors say: a Kalman filter over ln scale that no wild reading moves.
 
 State: ln scale s, and for each anchor an offset b of what it says from s. A reading is z = s + b + noise. The offset

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchor `ground`: the floor under a camera of known height. A plane in the low part of the depth image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What every anchor is given and gives: a predicted depth image in, ln(true / predicted) with a variance out."""
 
 from __future__ import annotations

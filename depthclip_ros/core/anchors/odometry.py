@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchor `odometry`: features that OpenCV tracks and triangulates while the wheels know how far the camera moved."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchors `scan` and `points`: what a LiDAR measured, as true depths of the pixels that see the same."""
 
 from __future__ import annotations

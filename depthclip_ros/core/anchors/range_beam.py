@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchor `range`: one distance of a sonar or a time-of-flight beam (sensor_msgs/Range), a cone that the camera sees."""
 
 from __future__ import annotations

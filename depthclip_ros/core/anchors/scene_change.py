@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How far the picture has moved on: what the scale of a place may change by."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchor `tag`: an ArUco or AprilTag marker of known side, which OpenCV finds and whose pose it gives."""
 
 from __future__ import annotations

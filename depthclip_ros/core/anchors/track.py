@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What one anchor has said of late, and how it is judged."""
 
 from __future__ import annotations

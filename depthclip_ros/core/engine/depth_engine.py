@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """One model, any number of cameras: batches of images and intrinsics in, metric depth out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The organised point cloud made on the device that made the depth; `geometry.organised_cloud` makes it on the CPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From tensors on a device to arrays of the caller's own, in one copy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where scale meets focal length: metres per unit of the network's output, written once."""
 
 from __future__ import annotations

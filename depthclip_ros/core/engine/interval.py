@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The half-width of each pixel's interval on the device that made its depth; `core/uncertainty.py` says what it is."""
 
 from __future__ import annotations

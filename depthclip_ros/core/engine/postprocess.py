@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From the network's depth to metric depth at the image's size, with REP-117's infinities and unknowns."""
 
 from __future__ import annotations

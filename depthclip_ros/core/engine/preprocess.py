@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From camera images to the network's input, on the device that the engine works on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From what the network said of a batch to each view's depth in memory of the caller's own."""
 
 from __future__ import annotations

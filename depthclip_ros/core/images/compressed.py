@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Compressed pictures to pixels: whole, or refused. The one reader for messages, files, data sets and shards."""
 
 from __future__ import annotations

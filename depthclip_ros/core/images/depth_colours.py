@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth as a picture for people: near is red, far is blue, unknown is dark grey."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth as cameras send it, by its ROS name, to metres (REP-118): raw images and image_transport's compressedDepth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pixels as cameras send them, by their ROS name, to RGB. Every byte count is checked before a byte is read."""
 
 from __future__ import annotations

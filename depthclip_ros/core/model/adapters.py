@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Mixture of adapters: small experts beside a frozen block, mixed per token by a learned gate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """CLIP2Depth: a frozen CLIP whose text tower reads a learned mirror in place of words, and a compact decoder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Configuration of MoA-DepthCLIP and its presets."""
 
 from __future__ import annotations

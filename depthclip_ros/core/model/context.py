@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Global semantic context: what kind of place the image shows, as one vector."""
 
 from __future__ import annotations

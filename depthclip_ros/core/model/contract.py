@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What every depth system is to the rest of the package: a configuration, a network, a prediction."""
 
 from __future__ import annotations

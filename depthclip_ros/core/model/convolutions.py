@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Convolution blocks that decoder and stem share: dense 3x3 with batch normalisation, which a CPU runs fastest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Dense decoder: from the tower's grid up to half resolution, one stage per doubling."""
 
 from __future__ import annotations

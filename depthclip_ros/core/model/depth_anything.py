@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth Anything: DINOv2 with a DPT decoder; ZoeDepth and DPT (MiDaS 3) of the same library load here too."""
 
 from __future__ import annotations

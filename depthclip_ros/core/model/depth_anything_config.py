@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Configuration of Depth Anything, its presets, and what a folder of transformers says."""
 
 from __future__ import annotations

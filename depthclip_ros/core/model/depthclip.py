@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """DepthCLIP: depth from how well each place of the picture fits sentences about distance; nothing is trained."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth heads: a distribution over bins, a direct regression, their fusion, and the confidence that the bins give."""
 
 from __future__ import annotations

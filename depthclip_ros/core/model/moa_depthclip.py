@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """MoA-DepthCLIP: a CLIP tower with mixtures of adapters, prompt context, bins and regression."""
 
 from __future__ import annotations

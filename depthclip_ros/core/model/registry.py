@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The table of depth systems: a new system is a new file and a row here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Networks of the transformers library: their configurations as text, their folders on the disk, their parts.
 
 The library itself is imported only where a network is built: it takes a second, and it is an optional extra.

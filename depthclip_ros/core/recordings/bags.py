@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Recorded bags, opened in one place for all who read them, and what their topics are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """MCAP files of any writer, for rosbags: channels that share a topic, encodings beside CDR, no summary, no profile.
 
 The format: https://mcap.dev/spec. rosbags' own reader takes what rosbag2 writes and refuses the rest.

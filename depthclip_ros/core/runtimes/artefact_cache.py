@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What runtimes compiled, kept on the disk: whole or absent, and made anew when anything it rests on has changed."""
 
 from __future__ import annotations

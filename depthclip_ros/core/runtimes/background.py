@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Work that must not hold up a camera, done by a thread that lives as long as there is any."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What all runtimes that compile a network have in common: a network per size and batch, each proved before use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A network recorded as a CUDA graph: hundreds of kernels started by one call, which at batch 1 is most of the time."""
 
 from __future__ import annotations

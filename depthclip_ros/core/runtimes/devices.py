@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Devices of torch by name, what they can do, and what their failures mean."""
 
 from __future__ import annotations

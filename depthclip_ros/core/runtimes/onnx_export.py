@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network as an ONNX file: for ONNX Runtime here, for TensorRT and others elsewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network in ONNX Runtime: its own CPU kernels, CUDA, or TensorRT."""
 
 from __future__ import annotations

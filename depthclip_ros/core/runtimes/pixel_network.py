@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A depth system from the resized picture's bytes on: the form in which every runtime has it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A runtime proves itself before a robot rests on it: its depth of fixed pictures against torch's in float32.
 
 A compiled network can be wrong without any error: axes exchanged, a scale lost, an operation of a new release that

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the engine asks of a runtime, and the table of runtimes: a new one is a new file and a row in `RUNTIMES`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The shipped sheets of rendered rooms, on which runtimes prove themselves and int8 networks are calibrated."""
 
 from __future__ import annotations

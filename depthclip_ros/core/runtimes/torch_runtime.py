@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network in torch, on the CPU or a CUDA device, in float32 or half precision."""
 
 from __future__ import annotations

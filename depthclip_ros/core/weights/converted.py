@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From a folder in transformers' layout to a weights file of ours, made on first use and kept."""
 
 from __future__ import annotations

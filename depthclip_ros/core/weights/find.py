@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From what a user calls weights to a weights file: shipped, a path, a preset, a YAML file, a Hugging Face id."""
 
 from __future__ import annotations

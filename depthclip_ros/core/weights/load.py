@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Weights: one safetensors file that rebuilds its own model, found by name or path."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Safetensors on the disk: what is read, what is refused, and how a file is replaced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The weights file: one safetensors file, the model's description in its metadata. Nothing is ever unpickled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The subscriptions of the anchors: their topics, and /tf and /tf_static for all cameras of a node."""
 
 from __future__ import annotations

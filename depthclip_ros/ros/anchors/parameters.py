@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The parameters of the anchors, which tell depth_node its scale; rows of the table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What waits to be measured, what became of it, and how it is said."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a reading of each anchor says of a frame: messages and transforms to `core.anchors`. Messages are arguments."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The thread that compares readings with depth after the depth is out: no anchor ever delays an image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Add the node's depth topics to a recorded bag, without ROS: the same frame pipeline, read and written by rosbags."""
 
 from __future__ import annotations

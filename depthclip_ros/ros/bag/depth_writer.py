@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The depth topics of a bag: from an image of it to serialised messages."""
 
 from __future__ import annotations

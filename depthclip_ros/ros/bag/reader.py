@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Which of a recording's topics is the colour camera."""
 
 from __future__ import annotations

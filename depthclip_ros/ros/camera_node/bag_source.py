@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Frames from a rosbag2 or mcap recording."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Frames of a folder of pictures, or of a video."""
 
 from __future__ import annotations

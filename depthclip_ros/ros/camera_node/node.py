@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """camera_node: plays the rendered room, a folder of pictures, a video or a bag as if it were a camera.
 
 Topics (relative): `image_raw`, `image_raw/compressed` (JPEG), `camera_info` with the same stamp, and

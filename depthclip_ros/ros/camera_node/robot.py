@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a robot that carries the rendered camera would measure: a range beam, a scan, its pose. Exact, then noise."""
 
 from __future__ import annotations

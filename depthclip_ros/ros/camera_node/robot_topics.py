@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The topics of the rendered robot: `range`, `scan`, `odom`, /tf and /tf_static."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The rendered room as a camera: a closed drive, rendered once by all cores, kept in the user's cache, replayed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What every source gives: frames, with what is known about each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where frames come from without a camera: the rendered room, a folder of images, a video, a bag.
 
 `open_source` looks at what it is given and picks the kind from the table `KINDS`. No ROS is needed.

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """One camera of the node: what becomes of its images, and what is said of them. Its faults stay its own."""
 
 from __future__ import annotations

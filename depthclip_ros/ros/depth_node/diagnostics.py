@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What frames feed while they pass: counters, windows of the last seconds, and what throttles the log."""
 
 from __future__ import annotations

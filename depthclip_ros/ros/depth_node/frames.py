@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A frame on its way through the node: the image that is ready for the engine, and its depth."""
 
 from __future__ import annotations

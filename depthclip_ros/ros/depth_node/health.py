@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How the node and each of its cameras are doing: what /diagnostics says once a second."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The two subscriptions of depth_node, image and camera_info, and how they follow what publishers offer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The thread that fills and publishes what nobody needs at once, so that depth never waits for a cloud."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Between a subscription and its worker: slots in which the newest frame wins, order of stamps, and a highest rate."""
 
 from __future__ import annotations

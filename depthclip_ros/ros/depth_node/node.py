@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The lifecycle node depth_node: images in, depth out. A callback hands over; one worker thread does the work."""
 
 from __future__ import annotations

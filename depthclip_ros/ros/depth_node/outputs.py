@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The publishers of one camera's depth: who listens, and what a frame's depth is to them."""
 
 from __future__ import annotations

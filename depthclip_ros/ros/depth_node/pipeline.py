@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """One frame, from message to depth: what the node does with a live camera and `depthclip bag` with a recorded one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """All cameras of the node around one engine: what configure makes of them, what activate starts, how they are doing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The thread that turns images into depth: round after round, the newest image of every camera that has one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A running depth node against a depth camera's topic: frames paired by stamp, scored as they come."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The demo's third process: subscribes to the camera and to the depth node, scores, and keeps a few frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth against exact depth, frame by frame, and beside it what knows nothing of the picture. numpy only.
 
 Definitions: δ1 = share of pixels with max(g/p, p/g) < 1.25 · AbsRel = mean |g−p|/g · RMSE = √mean (g−p)², each per

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Collects primitives and materials of a scene; furniture is built in its own frame and then put into the room."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Furniture at its real size. Frame: origin on the floor below the middle, back towards +y, front towards -y."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Small things at their real size: what lies on tables, shelves and floors. Frame: origin under the middle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What every maker of things gets: the scene's random stream and its materials."""
 
 from __future__ import annotations

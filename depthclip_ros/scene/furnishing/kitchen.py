@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Kitchen units and white goods at their real size. Frames as in `furniture`."""
 
 from __future__ import annotations

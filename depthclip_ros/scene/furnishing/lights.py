@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where the light comes from: ceiling lamps, the sky in a window, the sun through it."""
 
 from __future__ import annotations

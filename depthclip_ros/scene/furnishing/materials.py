@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Plausible indoor surfaces: which pattern, in which colours, at which real size."""
 
 from __future__ import annotations

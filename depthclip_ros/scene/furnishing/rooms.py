@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Random rooms: a shell with windows and doors, furniture along the walls and in the open, lamps and sunlight."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The building: shell, inner walls, doors and windows, and the plan of what is taken."""
 
 from __future__ import annotations

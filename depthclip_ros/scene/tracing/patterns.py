@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How every family of surface patterns is drawn: two planes of mixing weights, periodic where it matters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A scene as flat tensors: primitives that are affine images of unit shapes, materials, lights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Colour of what the rays have hit: patterns, lamps, window light and sun with shadow, occluded ambient light."""
 
 from __future__ import annotations

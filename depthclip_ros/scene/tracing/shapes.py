@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where a ray meets a unit shape, and whether a stretch of way does.
 
 `o` and `d` are the components of origin and direction in the shape's own coordinates; they broadcast with each other.

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pictures in tiles, and half-resolution light made soft and full size without crossing the edges of surfaces."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The bank of surface patterns: small periodic pictures of two mixing weights, made once from a fixed seed.
 
 A texel holds (a, b): the surface's colour is colour 0 mixed with colour 1 by a, then with colour 2 by b. The same

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Ray casting against unit shapes: what a camera sees, and what stands between a point and a light.
 
 Rays go through in square tiles of pixels. A primitive meets only the tiles that its bounds may touch, so the work is

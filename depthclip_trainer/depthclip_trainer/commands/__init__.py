@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The commands: command `some-name` is `some_name_command(arguments)` of the module `some_name`."""
 
 SUBCOMMANDS = (

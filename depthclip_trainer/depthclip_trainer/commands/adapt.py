@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train --preset adapt`: adapters and heads learn one place, in minutes, from a recording."""
 
 from __future__ import annotations

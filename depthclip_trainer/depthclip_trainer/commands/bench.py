@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train bench`: what training costs on this machine, each figure beside its baseline of the same run."""
 
 from __future__ import annotations

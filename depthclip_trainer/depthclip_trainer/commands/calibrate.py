@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train calibrate`: intervals that hold at the user's place; of a DepthCLIP model the class depths."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train convert-checkpoint GIVEN OUT.safetensors`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-eval`: scores weights through the engine that ships."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-eval --anchors`: what each anchor would be worth, with sensors simulated from the true depth."""
 
 from __future__ import annotations

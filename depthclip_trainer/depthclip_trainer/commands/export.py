@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-export`: a checkpoint becomes a weights file."""
 
 from __future__ import annotations

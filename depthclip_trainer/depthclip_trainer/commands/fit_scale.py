@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train fit-scale`: gives relative weights metres, by scale and shift fitted to a few labelled frames."""
 
 from __future__ import annotations

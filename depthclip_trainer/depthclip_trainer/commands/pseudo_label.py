@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The command line of `depthclip-train pseudo-label`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train render-rooms`: a cache of rendered rooms."""
 
 from __future__ import annotations

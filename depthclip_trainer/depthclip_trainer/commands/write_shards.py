@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train write-shards`: frames of any reader into WebDataset shards."""
 
 from __future__ import annotations

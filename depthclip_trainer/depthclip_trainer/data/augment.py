@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Paired augmentation: image, depth and intrinsics move together; colour changes the image alone.
 
 Every random number comes from one table `draws` float32 [N, DRAWS] of uniform numbers, one row per sample, so that a

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """CutMix (arXiv 1905.04899) on teacher-labelled pictures: a rectangle of another picture, with its labels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a reader of recorded frames is: a set of named frames that are read one by one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Batches from several sources: which frames step N holds is a function of the seed and N alone.
 
 That makes resuming trivial (no sampler state), and lets several processes each make their slice of one global batch.

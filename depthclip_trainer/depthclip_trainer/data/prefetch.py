@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Batches made ahead of the step that takes them, in a thread, so that reading and rendering are not waited for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The contract of every data source: one frame, many frames of one source in memory, one training batch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From the config's sources to pools of frames. A new reader is a module and a row in `OPENERS`."""
 
 from __future__ import annotations

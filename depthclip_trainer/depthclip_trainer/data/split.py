@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Parts of a set, cut so that nothing is in two of them: by runs of frames or folders, or one recording in time."""
 
 from __future__ import annotations

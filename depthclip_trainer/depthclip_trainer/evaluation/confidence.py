@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Confidence as a probability: 1 / (1 + (spread / scale)^2), the scale chosen on pixels of known depth.
 
 Order, and so AUSE, does not depend on the scale.

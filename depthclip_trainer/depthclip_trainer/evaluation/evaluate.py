@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Scores weights through the engine that ships, beside rows that have not seen the picture."""
 
 from __future__ import annotations

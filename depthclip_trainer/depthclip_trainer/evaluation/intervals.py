@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Fits the intervals of `core/uncertainty.py` to frames of known depth that the weights did not learn from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What fitting a few numbers to labelled frames shares: which frames and pixels, the table, the arguments."""
 
 from __future__ import annotations

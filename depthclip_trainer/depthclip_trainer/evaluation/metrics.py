@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth metrics of one image, and of its confidence; means over images are the caller's.
 
 Definitions: Eigen et al. 2014, with the crops and caps of each protocol in `evaluate.py`. g is the truth, p the

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Picture sheets: image, truth, prediction and error side by side, one row a frame."""
 
 from __future__ import annotations

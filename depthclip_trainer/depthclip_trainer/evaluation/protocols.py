@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What is scored, and how: the protocols of evaluation, as data."""
 
 from __future__ import annotations

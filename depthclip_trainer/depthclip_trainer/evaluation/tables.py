@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Evaluation reports for people: a table on the terminal, JSON and a picture sheet on disk."""
 
 from __future__ import annotations

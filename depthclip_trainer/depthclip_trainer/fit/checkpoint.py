@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Training checkpoints: everything that continuing takes. Not a weights file; `export.py` makes one of it."""
 
 from __future__ import annotations

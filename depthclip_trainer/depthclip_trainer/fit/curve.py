@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The learning curve as a picture, from the log that a training leaves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Training on several processes: how many there are, and what they share beyond gradients.
 
 A training on W processes with `loop.batch` B is the training of one process with batch W * B: losses are means over

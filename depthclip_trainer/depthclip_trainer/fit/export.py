@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From a training checkpoint to a weights file: calibrate, write, prove that both say the same, score it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The training loop, top to bottom. `start.py` prepares it, `distributed.py` says what several processes share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Optimiser groups, the learning-rate schedule and the moving average of the weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a running training shows: a bar on a terminal, plain lines elsewhere, CSV and TensorBoard always."""
 
 from __future__ import annotations

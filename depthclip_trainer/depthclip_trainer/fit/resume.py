@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Going on where a checkpoint stopped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What stands between a configuration and the first step: the network, the data, a checkpoint to go on from."""
 
 from __future__ import annotations

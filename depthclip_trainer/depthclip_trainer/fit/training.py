@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A training as it stands between two steps: its parts, how far it is, and what a checkpoint keeps of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The quick validation, through the engine that ships, that picks the best checkpoint."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Losses and gradient norms, looked at several together: each look makes the processor wait for the GPU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`depthclip-train pseudo-label`: a teacher labels pictures, on any number of machines, restartable at the shard.
 
 Every worker finds the same list of pictures, cut into the same pieces; worker r of n takes the pieces r, r + n, ...

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A network that labels: any weights file, on the runtime that ships."""
 
 from __future__ import annotations

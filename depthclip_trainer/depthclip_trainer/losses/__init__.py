@@ -1,1 +1,2 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a prediction costs."""

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Feature distillation: while it learns depth, the student's features are compared with those of a frozen network.
 
 Alignment (Depth Anything, arXiv 2401.10891, section 3.3) keeps the student's encoder near the one that it started from:

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a training minimises: the loss of one micro-batch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Learning from a teacher's labels: drop the worst pixels, weigh by confidence, mix pictures, stay near an encoder.
 
 The recipe is Depth Anything's (arXiv 2401.10891, V2 2406.09414); its ablation says that labels alone buy nothing and

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Training losses: pure functions of tensors, and the weighted sum that the config names.
 
 All depths are in the network's units. Every loss is one number an image, a mean over its valid pixels; `composite`

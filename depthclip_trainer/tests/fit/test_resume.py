@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Real processes, really killed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the bench computes, on figures that were made up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A camera and predictions whose error is known, for all anchors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The engine from images to metres: scale by focal length, batches, limits, memory, threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Metric depth at the image's size: scale, REP-117's special values, flying pixels."""
 
 from __future__ import annotations

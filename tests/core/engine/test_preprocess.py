@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network's input: what is refused, and that resizing is what it says."""
 
 from __future__ import annotations

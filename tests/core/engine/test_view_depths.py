@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Views of several sizes and limits through one engine, and what a device hands back in one copy."""
 
 from __future__ import annotations

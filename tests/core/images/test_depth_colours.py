@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth as colours: order, special values, and a range that keeps still."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Every encoding against a picture that was put into it by hand."""
 
 from __future__ import annotations

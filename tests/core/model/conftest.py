@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Small models of the real kinds, so that the tests take seconds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 import pytest
 import torch
 from torch.nn import functional as F

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Bags of other writers than rosbag2, of recorders that were killed, and torn ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Compiled networks on the disk: built once, whole or absent, and anew when stale."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Compiling beside a camera: no image waits, each network is made once, and what goes wrong costs no image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The exported ONNX file and ONNX Runtime: the same depth, any batch, metadata that says of what."""
 
 from __future__ import annotations

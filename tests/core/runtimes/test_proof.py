@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A runtime that gives another depth than the network is refused, whatever is wrong with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Which runtime does the work: the names, what is absent, and what happens to one that is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Devices and precisions by name, and the errors that torch's own become."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A folder of transformers, or a repository of one, as weights: everything else takes it like any other file."""
 
 import json

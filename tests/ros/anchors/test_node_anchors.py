@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Anchors of a running depth_node over DDS: a range beam, a scan, the floor, and what is wrong with each."""
 
 from __future__ import annotations

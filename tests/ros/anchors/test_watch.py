@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The thread that compares, without ROS: messages are whatever has their fields."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """`add_depth_to_bag`: bags in both storages, with a real network of random weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """camera_node as a process of its own, heard over real DDS."""
 
 from __future__ import annotations

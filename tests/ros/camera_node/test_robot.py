@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the rendered robot measures, against geometry worked out by hand."""
 
 from __future__ import annotations

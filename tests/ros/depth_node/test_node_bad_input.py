@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Every kind of bad input on the running node: dropped, counted, named in the log; the next good frame is served."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """depth_node with several cameras as a client sees it: over DDS, between processes, with cameras that misbehave."""
 
 from __future__ import annotations

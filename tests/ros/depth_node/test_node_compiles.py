@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A node whose runtime compiles: images of a new size are served while it does, and faster afterwards."""
 
 from __future__ import annotations

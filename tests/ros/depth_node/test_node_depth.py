@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """depth_node as a client sees it that knows the interface only: its topics, over DDS, between processes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """depth_node's states, parameters, diagnostics and end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A camera as it is mounted, over DDS: upside down, with the robot in view, at a rate nobody wants."""
 
 from __future__ import annotations

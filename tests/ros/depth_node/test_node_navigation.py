@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What depth_node offers to navigation, over DDS: rays to clear along."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """depth_node with relative weights: no metres by accident, and metres once scale and shift are in the file."""
 
 from __future__ import annotations

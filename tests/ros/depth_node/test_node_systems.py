@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """depth_node with each system in its weights file: nothing but the file changes, not even the process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What the pipeline makes of an image and its CameraInfo before the engine sees it; the engine stays away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Minutes at full rate with everything subscribed and changed: nothing is left over, nothing grows, nothing is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What one transition makes its opposite unmakes, also half way; the node answers while one takes long."""
 
 from __future__ import annotations

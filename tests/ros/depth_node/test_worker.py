@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The worker with several cameras and an engine that does what it is told: no camera holds up or spoils another."""
 
 from __future__ import annotations

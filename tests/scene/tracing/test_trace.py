@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Depth against closed forms of plane, box, sphere, cylinder, cone and bowl."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The bench's rows as pictures: the engine's bars, the node's stages, the cameras' curve, the soak's lines."""
 
 from __future__ import annotations

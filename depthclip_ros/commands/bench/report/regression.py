@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Two runs of the bench against each other: ratios only, for milliseconds of another day or machine mean nothing."""
 
 from __future__ import annotations

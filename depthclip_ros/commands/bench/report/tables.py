@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The bench's rows as tables: the same columns for the terminal and for Markdown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where the weights of an open_clip model come from: safetensors on the disk or on Hugging Face, and nothing else.
 
 Whatever else there is, a torch state dict or OpenAI's TorchScript archive, is a pickle. open_clip would unpickle it.

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What CLIP's image tower sees at each place of the picture, in the width of its text embeddings."""
 
 from __future__ import annotations

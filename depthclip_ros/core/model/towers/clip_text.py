@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """CLIP's text tower, frozen, fed with learned vectors in place of words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """CLIP's towers through open_clip: the vision transformer to walk through, the text tower to embed prompts once."""
 
 from __future__ import annotations

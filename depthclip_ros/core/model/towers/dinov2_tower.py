@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """DINOv2 ViT-S as a tower: the vision transformer that can be had without CLIP (arXiv 2304.07193)."""
 
 from __future__ import annotations

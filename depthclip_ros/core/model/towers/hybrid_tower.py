@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The small hybrid tower: a convolutional stem, plain or pretrained, and a few transformer blocks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Small pretrained encoders as the convolutional stem of the hybrid tower: MobileNetV2 and EfficientNet-Lite.
 
 All are a convolution and a row of inverted residuals down to 1/32 (MobileNetV2: arXiv 1801.04381, table 2;

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Image towers: what the adapters sit in, and how each block's output passes through them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The pictures that an int8 network is calibrated on: rendered rooms, or a folder of the user's own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """How openvino and nncf are imported: without telemetry."""
 
 from __future__ import annotations

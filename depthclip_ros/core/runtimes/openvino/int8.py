@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """From a float network of OpenVINO to one in int8, by NNCF and a set of pictures."""
 
 from __future__ import annotations

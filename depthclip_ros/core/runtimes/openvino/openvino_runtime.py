@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network in OpenVINO: on a CPU in float32, bfloat16 or int8, on an Intel GPU in float32, float16 or int8."""
 
 from __future__ import annotations

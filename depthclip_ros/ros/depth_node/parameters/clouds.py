@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The parameters of depth_node's clouds and of its scan; rows of the table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The parameter table as a ROS node declares it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Every parameter of depth_node in one table: default, unit, what is allowed, and when a change takes effect."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The values of depth_node's parameters: checked against the table and against each other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Reader of rosbag2 recordings (sqlite3 or MCAP), without ROS: a colour camera with the depth measured beside it.
 
 Depth is an image aligned with the colour image (16UC1 millimetres, 32FC1 metres, or `compressedDepth`), or the points

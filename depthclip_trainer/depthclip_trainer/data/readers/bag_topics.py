@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Which topics of a recording are the colour camera, its CameraInfo and its depth: named, or found by type."""
 
 from __future__ import annotations

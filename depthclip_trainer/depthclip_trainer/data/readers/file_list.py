@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """File lists of the usual splits (BTS, AdaBins and those after them): one frame a line, `IMAGE DEPTH FOCAL`.
 
 Paths are relative to a root that the list does not name, some begin with a slash, and DEPTH is `None` where a frame

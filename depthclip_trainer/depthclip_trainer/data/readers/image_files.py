@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Image files: colour, and depth as 16-bit PNG. A truncated file is an error, never half a picture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Reader of KITTI with the file lists of the Eigen split, as BTS and AdaBins use them.
 
 A line is `DATE/DRIVE/image_02/data/N.png DRIVE/proj_depth/groundtruth/image_02/N.png FOCAL`; depth is PNG, value / 256

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Readers of NYU Depth v2: the labelled `.mat` with its `splits.mat`, and folders with file lists.
 
 The .mat (1449 frames, dense in-painted depth in metres) is a MATLAB 7.3 file, that is HDF5, whose arrays have their

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Reader of RGB-D folders: `rgb/NAME.(png|jpg)`, `depth/NAME.png` (uint16), `meta.json`.
 
 metres = value / `depth_units_per_metre`; 0 is no reading. Intrinsics stand in `intrinsics` or, by frame, in

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """WebDataset shards of frames with depth, for sets that fit no memory and many small files that a disk dislikes.
 
 A shard is a plain tar with three files a frame, so `webdataset` and every tool around it reads them too:

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Reader of TUM RGB-D sequences: `rgb.txt` and `depth.txt` (`STAMP FILE` a line), 16-bit PNG depth, 5000 a metre.
 
 Depth is registered to the colour camera. Intrinsics are the published calibration of the sequence's Kinect

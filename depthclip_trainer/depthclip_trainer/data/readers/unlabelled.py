@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pictures without depth, however deep in a folder, or in WebDataset shards.
 
 To learn from them they need a teacher's labels: `depthclip-train pseudo-label`, whose workers take them in pieces.

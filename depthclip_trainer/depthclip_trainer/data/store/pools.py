@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Frames that stay on disk: read when a batch takes them, for sets that are larger than the memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Pseudo-labelled pictures: a picture, what a teacher says of it, and how sure it is, in WebDataset shards.
 
 A shard is a tar (`shard-NNNNNN.tar`) with four files a picture:

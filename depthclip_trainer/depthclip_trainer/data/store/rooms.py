@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Rendered rooms: made at the start, made anew while training, or read from a cache on disk that was rendered once.
 
 A cache is a folder of numbered shards of `SHARD` frames, three arrays each (`NNNNNN_image.npy` uint8 [n, 3, H, W],

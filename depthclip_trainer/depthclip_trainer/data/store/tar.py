@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Shards: plain tars of samples, each some files `KEY.SUFFIX` that follow one another, as WebDataset has them.
 
 Samples are found by the tars' headers, which are read once when a shard is opened, and then taken one by one from where

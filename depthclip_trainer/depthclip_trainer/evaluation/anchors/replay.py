@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Places shown one after another, each for 2 s with a sensor that reads: what the estimated scale is worth.
 
 Each source of frames has one estimator per anchor, which goes through all of its frames: every frame is a cut.

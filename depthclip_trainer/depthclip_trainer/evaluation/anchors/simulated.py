@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Sensors as they would have read in a place whose depth is known: from the true depth image, with noise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Where a CLIP tower's weights come from: safetensors alone, of the right activation, pinned if need be."""
 
 import json

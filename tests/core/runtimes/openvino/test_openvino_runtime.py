@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """The network in OpenVINO: the same depth for every system, size and batch, kept on the disk, nothing sent anywhere."""
 
 from __future__ import annotations
