@@ -20,7 +20,6 @@ FLOORS = {
     "depthclip_ros.core": 1,  # geometry, encodings, model and what else rests on floor 0 alone
     "depthclip_ros.core.anchors": 2,
     "depthclip_ros.core.weights": 2,
-    "depthclip_ros.core.weights.tensor_file": 1,
     "depthclip_ros.core.runtimes": 3,
     "depthclip_ros.core.engine": 4,
     "depthclip_ros.scene": 5,
@@ -240,7 +239,7 @@ def test_a_bad_edge_is_named(name, source):
         ("depthclip_ros.core.engine.engine", "from depthclip_ros.core import weights"),
         ("depthclip_ros.ros.depth_node.node", "import rclpy\nfrom depthclip_ros.msg import DepthStats"),
         ("depthclip_ros.ros.depth_node.pipeline", "if TYPE_CHECKING:\n    from sensor_msgs.msg import Image"),
-        ("depthclip_trainer.loop", "from depthclip_ros.core.weights.load import save_weights\nimport torch"),
+        ("depthclip_trainer.loop", "from depthclip_ros.core.weights import save_weights\nimport torch"),
         ("depthclip_trainer.data.rooms", "from depthclip_ros.scene import render_batch"),
     ],
 )

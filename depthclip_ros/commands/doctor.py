@@ -240,7 +240,7 @@ def _numpy() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from depthclip_ros.core.weights.load import read_info
+    from depthclip_ros.core.weights import read_info
 
     try:
         info = read_info("default")

@@ -44,7 +44,7 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
 
     from depthclip_ros.core.runtimes.onnx_export import export_onnx
     from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
-    from depthclip_ros.core.weights.load import load_weights
+    from depthclip_ros.core.weights import load_weights
 
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent} is no folder to write {out.name} into")

@@ -29,7 +29,7 @@ from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.model.depth_anything_config import shape
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights.load import load_weights, read_info, save_weights
+from depthclip_ros.core.weights import load_weights, read_info, save_weights
 
 pytest.importorskip("transformers", reason="needs the extra `transformers`")
 

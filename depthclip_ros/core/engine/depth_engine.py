@@ -28,7 +28,7 @@ from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.weights.load import WeightsInfo
+    from depthclip_ros.core.weights import WeightsInfo
 
 NO_LIMITS = DepthLimits()
 STAGES = ("preprocess", "network", "postprocess")
@@ -119,7 +119,7 @@ class DepthEngine:
             ConfigError: an unknown runtime, device or precision.
             DeviceError: the device is not there or too small for the model.
         """
-        from depthclip_ros.core.weights.load import load_weights
+        from depthclip_ros.core.weights import load_weights
 
         loaded = load_weights(weights)
         return cls(

@@ -21,7 +21,7 @@ from filelock import FileLock
 from depthclip_ros.core import model as model_package
 from depthclip_ros.core.files import cache_folder, hash_file
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.weights.tensor_file import hash_tensors
+from depthclip_ros.core.tensor_file import hash_tensors
 
 MANIFEST = "manifest.json"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made

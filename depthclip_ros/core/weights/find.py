@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
+from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.files import cache_folder, hash_file
 from depthclip_ros.core.hub import hub_file, is_hub_id
 from depthclip_ros.core.model.contract import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
 from depthclip_ros.core.model.transformers_network import CONFIG_FILE, fetch, is_folder
-from depthclip_ros.core.weights import tensor_file
 from depthclip_ros.core.weights.converted import converted
 from depthclip_ros.core.weights.weights_file import FORMAT_VERSION, save_weights
 

@@ -8,14 +8,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
 from depthclip_ros.core.model.registry import build_model, config_from_dict
-from depthclip_ros.core.weights import tensor_file
 from depthclip_ros.core.weights.find import SHIPPED, resolve
-from depthclip_ros.core.weights.weights_file import FORMAT_VERSION, WeightsInfo, read_file_info, save_weights
-
-__all__ = ["FORMAT_VERSION", "LoadedWeights", "WeightsInfo", "load_weights", "read_info", "save_weights"]
+from depthclip_ros.core.weights.weights_file import WeightsInfo, read_file_info
 
 _log = logging.getLogger(__name__)
 

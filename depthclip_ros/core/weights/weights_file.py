@@ -16,11 +16,11 @@ import safetensors
 import torch
 from safetensors.torch import save
 
+from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.uncertainty import Uncertainty
-from depthclip_ros.core.weights import tensor_file
 
 FORMAT_VERSION = "1"
 

@@ -18,7 +18,7 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError
 from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
-from depthclip_ros.core.weights.load import WeightsInfo, load_weights
+from depthclip_ros.core.weights import WeightsInfo, load_weights
 from depthclip_trainer.data.sample import AFFINE, CANONICAL
 
 

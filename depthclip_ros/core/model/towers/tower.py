@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import require
-from depthclip_ros.core.weights.tensor_file import check_tensors, read_tensors, refuse_other_formats
+from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
 Adapters = Mapping[int, nn.Module]
 

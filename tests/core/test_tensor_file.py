@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.weights.tensor_file import hash_tensors, stored, write_whole
+from depthclip_ros.core.tensor_file import hash_tensors, stored, write_whole
 
 
 def test_vectors_and_counters_keep_their_precision():
