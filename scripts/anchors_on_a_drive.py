@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from depthclip_ros.core.anchors.estimator import ScaleEstimator
+from depthclip_ros.core.anchors.estimator import ScaleEstimator, prior_sd_of
 from depthclip_ros.core.anchors.ground import measure_ground
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.odometry import BaselineTracker, measure_features
@@ -100,7 +100,11 @@ def main(weights: str = "default") -> None:
             pictures.append(tag.draw(number, frame.rgb, frame.depth_m, frame.pose, camera))
             depths.append(engine.infer(np.ascontiguousarray(pictures[-1])[None], [camera]).depth_m[0])
         for name in names:
-            estimator, tracker, rng = ScaleEstimator(), BaselineTracker(), np.random.default_rng(0)
+            estimator, tracker, rng = (
+                ScaleEstimator(prior_sd_of(engine.uncertainty)),
+                BaselineTracker(),
+                np.random.default_rng(0),
+            )
             for lap in range(2):
                 for number in range(len(frames)):
                     frame, predicted_m = frames[number], depths[number]

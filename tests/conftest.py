@@ -64,7 +64,7 @@ def small_weights(small_config: Callable[[], Any], tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     training = {"data": {"rooms": 3}, "steps": 7}
     intervals = Uncertainty(
-        0.1, 0.3, 0.2, (0.5, 0.9), (1.0, 3.0), ((0.6, 0.7), (1.5, 2.0)), ((0.5, 0.6), (1.2, 1.6)), 0.5, 9, 30
+        0.1, 0.3, 0.5, (0.5, 0.9), (1.0, 3.0), ((0.6, 0.7), (1.5, 2.0)), ((0.5, 0.6), (1.2, 1.6)), 0.5, 9, 30
     )
     model = build_model(small_config())
     save_weights(path, model, training=training, metrics={"delta1": 0.5}, uncertainty=intervals)

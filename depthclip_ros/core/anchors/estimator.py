@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.measurement import Measurement
 from depthclip_ros.core.anchors.scene_change import SceneChange
 from depthclip_ros.core.anchors.track import GATE_SD, RECENT_S, AnchorTrack, Verdict
+from depthclip_ros.core.uncertainty import Uncertainty
 
 PRIOR_SD = 0.5
 """Of ln scale, of weights of which nothing more is known: 95 % of places within a factor of 2.7."""
@@ -51,6 +52,11 @@ class ScaleEstimate:
 
 
 NO_SCALE = ScaleEstimate()
+
+
+def prior_sd_of(uncertainty: Uncertainty | None) -> float:
+    """Standard deviation of ln scale before any anchor speaks: how far off these weights were in held-out places."""
+    return uncertainty.scale_sd if uncertainty is not None and uncertainty.scale_sd > 0 else PRIOR_SD
 
 
 class ScaleEstimator:

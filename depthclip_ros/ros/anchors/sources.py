@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from depthclip_ros.core.anchors.depth_image import depth_pixels, measure_depth
 from depthclip_ros.core.anchors.ground import measure_ground
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.odometry import BaselineTracker, measure_features
-from depthclip_ros.core.anchors.points import measure_points, scan_points, seen_points
+from depthclip_ros.core.anchors.points import SeenPoints, measure_points, scan_points, seen_points
 from depthclip_ros.core.anchors.range_beam import measure_range
 from depthclip_ros.core.anchors.tag import measure_tags
 from depthclip_ros.core.errors import InputError
@@ -40,18 +41,27 @@ class AnchorFrame:
     Attributes:
         stamp_ns, frame_id: of the image.
         rgb: uint8 [H, W, 3], rectified.
-        prediction: its depth before the anchors' correction.
+        published: its depth as it went out.
+        factor: of the anchors' scale in it.
+        half_width: h of its intervals, float32 [H, W]; None where the weights have none.
     """
 
     stamp_ns: int
     frame_id: str
     rgb: NDArray[np.uint8]
-    prediction: Prediction
+    published: Prediction
+    factor: float = 1.0
+    half_width: NDArray[np.float32] | None = None
 
     @property
     def camera(self) -> Intrinsics:
         """Of the image."""
-        return self.prediction.intrinsics
+        return self.published.intrinsics
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """Its depth before the anchors' correction."""
+        return Prediction(self.published.depth_m / np.float32(self.factor), self.camera)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def _range(message: Any, to_camera: NDArray[np.float64], prediction: Prediction)
     )
 
 
-def _scan(message: Any, to_camera: NDArray[np.float64], prediction: Prediction) -> Measurement:
+def _scan(message: Any, to_camera: NDArray[np.float64], prediction: Prediction) -> SeenPoints:
     points = scan_points(
         np.asarray(message.ranges, np.float64),
         float(message.angle_min),
@@ -87,27 +97,30 @@ def _scan(message: Any, to_camera: NDArray[np.float64], prediction: Prediction) 
         float(message.range_min),
         float(message.range_max) or np.inf,
     )
-    return measure_points(prediction, seen_points(points, to_camera, prediction))
+    return seen_points(points, to_camera, prediction)
 
 
-def _points(message: Any, to_camera: NDArray[np.float64], prediction: Prediction) -> Measurement:
+def _points(message: Any, to_camera: NDArray[np.float64], prediction: Prediction) -> SeenPoints:
     points = cloud_points(message)
     points = points[:: max(1, len(points) // MOST_POINTS)]
-    return measure_points(prediction, seen_points(points, to_camera, prediction))
+    return seen_points(points, to_camera, prediction)
 
 
-# What is measured with a reading and its transform.
-THROUGH_TF: Mapping[str, Callable[[Any, NDArray[np.float64], Prediction], Measurement]] = {
-    "range": _range,
+# What sees many points through its transform.
+SEE_POINTS: Mapping[str, Callable[[Any, NDArray[np.float64], Prediction], SeenPoints]] = {
     "scan": _scan,
     "points": _points,
 }
+# What is read through /tf.
+THROUGH_TF = ("range", *SEE_POINTS)
 # What is measured on the frame itself.
 ON_FRAMES = ("ground", "odometry", "tag")
 
 
-def measure_reading(kind: str, message: Any, stamp_ns: int, frame: AnchorFrame, transforms: Lookup) -> Measurement:
-    """Compare a reading with the frame of about its time.
+def measure_reading(
+    kind: str, message: Any, stamp_ns: int, frame: AnchorFrame, transforms: Lookup
+) -> tuple[Measurement, SeenPoints | None]:
+    """Compare a reading with the frame of about its time: what it says, and the points that it measured, if many.
 
     Raises:
         InputError: why it says nothing.
@@ -119,11 +132,15 @@ def measure_reading(kind: str, message: Any, stamp_ns: int, frame: AnchorFrame, 
             raise InputError(
                 f"its frame is {sensor!r} and the camera's {frame.frame_id!r}; depth must be registered to the camera"
             )
-        return measure_depth(frame.prediction, depth_pixels(frame.prediction, read_depth(message)))
+        seen = depth_pixels(frame.prediction, read_depth(message))
+        return measure_depth(frame.prediction, seen), seen
     if not sensor:
         raise InputError("it has no frame_id, so no transform leads to the camera")
     to_camera = transforms.between(sensor, stamp_ns, frame.frame_id, frame.stamp_ns)
-    return THROUGH_TF[kind](message, to_camera, frame.prediction)
+    if kind == "range":
+        return _range(message, to_camera, frame.prediction), None
+    seen = SEE_POINTS[kind](message, to_camera, frame.prediction)
+    return measure_points(frame.prediction, seen), seen
 
 
 class FrameAnchors:

@@ -10,10 +10,8 @@ import traceback
 from collections import deque
 from typing import Any
 
-import numpy as np
-
-from depthclip_ros.core.anchors.estimator import ScaleEstimate, ScaleEstimator
-from depthclip_ros.core.anchors.measurement import Prediction
+from depthclip_ros.core.anchors.coverage import RunningCoverage, share_inside
+from depthclip_ros.core.anchors.estimator import PRIOR_SD, ScaleEstimate, ScaleEstimator
 from depthclip_ros.core.anchors.track import Verdict
 from depthclip_ros.core.errors import DepthClipError, InputError
 from depthclip_ros.core.transforms import TransformNotYetError
@@ -44,14 +42,17 @@ class AnchorWatch:
         reports: by name of the anchor; replaced whole.
     """
 
-    def __init__(self, options: AnchorOptions, transforms: Lookup, logger: Any, label: str = "") -> None:
+    def __init__(
+        self, options: AnchorOptions, transforms: Lookup, logger: Any, label: str = "", prior_sd: float = PRIOR_SD
+    ) -> None:
         self.estimate = ScaleEstimate()
         self.reports: dict[str, AnchorReport] = {}
         self._options = options
         self._transforms = transforms
         self._logger = logger
         self._label = label
-        self._estimator = ScaleEstimator()
+        self._estimator = ScaleEstimator(prior_sd)
+        self._coverage = RunningCoverage()
         self._on_frames = FrameAnchors(options)
         self._counts: dict[str, Count] = {}
         self._frames: deque[AnchorFrame] = deque(maxlen=FRAMES)
@@ -59,7 +60,7 @@ class AnchorWatch:
         self._camera: tuple[Intrinsics, str, float] | None = None
         self._said: set[str] = set()
         self._changed = threading.Condition()
-        self._newest: tuple[AnchorFrame, float, float] | None = None
+        self._newest: tuple[AnchorFrame, float] | None = None
         self._readings: deque[Reading] = deque(maxlen=64)
         self._held: list[Reading | tuple[str, AnchorFrame, float]] = []
         self._thread: threading.Thread | None = None
@@ -100,17 +101,21 @@ class AnchorWatch:
             )
         return True
 
-    def offer(self, frame: AnchorFrame, factor: float, base_factor: float) -> None:
+    def offer(self, frame: AnchorFrame, base_factor: float) -> None:
         """A frame whose depth is out; never waits.
 
         Args:
-            frame: its `prediction` holds depth as it was published.
-            factor: of the anchors' scale in it.
+            frame: the newest.
             base_factor: the user's own, `scale.factor` times the camera's: another one begins anew.
         """
         with self._changed:
-            self._newest = frame, factor, base_factor
+            self._newest = frame, base_factor
             self._changed.notify()
+
+    @property
+    def coverage(self) -> float:
+        """Share of what scan, points and depth measured that lay within the published intervals; NaN without."""
+        return self._coverage.share
 
     def lists(self) -> dict[str, list[str]]:
         """The anchors by how they are judged, as fields of DepthStats."""
@@ -169,21 +174,20 @@ class AnchorWatch:
             except Exception:
                 self._say(f"anchors failed: {traceback.format_exc()}")
 
-    def _take_frame(self, frame: AnchorFrame, factor: float, base_factor: float) -> None:
+    def _take_frame(self, frame: AnchorFrame, base_factor: float) -> None:
         camera = frame.camera, frame.frame_id, base_factor
         if self._camera is not None and camera != self._camera:
             self._logger.info(f"{self._label}another camera or scale.factor: the anchors begin anew")
             self._estimator.reset()
+            self._coverage = RunningCoverage()
             self._on_frames.forget()
             self._frames.clear()
         self._camera = camera
-        depth_m = frame.prediction.depth_m / np.float32(factor)
-        frame = AnchorFrame(frame.stamp_ns, frame.frame_id, frame.rgb, Prediction(depth_m, frame.camera))
         if self._frames and frame.stamp_ns < self._frames[-1].stamp_ns:  # a new timeline
             self._frames.clear()
             self._on_frames.forget()
         self._frames.append(frame)
-        self._estimator.see(frame.stamp_ns * 1e-9, depth_m, frame.rgb)
+        self._estimator.see(frame.stamp_ns * 1e-9, frame.prediction.depth_m, frame.rgb)
         for kind in ON_FRAMES:
             if kind in self._options.names and self._is_due(kind, frame.stamp_ns):
                 self._held.append((kind, frame, time.monotonic()))
@@ -242,7 +246,10 @@ class AnchorWatch:
         if reading is None:
             measured = self._on_frames.measure(kind, frame, self._transforms)
         else:
-            measured = measure_reading(kind, reading.message, reading.stamp_ns, frame, self._transforms)
+            measured, seen = measure_reading(kind, reading.message, reading.stamp_ns, frame, self._transforms)
+            if seen is not None and frame.half_width is not None:
+                share = share_inside(frame.published, frame.half_width, seen)
+                self._coverage.add(frame.stamp_ns * 1e-9, share)
         count = self._counts.setdefault(name, Count())
         count.measured_ns = frame.stamp_ns if reading is None else reading.stamp_ns
         taken_ms = (time.perf_counter() - start_s) * 1e3

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -231,13 +232,14 @@ class Camera:
             **{f"frames_{what}": count for what, count in counters.account(self.box.overtaken).items()},
             "outputs_dropped": self.late.overtaken,
             **({} if self.anchors is None else self.anchors.lists()),
+            "interval_coverage": math.nan if self.anchors is None else self.anchors.coverage,
         }
         if self.anchors is not None and frame.has_camera:
-            seen = AnchorFrame(
-                arrival.stamp_ns, header.frame_id, frame.rgb, Prediction(result.depth_m, frame.intrinsics)
-            )
+            out = Prediction(result.depth_m, frame.intrinsics)
+            scale = frame.scale.factor
+            seen = AnchorFrame(arrival.stamp_ns, header.frame_id, frame.rgb, out, scale, result.half_width)
             user_factor = frame.settings.limits_of(self.name).scale_factor
-            self.anchors.offer(seen, frame.scale.factor, user_factor)
+            self.anchors.offer(seen, user_factor)
         return LateFrame(task.wanted & LATE.keys(), header, result, stats, (time.perf_counter() - start_s) * 1e3)
 
     def _refuse(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,7 @@ class Health:
     device: str = ""
     precision: str = ""
     anchors: Mapping[str, AnchorReport] = field(default_factory=dict)
+    coverage: float = math.nan  # `AnchorWatch.coverage`
     scale: ScaleEstimate = NO_SCALE  # what they say
     notices: tuple[str, ...] = ()  # what the engine did otherwise than asked
 
@@ -167,6 +169,7 @@ def _anchors(health: Health) -> dict[str, str]:
     return {
         "anchors' scale": f"{health.scale.factor:.3f}",
         "anchors' scale, standard deviation": f"{health.scale.log_scale_sd:.1%}" if known else "none accepted",
+        "intervals hold for": "no points to tell" if math.isnan(health.coverage) else f"{health.coverage:.0%}",
         **{f"anchor {name}": one.sentence for name, one in health.anchors.items()},
     }
 

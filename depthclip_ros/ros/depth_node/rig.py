@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
+from depthclip_ros.core.anchors.estimator import prior_sd_of
 from depthclip_ros.ros.anchors.inputs import AnchorInputs, LiveTransforms
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
@@ -50,7 +51,9 @@ class Rig:
         self._anchors: dict[str, AnchorWatch] = {}  # what they learn is kept while the node is inactive
         for name in self.names if settings.anchors else ():
             label = f"{name}: " if name else ""
-            self._anchors[name] = AnchorWatch(settings.anchor_options, self._transforms, node.get_logger(), label)
+            self._anchors[name] = AnchorWatch(
+                settings.anchor_options, self._transforms, node.get_logger(), label, prior_sd_of(engine.uncertainty)
+            )
             self._pipelines[name].scale = lambda watch=self._anchors[name]: watch.estimate
         self._inputs: dict[str, ImageInput] = {}
         self._anchor_inputs: dict[str, AnchorInputs] = {}
@@ -185,9 +188,8 @@ class Rig:
 
     def _health_of(self, name: str, health: Health, camera: Camera | None) -> Health:
         if name in self._anchors:
-            health = dataclasses.replace(
-                health, anchors=self._anchors[name].reports, scale=self._anchors[name].estimate
-            )
+            watch = self._anchors[name]
+            health = dataclasses.replace(health, anchors=watch.reports, scale=watch.estimate, coverage=watch.coverage)
         if camera is not None:
             health = dataclasses.replace(
                 health,

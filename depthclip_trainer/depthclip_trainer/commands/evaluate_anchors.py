@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.anchors.estimator import ScaleEstimate, prior_sd_of
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
@@ -84,7 +84,10 @@ def _shown(engine: DepthEngine, source: str, sample: Sample, protocol: Protocol)
     if not truth_m.any() or truth_m.shape != sample.image.shape[:2]:
         return None
     predicted_m, _ = predict(engine, sample, truth_m.shape, flip=False)
-    return replay.Shown(source, sample.image, predicted_m, truth_m, sample.intrinsics, _intervals(engine, sample))
+    prior_sd = prior_sd_of(engine.uncertainty)
+    return replay.Shown(
+        source, sample.image, predicted_m, truth_m, sample.intrinsics, _intervals(engine, sample), prior_sd
+    )
 
 
 def _intervals(

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, monkeypatch, capsys)
     class Engine:
         """Depth that is 20 % too near, with intervals that an anchor narrows to a third."""
 
-        uncertainty = "there is one"
+        uncertainty = SimpleNamespace(scale_sd=0.4)
 
         def infer(self, images, intrinsics, limits):
             depth_m = (truth_m / np.float32(1.2) * np.float32(limits.scale_factor))[None]

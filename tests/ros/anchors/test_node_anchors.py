@@ -7,8 +7,11 @@ import itertools
 import math
 import time
 
+import cv2
 import numpy as np
 import pytest
+
+from depthclip_ros.core.calibration import camera_model
 
 NUMBERS = itertools.count()
 SENSOR_Q = (0.5, -0.5, 0.5, 0.5)  # x forward, z up, seen from the optical frame
@@ -146,6 +149,93 @@ def test_a_scan_scales_depth_and_diagnostics_say_so(robot):
     rig.drive(read, lambda _: said() is not None)
     assert float(said()["anchors' scale"]) == pytest.approx(0.81, abs=0.05)
     assert said()["anchors' scale, standard deviation"].endswith("%")
+
+
+def test_a_cloud_scales_depth_and_the_intervals_are_counted(robot):
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    rig = robot("points")
+    rig.transform("camera_optical_frame", "lidar", (0.0, 0.0, 0.0), SENSOR_Q)
+    v, u = np.mgrid[5:115:10, 5:155:10]
+    depth_m = 1.2 * rig.depth_m[v, u]
+    ahead = np.stack([depth_m, -depth_m * (u - 79.5) / 200, -depth_m * (v - 59.5) / 200], -1)  # x forward, z up
+    points = ahead[np.isfinite(depth_m)].astype("<f4")
+    fields = [PointField(name=name, offset=4 * i, datatype=7, count=1) for i, name in enumerate("xyz")]
+
+    def read():
+        message = PointCloud2(header=rig.header("lidar"), height=1, width=len(points), fields=fields)
+        message.point_step, message.row_step, message.is_dense = 12, 12 * len(points), True
+        message.data = points.tobytes()
+        rig.publish(f"{rig.namespace}/anchors/points", message)
+
+    stats = rig.drive(read, lambda one: "points" in one.anchors_accepted and one.anchor_scale > 1.1)
+    assert stats.anchor_scale == pytest.approx(1.2, abs=0.03)
+    stats = rig.drive(read, lambda one: one.interval_coverage > 0.9)  # all but what was measured before it was known
+    assert stats.interval_coverage <= 1.0
+
+
+def test_a_depth_camera_scales_depth(robot):
+    from sensor_msgs.msg import Image
+
+    rig = robot("depth")
+    millimetres = np.nan_to_num(700 * rig.depth_m).astype("<u2")
+    millimetres[::2] = 0  # holes
+
+    def read():
+        message = Image(header=rig.header("camera_optical_frame"), height=120, width=160, encoding="16UC1", step=320)
+        message.data = millimetres.tobytes()
+        rig.publish(f"{rig.namespace}/anchors/depth", message)
+
+    stats = rig.drive(read, lambda one: "depth" in one.anchors_accepted and one.anchor_scale < 0.8)
+    assert stats.anchor_scale == pytest.approx(0.7, abs=0.02)
+
+
+def test_a_marker_of_known_side_scales_depth(robot, room):
+    dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
+    room[30:90, 50:110] = 255
+    room[36:84, 56:104] = cv2.aruco.generateImageMarker(dictionary, 5, 48)[..., None]
+    rig = robot("tag", anchor__tag__side_m=0.3)
+    true_m = 200 * 0.3 / 48
+    predicted_m = float(np.median(rig.depth_m[36:84, 56:104]))
+    stats = rig.drive(lambda: None, lambda one: "tag" in one.anchors_accepted)
+    stats = rig.drive(lambda: None, lambda one: abs(math.log(one.anchor_scale)) > 0.5 * abs(_log(true_m, predicted_m)))
+    assert math.log(stats.anchor_scale) == pytest.approx(_log(true_m, predicted_m), abs=0.15)
+
+
+def _log(true_m, predicted_m):
+    return math.log(true_m / predicted_m)
+
+
+def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(start_node, camera, client, monkeypatch, tmp_path):
+    from depthclip_ros.ros.camera_node.robot_topics import RobotTopics
+    from depthclip_ros.ros.camera_node.room_source import RoomSource
+    from depthclip_ros.ros.camera_node.source import SourceOptions
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    drive = RoomSource(SourceOptions(width_px=320, height_px=240, frames=90))
+    frames = list(drive)
+    namespace = f"/anchors{next(NUMBERS)}"
+    node = start_node(namespace, {"model.weights": "default", "anchors": "[ground, odometry]"})
+    eye = camera(namespace)
+    eye.node, eye.name = node, namespace
+    robot = RobotTopics(client.node, "camera_optical_frame")
+    pinhole = camera_model(frames[0].camera, 320, 240).pinhole
+    accepted: set[str] = set()
+    end_s = time.monotonic() + 90
+    number = 0
+    while accepted != {"ground", "odometry"}:
+        assert time.monotonic() < end_s, (accepted, eye.stats.messages[-1:])
+        frame = frames[number % len(frames)]
+        image = eye.image_message(frame.rgb)
+        robot.publish(frame, pinhole, image.header.stamp)
+        eye.send(image, eye.info_message(320, 240, pinhole.fx_px))
+        number += 1
+        time.sleep(0.1)
+        for one in eye.stats.messages:
+            accepted |= set(one.anchors_accepted)
+    last = eye.stats.messages[-1]
+    assert 0.5 < last.anchor_scale < 2.0
+    assert 0 < last.anchor_scale_sd < 0.4
 
 
 def test_the_floor_is_refused_where_there_is_none(robot):

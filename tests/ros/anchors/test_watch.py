@@ -11,6 +11,7 @@ from types import SimpleNamespace as Fields
 import numpy as np
 import pytest
 
+from depthclip_ros.core.anchors.estimator import PRIOR_SD
 from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.transforms import TransformNotYetError
@@ -52,19 +53,22 @@ class Tree:
 
 
 class Bench:
-    def __init__(self, *names, **options):
+    def __init__(self, *names, prior_sd=PRIOR_SD, **options):
         self.log, self.tree = Log(), Tree()
-        self.watch = AnchorWatch(AnchorOptions(names, **{**OPTIONS, **options}), self.tree, self.log)
+        options = AnchorOptions(names, **{**OPTIONS, **options})
+        self.watch = AnchorWatch(options, self.tree, self.log, prior_sd=prior_sd)
         self.watch.start()
         self.stamp_ns = 1000 * SECOND
 
-    def frame(self, factor=1.0, camera=CAMERA, depth_m=2.0, base_factor=1.0):
+    def frame(self, factor=1.0, camera=CAMERA, depth_m=2.0, base_factor=1.0, half_width=0.3):
         """The next image: a wall of which the network says 2 m."""
         self.stamp_ns += SECOND // 10
         depth = np.full((camera.height_px, camera.width_px), depth_m * factor, np.float32)
         rgb = np.full((camera.height_px, camera.width_px, 3), 90, np.uint8)
         rgb[:, :40] = 200
-        self.watch.offer(AnchorFrame(self.stamp_ns, "camera", rgb, Prediction(depth, camera)), factor, base_factor)
+        wide = np.full_like(depth, half_width)
+        seen = AnchorFrame(self.stamp_ns, "camera", rgb, Prediction(depth, camera), factor, wide)
+        self.watch.offer(seen, base_factor)
 
     def range(self, metres, *, frame_id="sonar", stamp_ns=None):
         message = Fields(
@@ -228,3 +232,37 @@ def test_a_depth_image_of_another_camera_is_refused(bench):
         rig.watch.on_reading("depth", message, rig.stamp_ns)
         rig.wait(lambda used=used: rig.used("depth") > used)
     assert rig.watch.estimate.factor == pytest.approx(1.3, rel=0.02)
+
+
+def test_how_often_the_intervals_hold_is_counted_where_points_are_measured(bench):
+    rig = bench("depth")
+
+    def read(metres):
+        image = np.full((120, 160), metres, "<f4")
+        image[:, 80:] = 2.0
+        message = Fields(
+            header=Fields(frame_id="camera"), encoding="32FC1", height=120, width=160, step=640, is_bigendian=0,
+            data=image.tobytes(),
+        )  # fmt: skip
+        used = rig.used("depth")
+        rig.frame()
+        rig.watch.on_reading("depth", message, rig.stamp_ns)
+        rig.wait(lambda: rig.used("depth") > used)
+
+    assert math.isnan(rig.watch.coverage)
+    read(2.5)  # ln(2.5 / 2) = 0.22 is within 0.3
+    assert rig.watch.coverage == pytest.approx(1.0)
+    for _ in range(3):
+        read(3.0)  # 0.41 is not, and is half of the image
+    assert 0.9 < rig.watch.coverage < 1.0
+    rig.stamp_ns += 60 * SECOND
+    read(3.0)
+    assert rig.watch.coverage == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_weights_say_how_far_off_the_scale_may_be_at_first(bench):
+    narrow, wide = bench("range", prior_sd=0.05), bench("range", prior_sd=0.8)
+    for rig in (narrow, wide):
+        rig.drive(6, 2.6)
+    assert wide.watch.estimate.factor == pytest.approx(1.3, rel=0.04)
+    assert narrow.watch.estimate.log_scale_sd is None or narrow.watch.estimate.factor < 1.1

@@ -9,6 +9,7 @@ rays meet no measured depth, or no floor is seen) count as silent and are left o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate, ScaleEstimator
+from depthclip_ros.core.anchors.estimator import NO_SCALE, PRIOR_SD, ScaleEstimate, ScaleEstimator
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
@@ -34,7 +35,8 @@ LOWEST_M = 1e-3
 class Shown:
     """A frame with its prediction [H, W] and true depth [H, W], which counts where it is not 0.
 
-    `intervals` gives depth and half-width [H, W] of ln depth with the scale that an anchor found, as the node would.
+    `intervals` gives depth and half-width [H, W] of ln depth with the scale that an anchor found, as the node would;
+    `prior_sd`: of ln scale before any anchor.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Shown:
     truth_m: NDArray[np.float32]
     camera: Intrinsics
     intervals: Callable[[ScaleEstimate], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
+    prior_sd: float = PRIOR_SD
 
     def abs_rel(self, factor: float, high_m: float = 10.0) -> float:
         """Of the prediction times `factor`."""
@@ -107,9 +110,9 @@ class Row:
 class _Watcher:
     """One anchor and one estimator over the frames of a source."""
 
-    def __init__(self, name: str, seed: int) -> None:
+    def __init__(self, name: str, seed: int, prior_sd: float) -> None:
         self.name = name
-        self.estimator = ScaleEstimator()
+        self.estimator = ScaleEstimator(prior_sd)
         self.rng = np.random.default_rng(seed)
         self.time_s = 0.0
 
@@ -141,7 +144,7 @@ def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict
     rows: dict[str, Row] = {}
 
     def one(shown: Shown, name: str, read: Reading | None) -> None:
-        watcher = watchers.setdefault((shown.source, name), _Watcher(name, seed))
+        watcher = watchers.setdefault((shown.source, name), _Watcher(name, seed, shown.prior_sd))
         row = rows.setdefault(name, Row())
         if not watcher.watch(shown, read, HOLD_S, wild=wild):
             row.silent += 1
@@ -171,7 +174,7 @@ def wrong_constant(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[fl
     ratios: dict[str, list[float]] = {}
 
     def one(shown: Shown, name: str, read: Reading | None) -> None:
-        watcher = _Watcher(name, seed)
+        watcher = _Watcher(name, seed, shown.prior_sd)
         if read is None or not watcher.watch(shown, read, WRONG_S):
             return
         before = shown.abs_rel(watcher.estimator.estimate.factor)
@@ -195,12 +198,12 @@ def cuts(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[float, int]]
         if shown.source in before:
             factor = CUT_FACTOR * before[shown.source][0].median_factor / shown.median_factor
         truth_m = shown.truth_m * np.float32(factor)
-        shown = Shown(shown.source, shown.rgb, shown.predicted_m, truth_m, shown.camera)  # noqa: PLW2901
+        shown = dataclasses.replace(shown, truth_m=truth_m, intervals=None)  # noqa: PLW2901
         sensors = sensors_of(Place.of(truth_m, shown.camera))
         last = before.get(shown.source)
         before[shown.source] = shown, sensors
         for name, read in sensors.items():
-            watcher = _Watcher(name, seed)
+            watcher = _Watcher(name, seed, shown.prior_sd)
             if last is None or name not in last[1] or not watcher.watch(last[0], last[1][name], HOLD_S):
                 continue
             if not watcher.watch(shown, read, HOLD_S):

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+"""Do intervals hold at every rate? Share of pixels inside against the rate that was asked for, by source, as a picture.
+
+Without an anchor, and with 50 points of the true depth (`evaluation/anchors/simulated.py`), four readings in 2 s.
+`python scripts/reliability_diagram.py --data FOLDER [FOLDER ...] [--weights default] [--out reliability.png]`
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from depthclip_trainer.evaluation.anchors.simulated import Place, points_sensor
+from depthclip_trainer.evaluation.protocols import PROTOCOLS, frames_of
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate, ScaleEstimator, prior_sd_of
+from depthclip_ros.core.anchors.measurement import Prediction
+from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.types import DepthLimits, Intrinsics
+
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+READINGS, STEP_S = 4, 0.5
+
+
+def anchored(engine: DepthEngine, depth_m: np.ndarray, truth_m: np.ndarray, camera: Intrinsics) -> ScaleEstimate:
+    """What 50 points say of one frame."""
+    estimator, rng = ScaleEstimator(prior_sd_of(engine.uncertainty)), np.random.default_rng(0)
+    read = points_sensor(Place.of(truth_m, camera))
+    try:
+        for number in range(READINGS):
+            estimator.add("points", number * STEP_S, read(Prediction(depth_m, camera), rng, 0.0))
+    except InputError:  # too few of them lie where depth is known
+        return NO_SCALE
+    return estimator.estimate
+
+
+def inside(engine: DepthEngine, image: np.ndarray, camera: Intrinsics, truth_m: np.ndarray) -> np.ndarray:
+    """Share of pixels inside, [without and with the anchor, level]."""
+    first = engine.infer(image[None], [camera])
+    shares = np.zeros((2, len(LEVELS)))
+    for row, scale in enumerate((NO_SCALE, anchored(engine, first.depth_m[0], truth_m, camera))):
+        for column, level in enumerate(LEVELS):
+            limits = DepthLimits(level=level, scale_factor=scale.factor, log_scale_sd=scale.log_scale_sd)
+            found = engine.infer(image[None], [camera], limits)
+            assert found.half_width is not None, "the weights have no intervals; depthclip-train calibrate makes them"
+            counted = (truth_m > 0) & np.isfinite(found.depth_m[0])
+            error = np.abs(np.log(truth_m[counted] / found.depth_m[0][counted]))
+            shares[row, column] = np.mean(error <= found.half_width[0][counted])
+    return shares
+
+
+def main() -> None:
+    """Score, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of RGB-D sources")
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--out", type=Path, default=Path("reliability.png"))
+    args = parser.parse_args()
+    engine, protocol = DepthEngine.load(args.weights, runtime="auto", device="cpu"), PROTOCOLS["frames"]
+    by_source: dict[str, list[np.ndarray]] = {}
+    for folder in args.data:
+        for source, sample in frames_of(protocol, folder):
+            truth_m = np.where(sample.valid & protocol.in_range(sample.depth_m), sample.depth_m, np.float32(0))
+            if truth_m.any():
+                by_source.setdefault(source, []).append(inside(engine, sample.image, sample.intrinsics, truth_m))
+    means = {source: np.mean(frames, axis=0) for source, frames in by_source.items()}
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, row, title in zip(figure.subplots(1, 2), (0, 1), ("without an anchor", "with 50 points"), strict=True):
+        axes.plot([0.45, 1], [0.45, 1], "k--", linewidth=1, label="as asked for")
+        for share in means.values():
+            axes.plot(LEVELS, share[row], color="0.7", linewidth=1)
+        mean = np.mean([share[row] for share in means.values()], axis=0)
+        axes.plot(LEVELS, mean, marker="o", label=f"mean of {len(means)} sources (grey: each)")
+        axes.set(title=title, xlabel="asked for", ylabel="share of pixels inside", xlim=(0.45, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+        print(title, *(f"{level:g}: {value:.3f}" for level, value in zip(LEVELS, mean, strict=True)))
+    figure.savefig(args.out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
