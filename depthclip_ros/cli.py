@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import DepthClipError, missing_package
 from depthclip_ros.core.files import unwritable
 from depthclip_ros.ros.processes import interruptible
 
@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(module.run(parsed))
     except DepthClipError as error:
         _print_error(str(error))
+        return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        _print_error(missing_package(error))
         return EXIT_ERROR
     except OSError as error:
         sentence = unwritable(error)

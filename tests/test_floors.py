@@ -31,6 +31,7 @@ FLOORS = {
 # Only these make a node or must name message types; whatever else needs a message is handed one.
 NODE_MODULES = {
     "depthclip_ros.ros.anchors.inputs",
+    "depthclip_ros.ros.camera_frame",
     "depthclip_ros.ros.camera_node.node",
     "depthclip_ros.ros.camera_node.robot_topics",
     "depthclip_ros.ros.depth_node.parameters.declare",

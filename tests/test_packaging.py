@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PREFIX = Path(sys.prefix)
 SHARE = PREFIX / "share" / "depthclip_ros"
 LARGEST_FILE_BYTES = 25_000_000
-EXECUTABLES = ("depth_node", "camera_node", "depthclip")
+EXECUTABLES = ("depth_node", "camera_node", "depthclip", "with_camera_frame")
 CONFIG_FILES = ("depth.yaml", "nav2.yaml", "depth.rviz", "fastdds.xml")
 
 installed_here = pytest.mark.skipif(

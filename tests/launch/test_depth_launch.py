@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import time
 from pathlib import Path
@@ -68,8 +69,99 @@ def test_every_argument_of_the_interface_is_declared_with_a_description():
     assert set(declared) == {
         *("namespace", "cameras", "image", "camera_info", "weights", "params_file"),
         *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile", "enclave"),
+        *("node_name", "device", "transport", "hfov", "rviz_config", "fixed_frame", "respawn"),
+        *("base_frame", "camera_pose"),
     }
     assert all(argument.description for argument in declared.values())
+    for argument in declared.values():  # what --show-args prints
+        text = "".join(part.describe() for part in argument.default_value)
+        assert "Substitution" not in text
+        assert "(" not in text, text
+
+
+def test_a_misspelt_argument_is_refused_with_the_nearest_name(nodes, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ros2", "launch", "depthclip_ros", "depth.launch.py", "imag:=/cam/image_raw"])
+    with pytest.raises(ValueError, match=r"there is no argument imag; did you mean image\?"):
+        nodes()
+    monkeypatch.setattr("sys.argv", ["ros2", "launch", "depthclip_ros", "depth.launch.py", "image:=/cam/image_raw"])
+    assert nodes()
+    monkeypatch.setattr("sys.argv", ["ros2", "launch", "robot", "robot.launch.py", "imag:=/cam/image_raw"])
+    assert nodes()  # an argument of the file that includes this one
+
+
+def test_what_sets_parameters(nodes, monkeypatch):
+    (node,) = nodes(
+        node_name="eye", device="cpu", transport="compressed", hfov="70", base_frame="base_link", weights="mine"
+    )
+    command = start(node).cmd
+    values = _parameters(command)
+    assert "__node:=eye" in command
+    assert (values["model.device"], values["input.transport"], values["model.weights"]) == ("cpu", "compressed", "mine")
+    assert values["input.assumed_hfov"] == 70.0
+    assert (values["scan.frame"], values["anchor.base_frame"]) == ("base_link", "base_link")
+    untouched = _parameters(start(nodes()[0]).cmd)
+    assert not {"model.device", "input.transport", "input.assumed_hfov", "scan.frame"} & set(untouched)
+    with pytest.raises(ValueError, match="hfov is 'wide'; allowed: a number of degrees"):
+        nodes(hfov="wide")
+
+
+def test_a_node_that_ended_by_itself_is_started_again_where_that_is_asked(nodes):
+    assert [nodes(respawn=value)[0]._ExecuteLocal__respawn for value in ("true", "false")] == [True, False]
+
+
+def _words(node):
+    """What a node is started as, its prefix first."""
+    context = launch.LaunchContext()
+    node._perform_substitutions(context)
+    prefix = "".join(part.perform(context) for part in node._ExecuteLocal__prefix or ())
+    return prefix.split(), [
+        part if isinstance(part, str) else "".join(one.perform(context) for one in part) for part in node.cmd
+    ]
+
+
+def test_where_the_camera_is_becomes_a_transform_to_the_frame_of_its_images(nodes):
+    transform, depth = nodes(camera_pose="0.1, 0, 0.4, 0, 0.2, 0", base_frame="base_link", image="/cam/image_raw")
+    prefix, command = _words(transform)
+    assert (transform.node_executable, depth.node_executable) == ("static_transform_publisher", "depth_node")
+    assert prefix[0].endswith("lib/depthclip_ros/with_camera_frame")
+    assert prefix[1:] == ["--child-frame-id"]
+    assert "image:=/cam/image_raw" in command
+    values = dict(zip(command[1::2], command[2::2], strict=False))
+    assert [float(values[f"--{name}"]) for name in "xyz"] == [0.1, 0.0, 0.4]
+    assert values["--frame-id"] == "base_link"
+    x, y, z, w = (float(values[f"--q{name}"]) for name in "xyzw")
+    # The optical axis of a camera that is pitched down by 0.2 rad, in a frame with x forward and z up.
+    ahead = (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
+    assert ahead == pytest.approx((math.cos(0.2), 0.0, -math.sin(0.2)), abs=1e-6)
+    right = (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y))
+    assert right == pytest.approx((0.0, -1.0, 0.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"camera_pose": "0.1 0 0.4"}, "camera_pose is '0.1 0 0.4'; allowed: six numbers"),
+        ({"camera_pose": "0 0 0 0 0 0", "cameras": "front,left"}, "camera_pose is for one camera"),
+    ],
+)
+def test_a_pose_that_cannot_be_used_is_refused(nodes, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        nodes(**arguments)
+
+
+def test_rviz_is_told_the_cameras_frame_or_the_one_that_is_asked_for(nodes, tmp_path):
+    rviz, _ = nodes(rviz="true", image="/cam/image_raw")
+    prefix, command = _words(rviz)
+    assert prefix[0].endswith("with_camera_frame")
+    assert prefix[1:] == ["-f"]
+    assert "-f" not in command
+    own = tmp_path / "own.rviz"
+    own.touch()
+    rviz, _ = nodes(rviz="true", fixed_frame="map", rviz_config=str(own))
+    prefix, command = _words(rviz)
+    assert prefix == []
+    assert command[command.index("-f") + 1] == "map"
+    assert command[command.index("-d") + 1] == str(own)
 
 
 def test_an_enclave_reaches_the_command_line_and_none_by_default(nodes):
@@ -139,10 +231,10 @@ def test_rviz_shows_the_first_camera(nodes):
     assert rviz.expanded_node_namespace == "/robot/front"
 
 
-@pytest.mark.parametrize("argument", ["params_file", "fastdds_profile"])
+@pytest.mark.parametrize("argument", ["params_file", "fastdds_profile", "rviz_config"])
 def test_a_missing_file_is_named(nodes, argument):
     with pytest.raises(FileNotFoundError, match=rf"{argument}: there is no file .*/nowhere\.yaml"):
-        nodes(**{argument: "/nowhere.yaml"})
+        nodes(**{argument: "/nowhere.yaml", "rviz": "true"})
 
 
 def test_a_profile_of_the_user_is_kept(nodes, monkeypatch):

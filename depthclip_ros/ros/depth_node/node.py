@@ -21,7 +21,7 @@ from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
-from depthclip_ros.core.errors import ConfigError, DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError, missing_package
 from depthclip_ros.core.memory import keep_freed_memory
 from depthclip_ros.ros.depth_node import health
 from depthclip_ros.ros.depth_node.health import Health
@@ -104,6 +104,8 @@ class DepthNode(LifecycleNode):
                 made.pop_all()
         except DepthClipError as error:
             return self._configure_failed(str(error))
+        except ModuleNotFoundError as error:
+            return self._configure_failed(missing_package(error))
         except Exception as error:
             self.get_logger().debug(traceback.format_exc())
             return self._configure_failed(f"{type(error).__name__}: {error}")
