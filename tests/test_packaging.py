@@ -94,6 +94,12 @@ def test_package_xml_names_what_the_nodes_import():
         imported |= set(statement.findall(path.read_text()))
     assert imported
     assert imported <= depends
+    launched = (REPOSITORY / "launch" / "depth.launch.py").read_text()
+    started = set(re.findall(r'"?package"?[:=] ?"(\w+)"', launched)) - {"depthclip_ros"}
+    imported = set(re.findall(r"^from (launch|launch_ros|ament_index_python)\b", launched, re.MULTILINE))
+    assert started == {"rviz2", "tf2_ros"}
+    assert len(imported) == 3
+    assert started | imported <= depends
 
 
 @pytest.mark.parametrize("name", CONFIG_FILES)
