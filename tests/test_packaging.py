@@ -26,7 +26,7 @@ PREFIX = Path(sys.prefix)
 SHARE = PREFIX / "share" / "depthclip_ros"
 LARGEST_FILE_BYTES = 25_000_000
 EXECUTABLES = ("depth_node", "camera_node", "depthclip", "with_camera_frame")
-CONFIG_FILES = ("depth.yaml", "nav2.yaml", "depth.rviz", "fastdds.xml")
+CONFIG_FILES = ("depth.yaml", "nav2.yaml", "depthimage_to_laserscan.yaml", "depth.rviz", "fastdds.xml")
 
 installed_here = pytest.mark.skipif(
     not SHARE.is_dir(), reason="needs the package installed beside this Python (a ROS workspace has it elsewhere)"
