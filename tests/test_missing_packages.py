@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """What a user is told who forgot to activate the environment: by the real executables, with a package taken away."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Start a program that must be told the camera's frame, as soon as an image or its camera_info says it.
 
     with_camera_frame OPTION PROGRAM ARGUMENTS… [--ros-args …]

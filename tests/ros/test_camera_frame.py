@@ -1,3 +1,4 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """A program that must be told the camera's frame, over DDS."""
 
 from __future__ import annotations
