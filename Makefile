@@ -2,7 +2,7 @@
 # Everything on a machine without ROS: real ROS 2 Jazzy, torch and this package in .venv, then the demo or the tests.
 # In a ROS 2 workspace use colcon instead: README, "On a robot with ROS 2".
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test lint bench clean distclean
+.PHONY: help setup dev demo test fuzz lint bench clean distclean
 
 DURATION ?= 20
 SOURCE ?= room
@@ -64,6 +64,13 @@ test: setup ## the whole gate: linters, types, tests; PYTEST_ARGS="tests/core -k
 	done; \
 	echo pytest; $(BIN)/pytest $(PYTEST_ARGS) || status=1; \
 	exit $$status
+
+# Seeds from SEED on: a fault names its own. docs/reliability.md says what was run and found.
+MESSAGES ?= 100000
+FILES ?= 20000
+SEED ?= 1
+fuzz: setup ## wild messages and broken files for hours: MESSAGES=100000 FILES=20000 SEED=1
+	FUZZ_MESSAGES=$(MESSAGES) FUZZ_NODE_MESSAGES=$(MESSAGES) FUZZ_FILES=$(FILES) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/ros/fuzz -s
 
 bench: setup ## the engine's and the node's figures on this machine
 	@$(BIN)/depthclip bench

@@ -182,7 +182,7 @@ def read_calibration(path: Path) -> CameraModel:
             _field(fields, "rectification_matrix"),
             _field(fields, "projection_matrix"),
         )
-    except (KeyError, TypeError, ValueError, InputError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
         raise ConfigError(f"camera info {path} cannot be used: {error}") from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.images.encodings import check_size
 from depthclip_ros.core.types import Intrinsics
 
 # Coefficients that each model may have, as OpenCV orders them. The two pinhole models are one polynomial, of which
@@ -21,6 +22,9 @@ from depthclip_ros.core.types import Intrinsics
 PINHOLE = (4, 5, 8, 12, 14)
 COEFFICIENTS = {"plumb_bob": PINHOLE, "rational_polynomial": PINHOLE, "equidistant": (4,)}
 FISHEYE = "equidistant"
+
+LARGEST = 1e9
+"""Of a calibration's numbers: no lens and no image has one near it, and what is made of them stays finite."""
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -37,8 +41,8 @@ class CameraModel:
         p: 3x4 projection of the rectified image, pixels; None or all zero where it is not known.
 
     Raises:
-        InputError: lengths that do not fit, numbers that are not finite, no focal length, an empty size, or
-            coefficients of a model that is not named or cannot be rectified.
+        InputError: lengths that do not fit, numbers that are not finite or beyond `LARGEST`, no focal length, a size
+            that no image has, or coefficients of a model that is not named or cannot be rectified.
     """
 
     width_px: int
@@ -50,13 +54,17 @@ class CameraModel:
     p: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_size(self.width_px, self.height_px)
         for name, length in (("k", 9), ("r", 9), ("p", 12)):
             values = getattr(self, name)
             if values is not None and len(values) != length:
                 raise InputError(f"camera matrix {name.upper()} has {len(values)} numbers; it must have {length}")
         for name in ("k", "d", "r", "p"):
-            if not all(math.isfinite(value) for value in getattr(self, name) or ()):
-                raise InputError(f"camera info {name.upper()} is {getattr(self, name)}; every number must be finite")
+            if not all(abs(value) <= LARGEST for value in getattr(self, name) or ()):  # NaN is not
+                raise InputError(
+                    f"camera info {name.upper()} is {getattr(self, name)}; every number must be finite, and none is "
+                    f"beyond {LARGEST:g}"
+                )
         # Raises for focal lengths that cannot be. K all zero says "not calibrated", as P all zero does.
         _ = self.pinhole
         if any(self.k) or not self.is_rectified:

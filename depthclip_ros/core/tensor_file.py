@@ -55,15 +55,40 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[s
     Raises:
         WeightsError: names that are missing or unknown, another shape, values that are not finite.
     """
-    missing, unknown = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        raise WeightsError(f"{path} does not fit its model; missing tensors: {missing}, unknown tensors: {unknown}")
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_shapes(path, found, {name: tuple(tensor.shape) for name, tensor in expected.items()})
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            shapes = f"{list(tensor.shape)}, the model needs {list(expected[name].shape)}"
-            raise WeightsError(f"{path}: tensor {name!r} has shape {shapes}")
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: tensor {name!r} holds values that are not finite")
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a file, by its header alone.
+
+    Raises:
+        WeightsError: a file that is truncated or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+
+
+def check_shapes(path: Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare what a file holds with what a model needs, by names and shapes.
+
+    Raises:
+        WeightsError: names that are missing or unknown, another shape.
+    """
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsError(f"{path} does not fit its model; missing tensors: {missing}, unknown tensors: {unknown}")
+    for name, shape in found.items():
+        if shape != expected[name]:
+            raise WeightsError(
+                f"{path}: tensor {name!r} has shape {list(shape)}, the model needs {list(expected[name])}"
+            )
 
 
 def hash_tensors(state: Mapping[str, Tensor], names: set[str]) -> str:

@@ -176,3 +176,14 @@ def test_a_principal_point_far_from_the_middle_is_doubtful(
     k: list[float], p: list[float] | None, doubtful: bool
 ) -> None:
     assert ("middle half of the 640x480 image" in misplaced_centre(k, p, 640, 480)) == doubtful
+
+
+@pytest.mark.parametrize("width", [".inf", "1e999", "99999999999999999999", ".nan", "[]"])
+def test_a_size_that_is_no_number_of_pixels_is_one_sentence(tmp_path, width):
+    path = tmp_path / "camera.yaml"
+    path.write_text(
+        f"image_width: {width}\nimage_height: 48\ndistortion_model: plumb_bob\n"
+        "camera_matrix: [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1]\n"
+    )
+    with pytest.raises(ConfigError, match="cannot be used"):
+        read_calibration(path)

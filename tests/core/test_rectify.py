@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -184,3 +186,21 @@ def test_an_image_of_another_size_is_refused() -> None:
     rectifier = Rectifier(CameraModel.from_numbers(WIDTH, HEIGHT, K, (0.1, 0, 0, 0), "plumb_bob"))
     with pytest.raises(InputError, match="image is 240x320 but its calibration is 320x240"):
         rectifier.rectify(np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+
+
+@pytest.mark.parametrize("field", ["k", "d", "r", "p"])
+@pytest.mark.parametrize("value", [1e308, -1e10, math.nan, math.inf])
+def test_numbers_that_no_lens_has_are_refused(field, value):
+    numbers = {"k": [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1], "d": [0.1, 0, 0, 0], "r": [1.0, 0, 0, 0, 1, 0, 0, 0, 1]}
+    numbers["p"] = [50.0, 0, 31.5, 0, 0, 50.0, 23.5, 0, 0, 0, 1, 0]
+    numbers[field][1] = value
+    with pytest.raises(
+        InputError, match=rf"camera info {field.upper()} is .* must be finite, and none is beyond 1e\+09"
+    ):
+        CameraModel.from_numbers(64, 48, **numbers, distortion_model="plumb_bob")
+
+
+@pytest.mark.parametrize("size", [(2**40, 48), (64, 2**31), (0, 48), (-5, 48), (60_000, 60_000)])
+def test_sizes_that_no_image_has_are_refused(size):
+    with pytest.raises(InputError, match="image size is"):
+        CameraModel.from_numbers(*size, [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1], [0.1, 0, 0, 0], "plumb_bob")

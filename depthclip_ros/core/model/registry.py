@@ -39,6 +39,10 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 
+LARGEST_COUNT = 4096
+"""Of blocks, widths, heads, bins: a file that says more is damaged, and building it would take all memory."""
+
+
 def build_model(config: ModelConfig, *, load_base: bool = True) -> DepthModel:
     """Build a configuration's model on the CPU in float32.
 
@@ -72,7 +76,7 @@ def config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     Raises:
         ConfigError: no or an unknown system, an unknown key (names the nearest), a value of a wrong type or range.
     """
-    if "system" not in values:
+    if not isinstance(values, Mapping) or "system" not in values:
         raise ConfigError(f"the model configuration names no system; allowed: {', '.join(SYSTEMS)}")
     config_class, _ = SYSTEMS[_known(values["system"], SYSTEMS, "system")]
     hints = typing.get_type_hints(config_class)
@@ -80,6 +84,10 @@ def config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     for name in values:
         _known(name, allowed, "model setting")
     checked = {name: _typed(name, value, hints[name]) for name, value in values.items()}
+    for name, value in checked.items():
+        counts = [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, int)]
+        if not name.endswith(("pixels", "seed")) and any(abs(count) > LARGEST_COUNT for count in counts):
+            raise ConfigError(f"{name} is {value!r}; nothing in a network is counted beyond {LARGEST_COUNT}")
     return config_class(**checked)
 
 

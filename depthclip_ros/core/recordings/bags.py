@@ -102,8 +102,9 @@ class Recording(AnyReader):
         return None
 
     def _breaks_off(self, count: int, error: Exception) -> InputError:
+        reason = " ".join(str(error).split())[:200]  # a parser shows the whole definition that it stumbled over
         return InputError(
-            f"cannot read the bag {self.path}: it is none, or breaks off after {count} messages ({error}); "
+            f"cannot read the bag {self.path}: it is none, or breaks off after {count} messages ({reason}); "
             "`ros2 bag reindex` or `mcap recover` may help"
         )
 

@@ -8,6 +8,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel, ModelConfig
@@ -41,6 +43,7 @@ def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) ->
     info = read_file_info(path)
     try:
         config = config_from_dict(info.config)
+        _check_size(path, info, config)
         model = _base_model(path, info, config, base) if info.adapter_only else build_model(config, load_base=False)
         model.select_trained(info.trained_groups)
     except ConfigError as error:
@@ -60,6 +63,19 @@ def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) ->
     model.base_name = model.base_name if info.adapter_only else info.base_name
     model.sources = (*model.sources, (str(name_or_path), frozenset(tensors)))
     return LoadedWeights(model.eval(), info)
+
+
+def _check_size(path: Path, info: WeightsInfo, config: ModelConfig) -> None:
+    """Hold the shapes in the file's header against the model's, before memory is taken for either."""
+    try:
+        with torch.device("meta"):
+            sketch = build_model(config, load_base=False)
+            sketch.select_trained(info.trained_groups)
+    except RuntimeError:  # it computes while it is built: one of open_clip's, whose sizes are open_clip's own
+        return
+    expected = sketch.trainable_names() if info.adapter_only else set(sketch.state_dict())
+    shapes = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items() if name in expected}
+    tensor_file.check_shapes(path, tensor_file.read_shapes(path), shapes)
 
 
 def read_info(name_or_path: str | Path) -> WeightsInfo:

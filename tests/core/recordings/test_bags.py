@@ -210,3 +210,14 @@ def test_images_say_what_they_are(topic: str, fields: dict[str, str], kind: str)
     from types import SimpleNamespace
 
     assert image_kind(topic, SimpleNamespace(**fields)) == kind
+
+
+def test_a_definition_that_does_not_parse_is_one_sentence(tmp_path: Path) -> None:
+    m = Mcap()
+    definition = m.record(3, struct.pack("<H", 1) + b"".join(map(m.blob, ("a/msg/B", "ros2msg", "string =\n" * 99))))
+    channel = m.record(4, struct.pack("<HH", 1, 1) + m.blob("/a") + m.blob("cdr") + m.blob(b""))
+    path = m.write(tmp_path / "torn.mcap", definition, channel, m.message(1, 1, text("one")))
+    with pytest.raises(InputError, match="cannot read the bag") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 600

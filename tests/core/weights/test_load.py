@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def rewrite(path, change_tensors=lambda tensors: None, change_metadata=lambda me
     change_tensors(tensors)
     change_metadata(metadata)
     save_file(tensors, path, metadata)
+
+
+def edit_config(path, change):
+    """The same file whose configuration says something else."""
+
+    def edit(metadata):
+        metadata["config"] = json.dumps(change(json.loads(metadata["config"])))
+
+    rewrite(path, change_metadata=edit)
 
 
 def test_a_file_rebuilds_its_model(model, saved):
@@ -404,3 +414,27 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with pytest.raises(WeightsError, match=r"could not fetch model.safetensors of 'org/name'"):
         load_weights("org/name")
+
+
+def test_a_configuration_larger_than_its_file_takes_no_memory(saved):
+    """Before: the network was built first, of whatever size the configuration named."""
+    edit_config(
+        saved, lambda config: {**config, "tower_width": 4096, "tower_blocks": 64, "tower_heads": 1, "tap_layers": [63]}
+    )
+    with pytest.raises(WeightsError, match=r"has shape|does not fit its model"):
+        load_weights(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 8 * 2**30  # 64 such blocks are 51 GB
+
+
+@pytest.mark.parametrize("changed", [{"tower_blocks": 10**12}, {"bins": -(10**9)}, {"stem_channels": [8, 16, 10**9]}])
+def test_counts_that_no_network_has_are_refused(saved, changed):
+    edit_config(saved, lambda config: {**config, **changed})
+    with pytest.raises(WeightsError, match="nothing in a network is counted beyond 4096"):
+        load_weights(saved)
+
+
+@pytest.mark.parametrize("config", [0, None, [], "nano", True])
+def test_a_configuration_that_is_no_mapping_is_refused(saved, config):
+    edit_config(saved, lambda _: config)
+    with pytest.raises(WeightsError, match="names no system"):
+        load_weights(saved)
