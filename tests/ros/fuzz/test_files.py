@@ -30,7 +30,7 @@ from depthclip_ros.core.rectify import Rectifier
 from depthclip_ros.core.weights.load import load_weights
 from depthclip_ros.ros.depth_node.parameters.values import DEFAULTS, settings_from
 
-FILES = int(os.environ.get("FUZZ_FILES") or 900)
+FILES = int(os.environ.get("FUZZ_FILES") or 600)
 SEED = int(os.environ.get("FUZZ_SEED") or 0)
 HANG_S = 60.0
 MOST_BYTES = 2**30  # that a small file may take

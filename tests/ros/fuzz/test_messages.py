@@ -40,8 +40,8 @@ from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 from depthclip_ros.ros.depth_node.worker import DepthWorker
 
 STREAM = 20
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES") or 3_000)
-NODE_MESSAGES = int(os.environ.get("FUZZ_NODE_MESSAGES") or 300)
+MESSAGES = int(os.environ.get("FUZZ_MESSAGES") or 2_000)
+NODE_MESSAGES = int(os.environ.get("FUZZ_NODE_MESSAGES") or 200)
 SEED = int(os.environ.get("FUZZ_SEED") or 0)
 HANG_S = 60.0
 WIDTH, HEIGHT = 40, 32
