@@ -27,7 +27,7 @@ SOURCE_KINDS = (
 )
 """Rows of `data/sources.py` that open recorded frames, and what is made or labelled here."""
 
-COMMON_KEYS = frozenset({"kind", "path", "share", "count", "longest_px"})
+COMMON_KEYS = frozenset({"kind", "path", "share", "count", "longest_px", "min_scale"})
 RECORDED_KEYS = COMMON_KEYS | {"part", "split", "crop", "keep", "max_depth_m"}
 KEYS_OF_KIND = {
     "nyu_folder": RECORDED_KEYS | {"file_list"},
@@ -60,6 +60,7 @@ class SourceConfig:
             to where the trainer is started, empty to render `count` frames at the start; for pseudo the folder that
             `depthclip-train pseudo-label` wrote, relative to where the trainer is started.
         share: relative weight in the mixture.
+        min_scale: `augment.min_scale` for these frames, where it is above 0; those of near things stand deep crops.
         part: all, train or validation; of a split in time also test.
         split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives, shards) where
             names have some (`data/split.py`); or `time`, one recording cut where it is so far along
@@ -82,6 +83,7 @@ class SourceConfig:
     kind: str = "rgbd_folder"
     path: str = ""
     share: float = 1.0
+    min_scale: float = 0.0
     part: str = "all"
     split: str = "runs"
     crop: list[int] = field(default_factory=list)
@@ -109,6 +111,8 @@ class SourceConfig:
             unset = key.default if key.default is not dataclasses.MISSING else []
             if key.name not in allowed and getattr(self, key.name) != unset:
                 raise ConfigError(f"{key.name} does not apply to {kind}; its keys are {', '.join(sorted(allowed))}")
+        if not 0 <= self.min_scale <= 1:
+            raise ConfigError(f"source min_scale is {self.min_scale}; allowed: 0 (as augment says) to 1")
         if self.stream < 0:
             raise ConfigError(f"source stream is {self.stream}; it takes a number above 0")
         if self.crop and len(self.crop) != 4:

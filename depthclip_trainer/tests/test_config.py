@@ -92,6 +92,12 @@ def test_keys_that_a_source_would_not_read_are_refused(source, key):
     assert SourceConfig(kind=kind).kind == kind
 
 
+def test_a_crop_of_a_source_is_a_share_of_its_frames():
+    assert SourceConfig(min_scale=0.4).min_scale == 0.4
+    with pytest.raises(ConfigError, match=r"min_scale is 1\.5; allowed: 0"):
+        SourceConfig(min_scale=1.5)
+
+
 def test_overrides_reach_every_depth_and_are_typed():
     overrides = ["--loop.batch", "3", "--data.train.rooms.share=2.5", "--optim.rates.tower", "1e-4"]
     config = read_config("smoke", [*overrides, "--model.init", "a.safetensors"])

@@ -50,6 +50,7 @@ class Mixture:
         mix: probability that a picture of such a pool gets a rectangle of another.
         device: where frames are augmented; None leaves each pool's where it lies.
         more_sizes_px: widths and heights of batches beside that one; each step draws one of all.
+        min_scales: of each pool's crops, 0 as the strengths say; empty for all.
 
     Raises:
         ConfigError: no pool, or weights that are negative or all zero.
@@ -68,6 +69,7 @@ class Mixture:
         mix: float = 0.0,
         device: torch.device | None = None,
         more_sizes_px: Sequence[Sequence[int]] = (),
+        min_scales: Sequence[float] = (),
     ) -> None:
         if not pools:
             raise ConfigError("no data source is configured; add one under data.sources")
@@ -78,6 +80,9 @@ class Mixture:
         self.global_batch = global_batch
         self.sizes_px = [(width_px, height_px), *((width, height) for width, height in more_sizes_px)]
         self.augments = [augment if pool.target == METRIC else strong or augment for pool in pools]
+        for index, min_scale in enumerate(min_scales):
+            if min_scale:
+                self.augments[index] = dataclasses.replace(self.augments[index], min_scale=min_scale)
         self.seed = seed
         self.mix = mix
         self.device = device

@@ -51,6 +51,7 @@ def prepare(config: TrainConfig) -> Training:
         mix=config.semi.cutmix if config.semi else 0.0,
         device=fabric.device,
         more_sizes_px=config.data.more_sizes_px,
+        min_scales=[config.data.train[source.name].min_scale for source in sources],
     )
     model = start_model(config)
     if fabric.world_size > 1:

@@ -163,6 +163,18 @@ def test_shares_are_kept():
     assert len({p for p in paths if p.startswith("b")}) == 7
 
 
+def test_a_source_may_be_cropped_deeper_than_the_others():
+    config = AugmentConfig(min_scale=1.0, whole=0.0, roll_deg=0.0, aspect=0.0)
+    pools = [random_pool("near", 5, 0), random_pool("far", 7, 1)]
+    batch = Mixture(pools, [1, 1], 200, 32, 24, config, seed=0, min_scales=[0.4, 0.0]).batch(0)
+    near = torch.tensor([path.startswith("near") for path in batch.paths])
+    fx_px = batch.intrinsics[:, 0]
+    assert fx_px[~near].unique().numel() == 1  # whole, as the strengths say
+    ratio = fx_px[near] / fx_px[~near][0]
+    assert 1.0 <= ratio.min() < 1.1
+    assert 2.2 < ratio.max() <= 2.5  # 1 / 0.4
+
+
 def pool_of(image, depth_m, longest_px=1000):
     height, width = depth_m.shape
     camera = Intrinsics(width, width, (width - 1) / 2, (height - 1) / 2, width, height)
