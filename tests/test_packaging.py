@@ -250,3 +250,22 @@ def test_sourced_ros_does_not_leak_into_make(tmp_path):
     assert not {"PYTHONPATH", "AMENT_PREFIX_PATH", "RMW_IMPLEMENTATION"} & set(seen)
     assert seen["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
     assert seen["ROS_DOMAIN_ID"] == "7"
+
+
+def test_the_workflow_runs_the_lines_of_the_readme():
+    readme = (REPOSITORY / "README.md").read_text()
+    block = readme[readme.index("On a robot with ROS 2") :].partition("```bash\n")[2].partition("```")[0]
+    assert [line.split()[0] for line in block.splitlines()] == ["cd", "pip", ".", "colcon", "ros2"]
+    assert "'numpy<2'" in block
+    workflow = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["colcon"]
+    (lines,) = [step["run"] for step in workflow["steps"] if "README" in step.get("name", "")]
+    command = lines.partition("cat readme.sh")[0].replace("src/depthclip_ros/", "").replace("> readme.sh", "")
+    command = command.replace("${{ matrix.numpy }}", "numpy")
+    run = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    expected = [
+        line for line in block.replace("'numpy<2'", "'numpy'").splitlines() if not line.startswith("ros2 launch")
+    ]
+    assert run.splitlines() == expected
+    distros = [one["distro"] for one in workflow["strategy"]["matrix"]["include"]]
+    named = re.search(r"On a robot with ROS 2 \((.*?)\)", readme)[1].lower().split(", ")
+    assert distros == named
