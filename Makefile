@@ -7,6 +7,7 @@
 DURATION ?= 20
 SOURCE ?= room
 PYTEST_ARGS ?=
+COVERAGE ?= --cov --cov-report=term
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,7 +63,7 @@ test: setup ## the whole gate: linters, types, tests; PYTEST_ARGS="tests/core -k
 	for check in "ruff check ." "ruff format --check ." mypy; do \
 		echo "$$check"; $(BIN)/$$check || status=1; \
 	done; \
-	echo pytest; $(BIN)/pytest $(PYTEST_ARGS) || status=1; \
+	echo pytest; $(BIN)/pytest $(COVERAGE) $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 # Seeds from SEED on: a fault names its own. docs/reliability.md says what was run and found.

@@ -113,6 +113,41 @@ def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: Simpl
     np.testing.assert_allclose(found.cloud["x"], found.cloud["z"] * (np.arange(WIDTH) - 31.5) / 40, rtol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_what_rectification_did_not_see_has_no_depth_no_confidence_and_no_point(
+    image: SimpleNamespace, stride: int
+) -> None:
+    engine: Any = SimpleNamespace(require_metric=lambda: None)
+    pipeline = FramePipeline(engine, settings_from({"cloud.stride": stride}))
+    wide = [
+        25.0,
+        0,
+        31.5,
+        0,
+        0,
+        25.0,
+        23.5,
+        0,
+        0,
+        0,
+        1,
+        0,
+    ]  # half the focal length: twice the view, unseen at the border
+    frame = pipeline.prepare(image, info(d=[0.01, 0, 0, 0, 0], p=wide))  # type: ignore[arg-type]
+    assert frame.valid is not None
+    assert 0.1 < frame.valid.mean() < 0.5
+    assert frame.valid[HEIGHT // 2, WIDTH // 2]
+    depth_m = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    cloud = organised_cloud(depth_m, frame.rgb, frame.intrinsics, stride=stride)
+    found = pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0, cloud=cloud))
+    np.testing.assert_array_equal(np.isnan(found.depth_m), ~frame.valid)
+    np.testing.assert_array_equal(found.confidence, frame.valid.astype(np.float32))
+    assert found.cloud is not None
+    for axis in "xyz":
+        np.testing.assert_array_equal(np.isnan(found.cloud[axis]), ~frame.valid[::stride, ::stride])
+    assert not np.isfinite(found.make_cloud()["z"][~frame.valid[::stride, ::stride]]).any()
+
+
 class FromTheTop:
     """An engine to which the upper rows are far: depth is 9 m there, 1 m below, as in a room that it sees upright."""
 
