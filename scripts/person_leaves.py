@@ -4,7 +4,7 @@
 A figure of 1.7 m stands 1.5-2.2 m before the camera of `drives_on_the_map.py`, then leaves, and three more images go
 into the map. Counted over all rooms, in cells of 5 cm: what he marked; of these what is still lethal (ghosts); and
 cells of the room that were lethal before and no longer are (emptied). For the map of config/nav2.yaml, the same with
-`uncertainty.level: 0.5`, and what it was before there were two clouds: depth/points for both.
+`uncertainty.level: 0.5`, the same where depth/points clears too, and what it was before there were two clouds.
 
 `python scripts/person_leaves.py [WEIGHTS] [ROOMS]` prints the table.
 """
@@ -38,6 +38,13 @@ def with_person(scene: Any, x: float, y: float, yaw_rad: float) -> Any:
     return dataclasses.replace(scene, primitives=torch.cat([scene.primitives, primitive_table(parts)], 1))
 
 
+def both_clear() -> dict[str, Any]:
+    """The costmap with depth/points clearing too, up to its points."""
+    whole = costmap()
+    mark = {**whole["voxel_layer"]["depth_mark"], "clearing": True, "raytrace_max_range": 6.0}
+    return {**whole, "voxel_layer": {**whole["voxel_layer"], "depth_mark": mark}}
+
+
 def one_cloud() -> dict[str, Any]:
     """The costmap with depth/points for both."""
     whole = costmap()
@@ -53,6 +60,7 @@ def main(weights: str = "default", rooms: str = "20") -> None:
     maps = {
         "two clouds": (costmap(), SETTINGS),
         "two, level 0.5": (costmap(), half),
+        "two, both clear": (both_clear(), SETTINGS),
         "one for both": (one_cloud(), SETTINGS),
     }
     counts = {(kind, name): np.zeros(3, int) for kind in DEPTHS for name in maps}

@@ -165,6 +165,7 @@ class DepthWriter:
             "weights": engine.info.sha256[:12],
             "device": engine.device,
             "receive_ms": float("nan"),
+            "interval_coverage": float("nan"),
             "wait_ms": 0.0,
             **timings,
             "batch_size": 1,
