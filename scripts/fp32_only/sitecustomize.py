@@ -35,6 +35,7 @@ class _Hold(MetaPathFinder):
                     core.get_property = only_fp32
                 return library()
 
+            held.cache_clear = library.cache_clear  # type: ignore[attr-defined]
             module.openvino = held
 
         asked: dict[str, Any] = {}

@@ -137,7 +137,8 @@ class MoaDepthClipConfig(ModelConfig):
             require(not self.stem_channels, "stem_channels", self.stem_channels, f"none, with the stem {self.stem}")
         require(not self.detail_stem, "detail_stem", self.detail_stem, "false: the hybrid tower has its own stem")
         require(self.tower_blocks >= 1, "tower_blocks", self.tower_blocks, "1 or more")
-        require(self.tower_width % self.tower_heads == 0, "tower_heads", self.tower_heads, "a divisor of tower_width")
+        heads = self.tower_heads
+        require(heads >= 1 and self.tower_width % heads == 0, "tower_heads", heads, "a divisor of tower_width")
         matches = len(self.stem_blocks) == len(self.stem_channels) and min((0, *self.stem_blocks)) >= 0
         require(matches, "stem_blocks", self.stem_blocks, "0 or more for each of stem_channels")
         require(len(self.position_grid) == 2, "position_grid", self.position_grid, "(rows, columns)")

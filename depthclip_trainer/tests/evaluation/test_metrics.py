@@ -5,7 +5,14 @@ import math
 
 import numpy as np
 import pytest
-from depthclip_trainer.evaluation.metrics import ause, confidence_metrics, depth_edges, depth_metrics, edge_metrics
+from depthclip_trainer.evaluation.metrics import (
+    ause,
+    confidence_metrics,
+    depth_edges,
+    depth_metrics,
+    edge_metrics,
+    interval_metrics,
+)
 
 
 def test_depth_metrics_equal_their_definitions():
@@ -89,3 +96,13 @@ def test_edge_error_is_that_of_edges_alone():
     predicted[:, 0] = 9.0
     assert edge_metrics(truth, predicted)["abs_rel_edges"] == pytest.approx(0.5 / 6)
     assert math.isnan(edge_metrics(np.ones((4, 4), np.float32), np.ones((4, 4), np.float32))["abs_rel_edges"])
+
+
+def test_intervals_of_no_pixel_are_not_known_and_those_of_some_are_shares_and_means():
+    nothing = interval_metrics(np.empty(0), np.empty(0))
+    assert nothing.keys() == {"coverage", "half_width", "interval_score"}
+    assert all(math.isnan(value) for value in nothing.values())
+    found = interval_metrics(np.array([0.1, -0.2, 0.5, 0.0]), np.array([0.1, 0.1, 0.2, 0.2]), 0.5)
+    assert found["coverage"] == 0.5
+    assert found["half_width"] == pytest.approx(0.15)
+    assert found["interval_score"] == pytest.approx(np.mean([0.2, 0.2 + 4 * 0.1, 0.4 + 4 * 0.3, 0.4]))

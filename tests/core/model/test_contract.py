@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.registry import build_model, preset
+from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
 
 
 @pytest.fixture
@@ -50,12 +50,23 @@ def test_network_size_of_a_line_is_still_a_size(model):
         ("base_weights", "openai"),
         ("scenes", ("a", "a")),
         ("tower_heads", 5),
+        ("tower_heads", 0),
+        ("tower_heads", -2),
         ("gate_temperature", 0.0),
     ],
 )
 def test_configuration_repeats_the_bad_value(name, value):
     with pytest.raises(ConfigError, match=name):
         preset("nano", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stem_channels", 8), ("tower_width", [48]), ("scenes", "kitchen"), ("bins", True), ("tower_width", 48.0)],
+)
+def test_a_value_of_another_type_is_named_with_the_right_one(name, value):
+    with pytest.raises(ConfigError, match=rf"{name} is .*; it must be (tuple|int)"):
+        config_from_dict({"system": "moa_depthclip", name: value})
 
 
 def test_only_selected_groups_are_trained(model):
