@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def load_weights(name_or_path: str | Path, *, base: str | Path | None = None) ->
 def _check_size(path: Path, info: WeightsInfo, config: ModelConfig) -> None:
     """Hold the shapes in the file's header against the model's, before memory is taken for either."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers without channels: they are refused below
             sketch = build_model(config, load_base=False)
             sketch.select_trained(info.trained_groups)
     except RuntimeError:  # it computes while it is built: one of open_clip's, whose sizes are open_clip's own

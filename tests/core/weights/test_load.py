@@ -438,3 +438,9 @@ def test_a_configuration_that_is_no_mapping_is_refused(saved, config):
     edit_config(saved, lambda _: config)
     with pytest.raises(WeightsError, match="names no system"):
         load_weights(saved)
+
+
+def test_a_configuration_of_layers_without_channels_is_refused_without_a_warning(saved):
+    edit_config(saved, lambda config: {**config, "adapter_width": 0})
+    with pytest.raises(WeightsError, match=r"has shape|does not fit|adapter_width"):
+        load_weights(saved)
