@@ -48,7 +48,7 @@ ARGUMENTS = {
         "Horizontal field of view in degrees of a camera without camera_info; empty: what params_file says",
         None,
     ),
-    "weights": ("", "Weights: `default`, a file or a Hugging Face id; empty: what params_file says", None),
+    "weights": ("", "Weights: `default`, `fast`, a file or a Hugging Face id; empty: what params_file says", None),
     "device": ("", "Device of the network: auto, cpu, cuda, cuda:N, xpu; empty: what params_file says", None),
     "params_file": (str(CONFIG / "depth.yaml"), "Parameters of the node (YAML)", None),
     "base_frame": (

@@ -24,7 +24,7 @@ else:
 REPOSITORY = Path(__file__).resolve().parents[1]
 PREFIX = Path(sys.prefix)
 SHARE = PREFIX / "share" / "depthclip_ros"
-LARGEST_FILE_BYTES = 25_000_000
+LARGEST_FILE_BYTES = 50_000_000  # the weights `default`
 EXECUTABLES = ("depth_node", "camera_node", "depthclip", "with_camera_frame")
 CONFIG_FILES = ("depth.yaml", "nav2.yaml", "depthimage_to_laserscan.yaml", "depth.rviz", "fastdds.xml")
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from depthclip_ros.commands.machine import cpu_flags, gpus, memory_bytes, usable_cores
+from depthclip_ros.commands.machine import cpu_flags, gpus, image_ms, memory_bytes, usable_cores
 from depthclip_ros.core.errors import DepthClipError
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
@@ -30,6 +30,7 @@ FOR = {  # what an optional library would be good for
     "onnxruntime": ": a runtime of its own",
     "onnx": ": depthclip export onnx",
 }
+CAMERA_MS = 1000 / 30  # between the images of most cameras
 SHARED_MEMORY_BYTES = 256 * 2**20  # two processes with the shipped profile take 64 MB each, and more with more cameras
 
 
@@ -241,16 +242,31 @@ def _numpy() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     from depthclip_ros.core.weights import read_info
+    from depthclip_ros.core.weights.find import SHIPPED
 
-    try:
-        info = read_info("default")
-    except DepthClipError as error:
-        yield Finding(
-            "default weights", "FAIL", str(error), "reinstall the package, or give --weights / model.weights a file"
-        )
-        return
-    found = f"{info.system}, {info.parameters_total / 1e6:.1f} M parameters, sha256 {info.sha256[:12]}"
-    yield Finding("default weights", "OK", found)
+    for name in SHIPPED:
+        try:
+            info = read_info(name)
+        except DepthClipError as error:
+            yield Finding(f"{name} weights", "FAIL", str(error), "reinstall the package, or name a weights file")
+            continue
+        found = f"{info.system}, {info.parameters_total / 1e6:.1f} M parameters, sha256 {info.sha256[:12]}"
+        yield Finding(f"{name} weights", "OK", found)
+
+
+def _speed() -> Iterator[Finding]:
+    from depthclip_ros.core.engine import DepthEngine
+    from depthclip_ros.core.weights.find import SHIPPED
+
+    took_ms, engines = {}, []
+    for name in SHIPPED:
+        engine = DepthEngine.load(name, runtime="auto")
+        took_ms[name] = image_ms(engine)
+        engines.append(f"{name} {took_ms[name]:.0f} ms ({engine.runtime}, {engine.device}, {engine.precision})")
+        engine.close()
+    slow = took_ms["default"] > CAMERA_MS
+    advice = f"for {1000 / CAMERA_MS:.0f} images/s: --weights fast, model.weights: fast" if slow else ""
+    yield Finding("an image of 640x480", "WARN" if slow else "OK", ", ".join(engines), advice)
 
 
 def _video() -> Iterator[Finding]:
@@ -271,5 +287,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _runtimes,
     _numpy,
     _weights,
+    _speed,
     _video,
 )

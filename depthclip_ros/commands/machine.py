@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
+import statistics
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.engine import DepthEngine
 
 
 def cpu_flags() -> set[str]:
@@ -67,3 +73,13 @@ def one_line(machine: dict[str, Any]) -> str:
     names = ", ".join(gpu["name"] for gpu in machine["gpus"]) or "no GPU"
     cores = f"{machine['cores']} cores"
     return ", ".join((machine["cpu"], cores, names, f"torch {machine['torch']}", f"Python {machine['python']}"))
+
+
+def image_ms(engine: DepthEngine) -> float:
+    """Median time that an engine takes for a 640x480 image, once it is warm."""
+    engine.warm_up(640, 480)
+    times_s = [time.perf_counter()]
+    for _ in range(7):
+        engine.warm_up(640, 480)
+        times_s.append(time.perf_counter())
+    return statistics.median(after - before for before, after in itertools.pairwise(times_s)) * 1e3

@@ -10,8 +10,10 @@ from depthclip_ros.cli import main
 from depthclip_ros.commands import doctor
 
 
-def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-    main(["doctor", "--json"])
+def findings(capsys: pytest.CaptureFixture[str], without: str = "_speed") -> dict[str, dict[str, str]]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(doctor, "CHECKS", tuple(check for check in doctor.CHECKS if check.__name__ != without))
+        main(["doctor", "--json"])
     return {one["what"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
 
 
@@ -71,6 +73,19 @@ def test_an_absent_rmw_is_a_row_and_the_others_follow(
     assert found["RMW"]["status"] == "FAIL"
     assert "rmw_of_nobody_cpp is not there" in found["RMW"]["found"]
     assert "rmw-of-nobody-cpp" in found["RMW"]["advice"]
-    assert {"Python", "DDS profile", "torch", "default weights", "video"} <= found.keys()
+    assert {"Python", "DDS profile", "torch", "default weights", "fast weights", "video"} <= found.keys()
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     assert findings(capsys)["RMW"]["status"] == "OK"
+
+
+@pytest.mark.parametrize(("default_ms", "advised"), [(20.0, False), (90.0, True)])
+def test_where_default_is_too_slow_for_a_camera_fast_is_advised(
+    default_ms: float, advised: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times_ms = iter([default_ms, 8.0])
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._speed,))
+    monkeypatch.setattr(doctor, "image_ms", lambda engine: next(times_ms))
+    found = findings(capsys, without="")["an image of 640x480"]
+    assert f"default {default_ms:.0f} ms" in found["found"]
+    assert "fast 8 ms" in found["found"]
+    assert (found["status"] == "WARN", "model.weights: fast" in found["advice"]) == (advised, advised)

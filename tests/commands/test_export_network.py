@@ -14,7 +14,7 @@ from depthclip_ros.core.runtimes.openvino import openvino_runtime
 
 def test_the_onnx_file_says_what_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
-    assert main(["export", "onnx", str(tmp_path / "depth.onnx"), "--size", "640x480"]) == 0
+    assert main(["export", "onnx", str(tmp_path / "depth.onnx"), "--size", "640x480", "--weights", "fast"]) == 0
     output = capsys.readouterr().out
     assert "pixels uint8 [batch, 128, 160, 3]" in output
     assert "(focal length at this size in px / 300) is metres" in " ".join(output.split())
@@ -29,7 +29,7 @@ def test_the_cache_is_filled_for_every_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert main(["export", "cache", "--runtime", "openvino", "--precision", "fp32", "--cameras", "2"]) == 0
+    assert main(["export", "cache", "--runtime", "openvino", "--precision", "fp32", "--cameras", "2", "--weights", "fast"]) == 0
     output = capsys.readouterr().out
     assert "openvino on cpu in fp32" in output
     assert output.count("160x128") == 2

@@ -22,8 +22,8 @@ from depthclip_ros.core.weights.converted import converted
 from depthclip_ros.core.weights.weights_file import FORMAT_VERSION, save_weights
 
 SHIPPED_FOLDER = Path(__file__).resolve().parents[2] / "data"
-SHIPPED = ("default",)
-"""Names of the weights that come with the package."""
+SHIPPED = ("default", "fast")
+"""Names of the weights that come with the package, the better and slower first."""
 HUB_FILE = "model.safetensors"  # what is read from a Hugging Face repository
 PRESET_PREFIX = "preset:"
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -68,6 +68,11 @@ def resolve(name_or_path: str | Path) -> Path:
         "that names a preset, a folder of transformers (config.json, model.safetensors), or a Hugging Face id "
         "org/name or org/name@revision"
     )
+
+
+def faster_than(path: Path) -> str:
+    """Name of the shipped weights that take less time than the shipped weights at `path`; "" where there are none."""
+    return "fast" if path == SHIPPED_FOLDER / "default.safetensors" else ""
 
 
 def _built_from_yaml(path: Path) -> Path:

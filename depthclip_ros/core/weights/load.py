@@ -94,6 +94,8 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
     chosen = str(base if base is not None else info.base_name).removeprefix(f"{getattr(config, 'tower', '')}:")
     beside = path.parent / Path(chosen).name
     own_file = next((place for place in (Path(chosen), beside) if place.is_file() and place != path), None)
+    if chosen in SHIPPED and own_file is None:  # its name may have gone to other weights since
+        chosen = next((name for name in SHIPPED if _is_ours(name) and read_info(name).config == info.config), chosen)
     if chosen in SHIPPED or (own_file is not None and _is_ours(own_file)):
         loaded = load_weights(chosen if own_file is None else own_file).model
         model = build_model(config, load_base=False)
@@ -112,7 +114,7 @@ def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | 
     return build_model(dataclasses.replace(config, base_weights=tag))  # type: ignore[call-arg]
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: str | Path) -> bool:
     try:
         read_info(path)
     except WeightsError:

@@ -13,7 +13,7 @@ from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image, LaserScan, PointCloud2, Range
+from sensor_msgs.msg import Image, Imu, LaserScan, PointCloud2, Range
 
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.transforms import Transforms
@@ -22,6 +22,7 @@ from depthclip_ros.ros.depth_node.image_input import FollowingSubscription
 from tf2_msgs.msg import TFMessage
 
 TOPICS: dict[str, Any] = {"range": Range, "scan": LaserScan, "points": PointCloud2, "depth": Image}
+IMU = "imu"  # no anchor, but the floor's attitude
 HISTORY_S = 10.0
 MOST_GAP_S = 1.0
 SILENT_S = 5.0
@@ -84,6 +85,10 @@ class AnchorInputs:
         self._seconds = 0
         with ExitStack() as made:
             made.callback(self.destroy)
+            if "ground" in names:
+                self._subscriptions[IMU] = FollowingSubscription(
+                    node, Imu, f"{prefix}anchors/{IMU}", "auto", self._on_imu
+                )
             for name in names:
                 if name in TOPICS or name == "odometry":
                     callback = partial(self._on_reading, name)
@@ -100,8 +105,8 @@ class AnchorInputs:
         self._seconds += 1
         for name, subscription in self._subscriptions.items():
             subscription.follow()
-            # odometry may come by /tf alone
-            if name not in self._heard and name != "odometry" and self._seconds >= SILENT_S:
+            # odometry may come by /tf alone, and the floor needs no IMU
+            if name not in self._heard and name not in ("odometry", IMU) and self._seconds >= SILENT_S:
                 self._watch.complain(
                     name,
                     f"nothing has come on {subscription.topic} for {SILENT_S:g} s: {subscription.publishers} "
@@ -117,6 +122,9 @@ class AnchorInputs:
     def _on_reading(self, name: str, message: Any) -> None:
         self._heard.add(name)
         self._watch.on_reading(name, message, stamp_ns_of(message.header.stamp))
+
+    def _on_imu(self, message: Imu) -> None:
+        self._watch.on_imu(message, stamp_ns_of(message.header.stamp))
 
     def _on_odometry(self, transforms: LiveTransforms, message: Odometry) -> None:
         transforms.add_odometry(message)

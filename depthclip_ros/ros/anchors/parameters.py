@@ -35,7 +35,8 @@ ANCHOR_ROWS: tuple[Parameter, ...] = (
     Parameter(
         "anchor.ground.height_m",
         0.0,
-        "Metres of the camera above the floor, for the anchor ground; 0: TF says it.",
+        "Metres of the camera above the floor, for the anchor ground; 0: TF says it. Without that TF an IMU on "
+        "anchors/imu says which way is down.",
         minimum=0.0,
         maximum=100.0,
         effect=NEXT_CONFIGURE,

@@ -21,6 +21,7 @@ from depthclip_ros.core.anchors.tag import measure_tags
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.lidar import cloud_points
 from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.ros.anchors.imu import Down, check_recent
 from depthclip_ros.ros.conversions import read_depth
 
 MOST_POINTS = 20_000  # of a cloud: a regular choice of more says the same
@@ -144,11 +145,16 @@ def measure_reading(
 
 
 class FrameAnchors:
-    """The anchors that need no reading of their own; `odometry` keeps what it tracks."""
+    """The anchors that need no reading of their own; `odometry` keeps what it tracks.
+
+    Attributes:
+        down: what an IMU said last.
+    """
 
     def __init__(self, options: AnchorOptions) -> None:
         self._options = options
         self._tracker = BaselineTracker()
+        self.down: Down | None = None  # replaced whole
 
     def forget(self) -> None:
         """Another camera."""
@@ -179,5 +185,13 @@ class FrameAnchors:
         except InputError:
             if not options.ground_height_m:
                 raise
-            return measure_ground(frame.prediction, options.ground_height_m)
+            return measure_ground(frame.prediction, options.ground_height_m, self._measured_down(frame, transforms))
         return measure_ground(frame.prediction, options.ground_height_m or float(to_base[2, 3]), -to_base[2, :3])
+
+    def _measured_down(self, frame: AnchorFrame, transforms: Lookup) -> NDArray[np.float64] | None:
+        """Unit vector [3] in the optical frame; None where no IMU has said anything."""
+        down = self.down
+        if down is None:
+            return None
+        check_recent(down, frame.stamp_ns)
+        return transforms.between(down.frame_id, down.stamp_ns, frame.frame_id, frame.stamp_ns)[:3, :3] @ down.vector

@@ -16,6 +16,7 @@ from depthclip_ros.core.anchors.track import Verdict
 from depthclip_ros.core.errors import DepthClipError, InputError
 from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.ros.anchors.imu import down_of
 from depthclip_ros.ros.anchors.report import AnchorReport, Count, Reading
 from depthclip_ros.ros.anchors.sources import (
     ON_FRAMES,
@@ -141,6 +142,10 @@ class AnchorWatch:
             if not self._ended:
                 self._readings.append(Reading(kind, name, message, stamp_ns, time.monotonic()))
                 self._changed.notify()
+
+    def on_imu(self, message: Any, stamp_ns: int) -> None:
+        """Which way is down, for the floor; never waits."""
+        self._on_frames.down = down_of(message, stamp_ns) or self._on_frames.down
 
     def complain(self, name: str, reason: str) -> None:
         """Count and name what is wrong with an anchor: once, whatever the numbers in it."""

@@ -98,11 +98,11 @@ def test_the_shipped_weights_learn_a_real_place_from_a_bag(shared_data, record, 
             bag.info(float(i), camera, topic="/camera/color/camera_info")
             bag.depth(i + 0.004, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[::2, ::2] / 1000)
     more = ("--optim.rates.adapters=1e-3", "--loop.precision=bf16-mixed", "--loop.evaluate_every=12")
-    result = adapted(bag.path, "default", tmp_path / "out", 24, *more)
+    result = adapted(bag.path, "fast", tmp_path / "out", 24, *more)
     before, after = (r.rows["model"]["all"] for r in (result.before, result.after))
     assert after["abs_rel"] < before["abs_rel"]
     assert after["abs_rel_scaled"] < before["abs_rel_scaled"]
-    assert read_info(result.weights).base_name == "default"
+    assert read_info(result.weights).base_name == "fast"
     assert result.weights.stat().st_size < 6_000_000
 
 

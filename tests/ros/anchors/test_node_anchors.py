@@ -215,7 +215,7 @@ def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(start_node, camera,
     drive = RoomSource(SourceOptions(width_px=320, height_px=240, frames=90))
     frames = list(drive)
     namespace = f"/anchors{next(NUMBERS)}"
-    node = start_node(namespace, {"model.weights": "default", "anchors": "[ground, odometry]"})
+    node = start_node(namespace, {"model.weights": "fast", "anchors": "[ground, odometry]"})
     eye = camera(namespace)
     eye.node, eye.name = node, namespace
     robot = RobotTopics(client.node, "camera_optical_frame")

@@ -16,6 +16,7 @@ from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.ros.anchors.imu import down_of
 from depthclip_ros.ros.anchors.sources import AnchorFrame, AnchorOptions
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 
@@ -43,8 +44,11 @@ class Tree:
     """Every sensor looks ahead from where the camera is; one frame is unknown, one comes late."""
 
     late_until_s = 0.0
+    unknown: frozenset[str] = frozenset()
 
     def between(self, source, source_ns, target, target_ns):
+        if {source, target} & self.unknown:
+            raise InputError("no chain of transforms leads there")
         if source == "nowhere":
             raise InputError("no chain of transforms leads from 'nowhere' to 'camera'")
         if time.monotonic() < self.late_until_s:
@@ -60,10 +64,11 @@ class Bench:
         self.watch.start()
         self.stamp_ns = 1000 * SECOND
 
-    def frame(self, factor=1.0, camera=CAMERA, depth_m=2.0, base_factor=1.0, half_width=0.3):
+    def frame(self, factor=1.0, camera=CAMERA, depth_m=2.0, base_factor=1.0, half_width=0.3, depth_image=None):
         """The next image: a wall of which the network says 2 m."""
         self.stamp_ns += SECOND // 10
         depth = np.full((camera.height_px, camera.width_px), depth_m * factor, np.float32)
+        depth = depth if depth_image is None else depth_image
         rgb = np.full((camera.height_px, camera.width_px, 3), 90, np.uint8)
         rgb[:, :40] = 200
         wide = np.full_like(depth, half_width)
@@ -232,6 +237,54 @@ def test_a_depth_image_of_another_camera_is_refused(bench):
         rig.watch.on_reading("depth", message, rig.stamp_ns)
         rig.wait(lambda used=used: rig.used("depth") > used)
     assert rig.watch.estimate.factor == pytest.approx(1.3, rel=0.02)
+
+
+def level_floor(tilt_rad):
+    """Depth of a floor 1 m below a camera that looks down by an angle; +Inf above the horizon."""
+    v = (np.mgrid[:120, :160][0] - 59.5) / 100
+    down = np.cos(tilt_rad) * v + np.sin(tilt_rad)  # of a ray of depth 1 m
+    with np.errstate(divide="ignore"):
+        return np.where(down > 0.15, 1 / down, np.inf).astype(np.float32)
+
+
+def imu(q=None, acceleration=(0.0, 0.0, 9.81)):
+    """The IMU lies level in the robot; x, y, z, w, or none."""
+    x, y, z, w = q or (0.0, 0.0, 0.0, 0.0)
+    return Fields(
+        header=Fields(frame_id="imu"),
+        orientation=Fields(x=x, y=y, z=z, w=w), orientation_covariance=[-1.0 if q is None else 0.0] * 9,
+        linear_acceleration=Fields(**dict(zip("xyz", acceleration, strict=True))),
+        linear_acceleration_covariance=[0.0] * 9,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["orientation", "gravity"])
+def test_an_imu_says_which_way_is_down(bench, by):
+    tilt = math.radians(75)  # more than a plane alone is taken for a floor at
+    rig = bench("ground", ground_height_m=1.5)
+    rig.tree.unknown = {"base_footprint"}
+    forward = (math.sin(tilt), 0.0, math.cos(tilt))  # of gravity's reaction, in x forward, z up of a frame that nods
+    nods = (
+        imu((0.0, math.sin(tilt / 2), 0.0, math.cos(tilt / 2)))
+        if by == "orientation"
+        else imu(acceleration=tuple(-9.81 * one if i == 0 else 9.81 * one for i, one in enumerate(forward)))
+    )
+    for _ in range(8):
+        used = rig.used("ground")
+        rig.watch.on_imu(nods, rig.stamp_ns)
+        rig.frame(depth_image=level_floor(tilt))
+        rig.wait(lambda used=used: rig.used("ground") > used)
+    assert rig.watch.estimate.factor == pytest.approx(1.5, rel=0.05)
+    # a stale attitude is none
+    rig.stamp_ns += 5 * SECOND
+    rig.frame(depth_image=level_floor(tilt))
+    rig.wait(lambda: rig.refused("ground") > 0)
+    assert "the IMU's attitude is" in rig.log.warnings[-1]
+
+
+def test_a_shaken_imu_without_orientation_says_nothing(bench):
+    assert down_of(imu(acceleration=(3.0, 0.0, 12.0)), 0) is None
+    np.testing.assert_allclose(down_of(imu(acceleration=(0.0, 0.3, 9.7)), 0).vector, (0, -0.031, -1), atol=1e-3)
 
 
 def test_how_often_the_intervals_hold_is_counted_where_points_are_measured(bench):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -162,3 +163,18 @@ def test_what_is_compiled_beside_the_frames_is_said_with_how_they_fare():
     assert re.fullmatch(r"preparing: 1280x720; meanwhile .* depth images/s, latency p50 20 ms", message)
     assert judge(Health("inactive", preparing="1280x720"))[1].startswith("inactive: configure and activate")
     assert health.values(_active(counters=counters, preparing="1280x720"))["preparing"] == "1280x720"
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz", "advised"), [(30, 10, True), (30, 29, False)])
+def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, advised):
+    counters = Counters()
+    counters.timings_ms = {"network": 95.0}
+    for _ in range(in_hz):
+        counters.count_received()
+    for _ in range(out_hz):
+        counters.count_published(5.0)
+    time.sleep(0.05)  # rates are counted since the start
+    level, message = judge(_active(counters=counters, faster_weights="fast"))
+    assert level == OK
+    assert ("model.weights: fast" in message and "95 ms" in message) == advised
+    assert "fast" not in judge(_active(counters=counters))[1]

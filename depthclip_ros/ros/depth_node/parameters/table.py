@@ -26,8 +26,8 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "model.weights",
         "default",
-        "Weights: `default` (shipped), a .safetensors file, preset:NAME or a .yaml file of a system that needs no "
-        "training, a folder of transformers, or a Hugging Face id org/name.",
+        "Weights: `default` or `fast` (shipped), a .safetensors file, preset:NAME or a .yaml file of a system that "
+        "needs no training, a folder of transformers, or a Hugging Face id org/name.",
         effect=NEXT_CONFIGURE,
     ),
     Parameter(
