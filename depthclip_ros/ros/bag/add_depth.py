@@ -24,7 +24,7 @@ from depthclip_ros.core.files import naming
 from depthclip_ros.core.recordings.bags import Recording
 from depthclip_ros.core.transforms import Transforms
 from depthclip_ros.ros.bag.depth_writer import TOPICS, USUAL, DepthWriter
-from depthclip_ros.ros.bag.reader import find_image_topic
+from depthclip_ros.ros.bag.image_topic import find_image_topic
 from depthclip_ros.ros.depth_node.mailbox import RateLimit
 from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 

@@ -14,7 +14,7 @@ import numpy as np
 from depthclip_ros.core.calibration import sibling_camera_info, stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.recordings.bags import Recording, listed
-from depthclip_ros.ros.bag.reader import find_image_topic
+from depthclip_ros.ros.bag.image_topic import find_image_topic
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.conversions import read_depth, read_image
 
