@@ -29,7 +29,10 @@ def test_the_cache_is_filled_for_every_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert main(["export", "cache", "--runtime", "openvino", "--precision", "fp32", "--cameras", "2", "--weights", "fast"]) == 0
+    assert (
+        main(["export", "cache", "--runtime", "openvino", "--precision", "fp32", "--cameras", "2", "--weights", "fast"])
+        == 0
+    )
     output = capsys.readouterr().out
     assert "openvino on cpu in fp32" in output
     assert output.count("160x128") == 2

@@ -13,7 +13,7 @@ from typing import Any
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 
-DEFAULT = "moa_depthclip nano"
+DEFAULT = "moa_depthclip dino-small"
 REFERENCE = "depth_anything V2-S"
 
 
@@ -30,11 +30,11 @@ class System:
 SYSTEMS = {
     system.label: system
     for system in (
-        System(DEFAULT, "nano", weights="default"),
+        System(DEFAULT, "dino-small", weights="default"),
+        System("moa_depthclip nano", "nano", weights="fast"),
         # The published network takes 352x480; the preset takes the image's own 640x480.
         System("moa_depthclip paper-vitb32", "paper-vitb32", {"input_pixels": 352 * 480}),
         System("moa_depthclip dense-vitb16", "dense-vitb16"),
-        System("moa_depthclip dino-small", "dino-small"),
         System("depthclip RN50", "depthclip-rn50"),
         System("clip2depth ViT-B/16", "clip2depth-vitb16"),
         System(REFERENCE, "depth-anything-v2-small"),

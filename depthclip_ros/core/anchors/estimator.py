@@ -55,8 +55,12 @@ NO_SCALE = ScaleEstimate()
 
 
 def prior_sd_of(uncertainty: Uncertainty | None) -> float:
-    """Standard deviation of ln scale before any anchor speaks: how far off these weights were in held-out places."""
-    return uncertainty.scale_sd if uncertainty is not None and uncertainty.scale_sd > 0 else PRIOR_SD
+    """Standard deviation of ln scale before any anchor speaks.
+
+    At least `PRIOR_SD`: weights were calibrated in places like those they know, and a robot's may be like none of them;
+    with a narrow prior the gate would refuse the very sensor that says so.
+    """
+    return max(PRIOR_SD, uncertainty.scale_sd if uncertainty is not None else 0.0)
 
 
 class ScaleEstimator:

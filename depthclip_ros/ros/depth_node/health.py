@@ -14,6 +14,7 @@ from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 
 OK, WARN, ERROR = 0, 1, 2
 STALLED_S = (2.0, 10.0)  # so long at one thing is a warning, an error
+KEPT_SHARE = 0.7  # of the images that come; with fewer faster weights are advised
 SILENT_S = 3.0  # without an image for so long, the camera counts as silent
 ACCOUNT = {"unwatched": "without subscriber"}  # what a count is called where it is not called as in DepthStats
 SUMMED = (
@@ -42,6 +43,7 @@ class Health:
     camera_info_age_s: float | None = None
     system: str = ""
     weights: str = ""
+    faster_weights: str = ""  # shipped ones, where there are
     weights_sha256: str = ""
     runtime: str = ""
     device: str = ""
@@ -98,8 +100,17 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, health.notices[-1]
     if not good:
         return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
-    speed = f"{counters.window_out.rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
-    return OK, f"preparing: {health.preparing}; meanwhile {speed}" if health.preparing else speed
+    rate_hz = counters.window_out.rate_hz
+    speed = f"{rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
+    if health.preparing:
+        return OK, f"preparing: {health.preparing}; meanwhile {speed}"
+    if health.faster_weights and rate_hz < KEPT_SHARE * counters.window_in.rate_hz:
+        network_ms = counters.timings_ms.get("network", float("nan"))
+        return OK, (
+            f"{speed}, of {counters.window_in.rate_hz:.1f} that come: the network takes {network_ms:.0f} ms here; "
+            f"model.weights: {health.faster_weights} is for such machines"
+        )
+    return OK, speed
 
 
 def values(health: Health) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 
 from depthclip_ros.core.anchors.estimator import prior_sd_of
+from depthclip_ros.core.weights.find import faster_than
 from depthclip_ros.ros.anchors.inputs import AnchorInputs, LiveTransforms
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
@@ -175,6 +176,7 @@ class Rig:
             system=engine.info.system,
             weights=str(engine.info.path),
             weights_sha256=engine.info.sha256,
+            faster_weights=faster_than(engine.info.path),
             runtime=engine.runtime,
             device=engine.device,
             precision=engine.precision,

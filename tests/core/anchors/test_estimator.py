@@ -1,13 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from depthclip_ros.core.anchors.estimator import PRIOR_SD, ScaleEstimate, ScaleEstimator
+from depthclip_ros.core.anchors.estimator import PRIOR_SD, ScaleEstimate, ScaleEstimator, prior_sd_of
 from depthclip_ros.core.anchors.measurement import Measurement
+from depthclip_ros.core.uncertainty import Uncertainty
 
 RATE_HZ = 10
 PLACE, NOISE = 0.15**2, 0.02**2
@@ -189,3 +191,10 @@ def test_the_standard_deviation_is_that_of_its_errors():
             ratios.append((found.log_scale - true) / found.log_scale_sd)
     assert len(ratios) > 55
     assert 0.8 < np.sqrt(np.mean(np.square(ratios))) < 1.25
+
+
+def test_a_prior_is_as_wide_as_the_weights_say_and_never_so_narrow_that_the_gate_refuses_a_sensor():
+    table = Uncertainty(0.1, 0.2, 0.7, (0.9,), (2.0,), ((1.6,),), ((1.4,),), 0.5, 9, 30)
+    assert prior_sd_of(table) == 0.7
+    assert prior_sd_of(dataclasses.replace(table, scale_sd=0.05)) == PRIOR_SD
+    assert prior_sd_of(None) == PRIOR_SD
