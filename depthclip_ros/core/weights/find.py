@@ -35,8 +35,8 @@ def resolve(name_or_path: str | Path) -> Path:
     """Find a weights file.
 
     Args:
-        name_or_path: "default" (shipped); a path; "preset:NAME", a system that needs no training; a YAML file with
-            such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
+        name_or_path: "default" or "fast" (shipped); a path; "preset:NAME", a system that needs no training; a YAML
+            file with such a `preset` and what is changed in it; a folder in transformers' layout; or a Hugging Face id
             "org/name" of either kind, "org/name@revision" to pin it. Only a Hugging Face id and the pretrained base of
             a preset are downloaded, and only where they are not yet on this machine.
 

@@ -44,6 +44,7 @@ class Health:
     system: str = ""
     weights: str = ""
     faster_weights: str = ""  # shipped ones, where there are
+    max_rate_hz: float = 0.0  # of images that are to become depth; 0: all
     weights_sha256: str = ""
     runtime: str = ""
     device: str = ""
@@ -104,7 +105,8 @@ def judge(health: Health) -> tuple[int, str]:
     speed = f"{rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
     if health.preparing:
         return OK, f"preparing: {health.preparing}; meanwhile {speed}"
-    if health.faster_weights and rate_hz < KEPT_SHARE * counters.window_in.rate_hz:
+    wanted_hz = min(counters.window_in.rate_hz, health.max_rate_hz or math.inf)
+    if health.faster_weights and rate_hz < KEPT_SHARE * wanted_hz:
         network_ms = counters.timings_ms.get("network", float("nan"))
         return OK, (
             f"{speed}, of {counters.window_in.rate_hz:.1f} that come: the network takes {network_ms:.0f} ms here; "

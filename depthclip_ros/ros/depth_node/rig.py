@@ -179,6 +179,7 @@ class Rig:
             weights=str(engine.info.path),
             weights_sha256=engine.info.sha256,
             faster_weights=self._faster_weights,
+            max_rate_hz=self._settings.input_max_rate,
             runtime=engine.runtime,
             device=engine.device,
             precision=engine.precision,

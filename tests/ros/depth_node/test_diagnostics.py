@@ -165,8 +165,11 @@ def test_what_is_compiled_beside_the_frames_is_said_with_how_they_fare():
     assert health.values(_active(counters=counters, preparing="1280x720"))["preparing"] == "1280x720"
 
 
-@pytest.mark.parametrize(("in_hz", "out_hz", "advised"), [(30, 10, True), (30, 29, False)])
-def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, advised):
+@pytest.mark.parametrize(
+    ("in_hz", "out_hz", "max_rate_hz", "advised"),
+    [(30, 10, 0.0, True), (30, 29, 0.0, False), (300, 50, 5.0, False), (300, 1, 1000.0, True)],
+)
+def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, max_rate_hz, advised):
     counters = Counters()
     counters.timings_ms = {"network": 95.0}
     for _ in range(in_hz):
@@ -174,7 +177,7 @@ def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, ad
     for _ in range(out_hz):
         counters.count_published(5.0)
     time.sleep(0.05)  # rates are counted since the start
-    level, message = judge(_active(counters=counters, faster_weights="fast"))
+    level, message = judge(_active(counters=counters, faster_weights="fast", max_rate_hz=max_rate_hz))
     assert level == OK
     assert ("model.weights: fast" in message and "95 ms" in message) == advised
     assert "fast" not in judge(_active(counters=counters))[1]
