@@ -37,8 +37,14 @@ def is_rectified_by_name(image_topic: str) -> bool:
 
 
 def is_uncalibrated(info: Any) -> bool:
-    """Whether a CameraInfo bears ROS's mark of a camera that nobody calibrated: zeros in K and in P."""
-    return not any(float(value) for matrix in (info.k, info.p) for value in matrix)
+    """Whether a CameraInfo is that of a camera that nobody calibrated.
+
+    ROS's mark for it is zeros in K and in P (camera_info_manager: usb_cam, v4l2_camera, camera_ros). image_publisher
+    sends focal lengths of 1 pixel where its field_of_view is not set.
+    """
+    k, p = ([float(value) for value in matrix] for matrix in (info.k, info.p))
+    focal_px = {matrix[place] for matrix, places in ((k, (0, 4)), (p, (0, 5))) for place in places if any(matrix)}
+    return focal_px <= {1.0}
 
 
 def camera_model(info: Any, width_px: int, height_px: int, *, rectified: bool = False) -> CameraModel:

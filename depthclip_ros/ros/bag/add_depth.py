@@ -92,6 +92,7 @@ def add_depth_to_bag(
         names = {key: _resolved(namespace, TOPICS[key][0]) for key in topics}
         if taken := sorted(set(names.values()) & set(reader.topics)):
             raise ConfigError(f"the bag has a topic {taken[0]} already; put the new ones elsewhere with --namespace")
+        pipeline.image_topic = result.image_topic
         pipeline.already_rectified = is_rectified_by_name(result.image_topic)
         with _new_bag(target, _storage_of(source, target)) as writer:
             copies = _copy_connections(reader, writer)

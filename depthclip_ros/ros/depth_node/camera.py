@@ -78,7 +78,6 @@ class Camera:
         order: of the images' stamps.
         box: where images wait.
         late: publishes what may come after the depth image.
-        image_topic: where they come.
         anchors: learn the scale from each depth image after it is out; None without.
         camera_info_topic, count_camera_infos: where CameraInfo is expected, and how many publishers it has there.
     """
@@ -101,7 +100,6 @@ class Camera:
         self._frame_names = FrameNames()
         self.box: Box[Arrival] = mailboxes.add(self._wait_s)
         self.late = LateOutputs(outputs, logger, name)
-        self.image_topic = "image"
         self.camera_info_topic = "camera_info"
         self.count_camera_infos: Callable[[], int] = lambda: 0
         self._label = f"{name}: " if name else ""
@@ -118,7 +116,7 @@ class Camera:
         self.counters.count_received()
         stamp_ns = stamp_ns_of(message.header.stamp)
         if doubt := self._frame_names.doubt(message.header.frame_id):
-            self._logger.warning(f"{self._label}the images on {self.image_topic} {doubt}")
+            self._logger.warning(f"{self._label}the images on {self.pipeline.image_topic} {doubt}")
         verdict, back_s = self.order.check(stamp_ns)
         if verdict == "back":
             self._refuse(f"stamp goes back by {back_s:.3f} s; stamps of one camera must not decrease")
@@ -208,7 +206,8 @@ class Camera:
         arrival, counters, frame = task.arrival, self.counters, task.frame
         header = arrival.message.header
         counters.focal_assumed = not frame.has_camera
-        if not frame.has_camera:
+        counters.uncalibrated = frame.uncalibrated
+        if not frame.has_camera and not frame.uncalibrated:  # of which the pipeline has told
             self._warn_of_assumed_focal()
         if DEPTH in task.wanted:
             self._outputs.publish_depth(header, result)

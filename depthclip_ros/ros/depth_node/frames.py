@@ -30,6 +30,7 @@ class Frame:
         intrinsics: of `rgb`; where `focal_assumed`, those of the assumed field of view.
         valid: bool [H, W], False where rectification shows what the camera did not see; None: all True.
         focal_assumed: there was no CameraInfo, or that of an uncalibrated camera.
+        uncalibrated: it was the latter.
         prepare_ms: time that decoding and rectifying took.
         settings: those of the moment when the frame was prepared, for all that is done to it.
         offset_m: see `conversions.stereo_offset_m`.
@@ -46,6 +47,7 @@ class Frame:
     offset_m: tuple[float, float] = (0.0, 0.0)
     scale: ScaleEstimate = NO_SCALE
     stamp_s: float = 0.0
+    uncalibrated: bool = False
 
     @property
     def has_camera(self) -> bool:

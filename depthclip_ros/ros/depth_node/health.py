@@ -10,6 +10,7 @@ from typing import Any
 
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.ros.anchors.report import AnchorReport
+from depthclip_ros.ros.camera_info import not_calibrated
 from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 
 OK, WARN, ERROR = 0, 1, 2
@@ -85,6 +86,8 @@ def judge(health: Health) -> tuple[int, str]:
     if bad:
         level = WARN if good else ERROR
         return level, f"{bad} images of the last {WINDOW_S:.0f} s could not be used: {counters.last_error}"
+    if counters.focal_assumed and counters.uncalibrated:
+        return WARN, not_calibrated(health.image_topic)
     if counters.focal_assumed:
         return WARN, (
             f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "

@@ -18,6 +18,7 @@ from depthclip_ros.core.mounting import read_mask, turned_back, turned_view
 from depthclip_ros.core.rectify import CameraModel, Rectifier
 from depthclip_ros.core.steady_depth import SteadyDepth
 from depthclip_ros.core.types import CloudRequest, Intrinsics, View, ViewDepth
+from depthclip_ros.ros.camera_info import not_calibrated
 from depthclip_ros.ros.conversions import read_image, stereo_offset_m
 from depthclip_ros.ros.depth_node.frames import Frame, FrameDepth
 from depthclip_ros.ros.depth_node.parameters.values import Settings
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
 # A smaller image shows nothing to go by; a larger one (8K video is 33 megapixels) would fill memory with clouds.
 MIN_SIDE_PX = 16
 MAX_PIXELS = 36_000_000
-UNCALIBRATED = (
-    "camera_info has only zeros in K and P: the camera is not calibrated, and is treated as one without camera_info; "
-    "calibrate it: ros2 run camera_calibration cameracalibrator --size 8x6 --square 0.025 --ros-args -r image:=IMAGE "
-    "-p camera:=CAMERA, or give its field of view: input.assumed_hfov"
-)
 
 
 class FramePipeline:
@@ -45,6 +41,7 @@ class FramePipeline:
         settings: of the next frame.
         camera: name of the camera in `settings.cameras`, which its `scale.factors` go by; "" where it has none.
         already_rectified: the images come rectified, and CameraInfo's D describes the raw images they were made from.
+        image_topic: where its images come, for what is said of them.
         scale: what the camera's anchors know of the scale of the next frame.
         warn: told once of a calibration that can be used but hardly be right.
 
@@ -60,6 +57,7 @@ class FramePipeline:
         self.settings = settings
         self.camera = camera
         self.already_rectified = already_rectified
+        self.image_topic = "image"
         self.warn: Callable[[str], None] = lambda sentence: None
         self.scale: Callable[[], ScaleEstimate] = ScaleEstimate
         self._said: set[str] = set()
@@ -85,16 +83,29 @@ class FramePipeline:
         height, width = rgb.shape[:2]
         _check_size(width, height)
         settings = self.settings
-        if info is not None and is_uncalibrated(info):
-            self._warn_once(UNCALIBRATED)
+        uncalibrated = info is not None and is_uncalibrated(info)
+        if uncalibrated:
             info = None
+            if not settings.input_assumed_hfov:
+                self._warn_once(not_calibrated(self.image_topic))
         if info is None:
             if settings.input_rectify == "require":
-                raise InputError("there is no camera_info, and input.rectify is require: publish it, or set auto")
+                missing = "the camera_info holds no calibration" if uncalibrated else "there is no camera_info"
+                raise InputError(f"{missing}, and input.rectify is require: publish it, or set auto")
             intrinsics = Intrinsics.from_hfov(settings.assumed_hfov_deg, width, height)
             valid = self._valid(None, width, height)
             prepare_ms, stamp_s = _ms_since(start_s), stamp_ns_of(image.header.stamp) / 1e9
-            return Frame(rgb, intrinsics, valid, True, prepare_ms, settings, scale=self.scale(), stamp_s=stamp_s)
+            return Frame(
+                rgb,
+                intrinsics,
+                valid,
+                True,
+                prepare_ms,
+                settings,
+                scale=self.scale(),
+                stamp_s=stamp_s,
+                uncalibrated=uncalibrated,
+            )
         camera = self._camera(info, width, height)
         if settings.input_rectify == "require" and not camera.is_rectified:
             raise InputError(

@@ -102,7 +102,7 @@ class Rig:
                 )
                 made.callback(source.destroy)
                 info = source.camera_info
-                camera.image_topic = source.image.topic
+                camera.pipeline.image_topic = source.image.topic
                 camera.camera_info_topic, camera.count_camera_infos = info.topic, lambda info=info: info.publishers
                 label = f"{name}: " if name else ""
                 if name in self._anchors:

@@ -107,6 +107,11 @@ def test_an_assumed_focal_length_is_a_warning():
     level, message = judge(_active(counters=counters))
     assert level == WARN
     assert "no camera_info on /cam/camera_info" in message
+    counters.uncalibrated = True
+    level, message = judge(_active(counters=counters))
+    assert level == WARN
+    assert "cameracalibrator" in message
+    assert "image:=/cam/image_raw" in message
 
 
 def test_percentiles_and_counts_are_in_the_report():

@@ -189,6 +189,8 @@ def test_an_uncalibrated_camera_has_depth_but_no_cloud_and_the_calibrator_is_nam
     assert eye.answer(eye.depth, answer.header.stamp).width == 48
     assert not eye.cloud.messages
     assert eye.node.log().count("cameracalibrator") == 1
+    new = eye.node.log()[-2000:].split("the camera is not calibrated")[-1]
+    assert "no camera_info on" not in new  # there is one
 
 
 def test_a_field_of_view_that_is_given_counts_as_a_calibration(modes):

@@ -70,19 +70,30 @@ def test_a_distortion_without_a_model_is_refused(pipeline: FramePipeline, image:
         pipeline.prepare(image, info(distortion_model="", d=[0.3, 0.1, 0, 0, 0]))  # type: ignore[arg-type]
 
 
-def test_zeros_in_k_and_p_are_no_camera_info_said_once(pipeline: FramePipeline, image: SimpleNamespace) -> None:
+@pytest.mark.parametrize("focal_px", [0.0, 1.0])
+def test_a_camera_info_without_calibration_is_none_said_once(
+    pipeline: FramePipeline, image: SimpleNamespace, focal_px: float
+) -> None:
+    """Zeros: usb_cam, v4l2_camera, camera_ros. Ones: image_publisher without field_of_view."""
+    side = focal_px * 32
+    k = [focal_px, 0.0, side, 0.0, focal_px, side, 0.0, 0.0, focal_px]
+    p = [focal_px, 0.0, side, 0.0, 0.0, focal_px, side, 0.0, 0.0, 0.0, focal_px, 0.0]
     said: list[str] = []
-    pipeline.warn = said.append
+    pipeline.warn, pipeline.image_topic = said.append, "/eye/image_raw/compressed"
     for _ in range(3):
-        frame = pipeline.prepare(image, info(k=[0.0] * 9, p=[0.0] * 12))  # type: ignore[arg-type]
-    assert (frame.focal_assumed, frame.has_camera) == (True, False)
+        frame = pipeline.prepare(image, info(k=k, p=p))  # type: ignore[arg-type]
+    assert (frame.focal_assumed, frame.has_camera, frame.uncalibrated) == (True, False, True)
     assert frame.intrinsics.hfov_deg == pytest.approx(60)
     assert len(said) == 1
-    assert "cameracalibrator" in said[0]
+    assert "cameracalibrator --size 8x6 --square 0.025 --ros-args -r image:=/eye/image_raw -r camera/set" in said[0]
     pipeline.settings = settings_from({"input.assumed_hfov": 90.0})
-    frame = pipeline.prepare(image, info(k=[0.0] * 9, p=[0.0] * 12))  # type: ignore[arg-type]
+    frame = pipeline.prepare(image, info(k=k, p=p))  # type: ignore[arg-type]
     assert (frame.focal_assumed, frame.has_camera) == (True, True)
     assert frame.intrinsics.hfov_deg == pytest.approx(90)
+    assert len(said) == 1
+    pipeline.settings = settings_from({"input.rectify": "require"})
+    with pytest.raises(InputError, match="the camera_info holds no calibration"):
+        pipeline.prepare(image, info(k=k, p=p))  # type: ignore[arg-type]
 
 
 def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image: SimpleNamespace) -> None:
