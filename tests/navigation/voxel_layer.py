@@ -7,7 +7,8 @@ Rules (docs.nav2.org, "Voxel Layer Parameters", and how its layer behaves):
   max_obstacle_height are dropped, for marking and for clearing.
 - All clearing sources are traced before any marking source marks.
 - A ray is traced from the sensor to two cells before the point, within the map and raytrace_max_range. A sensor outside
-  the map traces none. All voxels on the way are emptied.
+  the map traces none. The way is Bresenham's, from the sensor's voxel to the end's, as the grid's raytraceLine has it:
+  of voxels that it crosses at a corner it visits some. All voxels that it visits are emptied.
 - A point marks its voxel where it lies in the map, not above the layer's max_obstacle_height, and between
   obstacle_min_range and obstacle_max_range of the sensor.
 - A column with more than mark_threshold voxels is lethal.
@@ -87,17 +88,25 @@ class VoxelLayer:
         with np.errstate(divide="ignore", invalid="ignore"):  # the share of each ray within the map
             walls = np.where(rays > 0, self._end_m - sensor_m, self._origin_m - sensor_m) / rays
         share = np.minimum(1, np.where(rays != 0, walls, np.inf).min(1)) - 1e-5
-        rays_in_cells = rays * share[:, None] / self._cell_m
-        most_cells = source["raytrace_max_range"] / self._cell_m[0]
-        away = np.linalg.norm(rays_in_cells, axis=1)
-        rays_in_cells *= np.minimum(1, most_cells / np.maximum(away, 1e-9))[:, None]
         start = (sensor_m - self._origin_m) / self._cell_m
-        steps = np.ceil(np.abs(rays_in_cells).max(1)).astype(int)  # one for each cell along the longest axis
-        for step in range(steps.max(initial=0) + 1):
+        ends = start + rays * share[:, None] / self._cell_m
+        away = np.maximum(np.linalg.norm(ends - start, axis=1), 1e-9)
+        reach = np.minimum(1, source["raytrace_max_range"] / self._cell_m[0] / away)
+        self._trace(start.astype(int), ends.astype(int), reach)
+
+    def _trace(self, start: NDArray[np.int_], ends: NDArray[np.int_], reach: NDArray[np.float64]) -> None:
+        """Empty what nav2_voxel_grid's bresenham3D visits: one voxel a step along each ray's longest axis, from the
+        sensor's voxel to a share `reach` of the way to the voxel at the ray's end."""
+        way = ends - start
+        longest = np.abs(way).max(1)
+        steps = (reach * longest).astype(int)
+        rays, first = np.unique(np.concatenate([way, steps[:, None]], 1), axis=0, return_index=True)
+        way, longest, steps = rays[:, :3], longest[first], rays[:, 3]
+        for step in range(steps.max(initial=-1) + 1):
             on = steps >= step
-            share_gone = step / np.maximum(steps[on], 1)
-            cells = np.floor(start + rays_in_cells[on] * share_gone[:, None]).astype(int)
-            self.voxels[tuple(cells.T)] = False
+            along = np.maximum(longest[on], 1)[:, None]
+            gone = (along // 2 + step * np.abs(way[on])) // along
+            self.voxels[tuple((start + np.sign(way[on]) * gone).T)] = False
 
     def _inside(self, points: Points) -> NDArray[np.bool_]:
         return np.asarray(((points >= self._origin_m) & (points < self._end_m)).all(1))
