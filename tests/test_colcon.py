@@ -99,6 +99,7 @@ def test_python_modules_and_messages_are_found_in_the_install(workspace):
     assert ran.returncode == 0, ran.stderr
     types, messages, system = ran.stdout.split()
     assert Path(types).is_relative_to(workspace)
+    assert (Path(types).parents[1] / "data" / "room_drive.zip").is_file()
     assert Path(messages).is_relative_to(workspace)
     assert system == "nano"
 

@@ -76,6 +76,8 @@ WITHOUT_TORCH = {
     "depthclip_ros.ros.anchors.watch",
     "depthclip_ros.core.uncertainty",
     "depthclip_ros.ros.bag.add_depth",
+    "depthclip_ros.ros.camera_node.room_source",
+    "depthclip_ros.ros.camera_node.shipped_drive",
     "depthclip_ros.ros.camera_node.sources",
     "depthclip_ros.ros.conversions",
     "depthclip_ros.ros.depth_node.pipeline",

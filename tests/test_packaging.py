@@ -180,10 +180,12 @@ def test_installed_message_carries_its_fields():
 
 
 @installed_here
-def test_shipped_weights_are_installed():
+def test_shipped_data_are_installed():
     import depthclip_ros.core.types as installed
 
-    assert (Path(installed.__file__).parents[1] / "data" / "default.safetensors").is_file()
+    data = Path(installed.__file__).parents[1] / "data"
+    assert (data / "default.safetensors").is_file()
+    assert (data / "room_drive.zip").is_file()
 
 
 @installed_here

@@ -100,12 +100,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(source: Mapping[str, Any], console: Console) -> None:
-    """Open the source here first: a bad one is named before anything starts, and the room renders with a bar."""
+    """Open the source here first: a bad one is named before anything starts, and what must be rendered has a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("rendering the room (once)", total=source["frames"], visible=False)
 
         def show(done: int, total: int) -> None:
+            if not (console.is_terminal or progress.tasks[task].visible):  # one line, and no bar, in a log
+                console.print("rendering the room (once)")
             progress.update(task, completed=done, total=total, visible=True)
 
         opened = open_source(source["source"], SourceOptions.of(source, show))

@@ -103,7 +103,9 @@ def test_room_gives_report_with_errors_and_pictures(
         picture = cv2.imread(str(out / name))
         assert picture is not None
         assert picture.std() > 5, f"{name} shows something"
-    assert "frames in / out / dropped" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "frames in / out / dropped" in said
+    assert said.count("rendering the room") == 1, "one line, and no bar, where there is no terminal"
     rooms = list((tmp_path / "cache" / "depthclip_ros" / "rooms").iterdir())
     assert len(rooms) == 1, "rendered once, for the demo and for the camera"
 

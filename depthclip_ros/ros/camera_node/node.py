@@ -52,7 +52,7 @@ PARAMETERS: dict[str, tuple[Any, str, tuple[float, float] | None]] = {
     "jpeg_quality": (90, "of image_raw/compressed", (1, 100)),
     "width": (SourceOptions.width_px, "width of the rendered room's pictures in pixels", (16, 4096)),
     "height": (SourceOptions.height_px, "height of the rendered room's pictures in pixels", (16, 4096)),
-    "seed": (SourceOptions.seed, "which room is rendered", (0, 2**31 - 1)),
+    "seed": (SourceOptions.seed, "which room", (0, 2**31 - 1)),
     "frames": (SourceOptions.frames, "frames of the rendered room's closed loop", (2, 100_000)),
     "image_topic": ("", "image topic of a bag; empty finds it", None),
     "camera_info_topic": ("", "camera_info topic of a bag; empty takes the image topic's sibling", None),
@@ -94,6 +94,7 @@ class CameraNode(Node):
     def __init__(self) -> None:
         super().__init__("camera_node")
         self._stopping = False
+        self._said_frames: int | None = None
 
     def begin(self) -> None:
         """Open the source.
@@ -147,7 +148,10 @@ class CameraNode(Node):
     def _progress(self, done: int, total: int) -> None:
         if self._stopping:
             raise _StoppedError
-        if done == total or done % 30 == 0:
+        tenth = max(1, total // 10)  # this is called many times a second
+        said = self._said_frames
+        if said is None or done >= said + tenth or (done == total and done > said):
+            self._said_frames = done
             self.get_logger().info(f"rendering the room: {done} of {total} frames")
 
     def _take(self) -> Frame | None:

@@ -1,66 +1,32 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""The rendered room as a camera: a closed drive, rendered once by all cores, kept in the user's cache, replayed."""
+"""The rendered room as a camera: the drive that is shipped, or one of another size, seed or length."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from depthclip_ros.core.errors import DepthClipError
-from depthclip_ros.core.files import cache_folder
-from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_fields import CameraFields
+from depthclip_ros.ros.camera_node.rendered_drive import DEPTH_UNITS_PER_METRE, RenderedDrive, RoomSettings
+from depthclip_ros.ros.camera_node.shipped_drive import ShippedDrive
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 
-HFOV_DEG = 70.0
-DEPTH_UNITS_PER_METRE = 4000  # uint16: quarter millimetres up to 16 m, half the size of float32
-DONE = b"a frame is rendered"
-KEPT_ROOMS = 3  # about 280 MB each at the demo's settings
+
+def room_of(options: SourceOptions) -> RoomSettings:
+    """Which drive is asked for."""
+    return RoomSettings(options.width_px, options.height_px, options.seed, options.frames)
 
 
-@dataclass(frozen=True)
-class RoomSettings:
-    """What a recording of a room depends on, besides the code."""
-
-    width_px: int
-    height_px: int
-    seed: int
-    frames: int
-    hfov_deg: float = HFOV_DEG
-
-    @property
-    def intrinsics(self) -> Intrinsics:
-        """Of the camera that drives."""
-        return Intrinsics.from_hfov(self.hfov_deg, self.width_px, self.height_px)
-
-    @property
-    def key(self) -> str:
-        """Names the recording: another setting or another renderer is another recording."""
-        from depthclip_ros import scene
-
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for path in sorted([*Path(scene.__file__).parent.rglob("*.py"), Path(__file__)]):
-            digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+SHIPPED = room_of(SourceOptions())
 
 
 class RoomSource:
-    """Frames of the drive with intrinsics and exact depth; renders them first where the cache has none.
+    """Frames of the drive with intrinsics and exact depth. That of the default options is shipped and plays at once.
 
     Raises:
-        DepthClipError: rendering failed, or the cache cannot be written.
+        ConfigError: another drive is asked for, which the cache has not, and torch is not installed to render it.
+        DepthClipError: the shipped drive is missing or damaged; rendering failed, or the cache cannot be written.
     """
 
     kind = "room"
@@ -68,113 +34,12 @@ class RoomSource:
 
     def __init__(self, options: SourceOptions) -> None:
         self.skipped: list[str] = []
-        settings = RoomSettings(options.width_px, options.height_px, options.seed, options.frames)
-        self._camera = CameraFields.from_intrinsics(settings.intrinsics)
-        folder = cache_folder() / "rooms" / settings.key
-        if not folder.is_dir():
-            _record(settings, folder, options)
-        os.utime(folder)  # the newest used are kept
-        self._rgb = np.load(folder / "rgb.npy", mmap_mode="r")  # uint8 [N, H, W, 3]
-        self._depth = np.load(folder / "depth.npy", mmap_mode="r")  # uint16 [N, H, W]
-        self._poses = np.load(folder / "pose.npy")  # float64 [N, 4, 4]
+        room = room_of(options)
+        self._camera = CameraFields.from_intrinsics(room.intrinsics)
+        self._drive = ShippedDrive() if room == SHIPPED else RenderedDrive(room, options.progress)
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, (rgb, depth) in enumerate(zip(self._rgb, self._depth, strict=True)):
+        for number, (rgb, depth, pose) in enumerate(self._drive):
             depth_m = depth.astype(np.float32) / np.float32(DEPTH_UNITS_PER_METRE)
             depth_m[depth == 0] = np.nan
-            yield Frame(np.asarray(rgb), self._camera, depth_m, None, f"room frame {number}", self._poses[number])
-
-
-def _record(settings: RoomSettings, folder: Path, options: SourceOptions) -> None:
-    """Render into a folder beside and rename it: a recording is whole or not there."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as made:
-            partial = Path(made)
-            shape = (settings.frames, settings.height_px, settings.width_px)
-            for name, dtype, full in (("rgb", np.uint8, (*shape, 3)), ("depth", np.uint16, shape)):
-                np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full).flush()
-            _render_with_workers(settings, partial, options)
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process was faster, and its recording is the same
-                    raise
-        _forget_old(folder.parent)
-    except OSError as error:
-        raise DepthClipError(f"cannot write the room to {folder.parent}: {error}; set XDG_CACHE_HOME") from error
-
-
-def _render_with_workers(settings: RoomSettings, partial: Path, options: SourceOptions) -> None:
-    # Processes rather than threads: one picture keeps one core busy, and more threads for it would get in each
-    # other's way. Not multiprocessing: it imports the main program again, which may be a node.
-    count = min(_worker_count(), settings.frames)
-    code = "import sys; from depthclip_ros.ros.camera_node.room_source import worker; worker(sys.argv[1:])"
-    arguments = [json.dumps(asdict(settings)), str(partial)]
-    logs = [partial / f"worker_{index}.log" for index in range(count)]
-    # Started where no module lies that `-c` would find first, and out of reach of Ctrl-C: this program stops them.
-    how: dict[str, Any] = {"cwd": partial, "stdin": subprocess.DEVNULL, "start_new_session": True}
-    how["env"] = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    workers = []
-    for index, log in enumerate(logs):
-        with log.open("wb") as output:
-            command = [sys.executable, "-c", code, *arguments, str(index), str(count)]
-            workers.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **how))
-    try:
-        working = True
-        while working:
-            working = any(one.poll() is None for one in workers)
-            done = sum(log.read_bytes().count(DONE) for log in logs)
-            options.progress(done, settings.frames)  # may raise: the user stopped us
-            if working:
-                time.sleep(0.1)
-        for one, log in zip(workers, logs, strict=True):
-            if one.returncode != 0:
-                said = log.read_text(errors="replace").strip().splitlines()
-                raise DepthClipError(
-                    f"rendering the room failed: {said[-1] if said else f'exit code {one.returncode}'}"
-                )
-    finally:
-        for one in workers:
-            one.kill()
-            one.wait()
-        for log in logs:
-            log.unlink(missing_ok=True)
-
-
-def _worker_count() -> int:
-    import torch
-
-    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
-
-
-def worker(arguments: list[str]) -> None:
-    """Render every COUNT-th frame from INDEX on into the files of the folder; prints DONE for each."""
-    import torch
-
-    from depthclip_ros.scene import CameraPath, SceneRanges, random_scene, render
-
-    settings = RoomSettings(**json.loads(arguments[0]))
-    folder, index, count = Path(arguments[1]), int(arguments[2]), int(arguments[3])
-    torch.set_num_threads(1)
-    scene = random_scene(settings.seed, SceneRanges.preset("rooms"))
-    path = CameraPath(scene, settings.seed)
-    if index == 0:
-        poses = [path.pose(path.period_s * number / settings.frames).numpy() for number in range(settings.frames)]
-        np.save(folder / "pose.npy", np.stack(poses).astype(np.float64))
-    scene = scene.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    rgb = np.load(folder / "rgb.npy", mmap_mode="r+")
-    depth = np.load(folder / "depth.npy", mmap_mode="r+")
-    for number in range(index, settings.frames, count):
-        pose = path.pose(path.period_s * number / settings.frames)
-        image, depth_m = render(scene, pose, settings.intrinsics, photometric=False)
-        rgb[number] = image.cpu().numpy()
-        units = np.rint(depth_m.cpu().numpy() * DEPTH_UNITS_PER_METRE)
-        depth[number] = np.where(units < 65536, units, 0)  # farther than 16 m: not known
-        print(DONE.decode())
-
-
-def _forget_old(folder: Path) -> None:
-    rooms = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
-    for old in rooms[:-KEPT_ROOMS]:
-        shutil.rmtree(old, ignore_errors=True)
+            yield Frame(rgb, self._camera, depth_m, None, f"room frame {number}", pose)

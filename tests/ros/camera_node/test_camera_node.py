@@ -248,3 +248,24 @@ def test_the_rendered_robot_publishes_what_it_measures_and_where_it_is(
     odometry = heard["odom"][-1]
     assert (odometry.header.frame_id, odometry.child_frame_id) == ("odom", "base_footprint")
     assert np.isfinite(np.array(scan.ranges)).any()
+
+
+def test_the_shipped_room_plays_at_once_and_writes_nothing(
+    camera: Callable[..., processes.NodeProcess], listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    camera()
+    assert listener.wait_for(lambda: listener.images and listener.depths)
+    assert (listener.images[0].width, listener.images[0].height) == (640, 480)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_rendering_is_logged_in_few_lines(
+    camera: Callable[..., processes.NodeProcess], listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    node = camera(width=64, height=48, frames=30)
+    assert listener.wait_for(lambda: listener.images, 90)
+    lines = [line for line in node.log().splitlines() if "rendering the room" in line]
+    assert "30 of 30 frames" in lines[-1]
+    assert len(lines) <= 11

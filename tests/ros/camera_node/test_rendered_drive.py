@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.ros.camera_node import room_source
+from depthclip_ros.ros.camera_node import rendered_drive
 from depthclip_ros.ros.camera_node.source import SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 from depthclip_ros.scene import CameraPath, SceneRanges, random_scene, render
@@ -35,12 +35,12 @@ def test_drive_is_rendered_once_and_exact(cache: Path) -> None:
     frames = list(source)
     scene = random_scene(12, SceneRanges.preset("rooms"))
     path = CameraPath(scene, 12)
-    intrinsics = Intrinsics.from_hfov(room_source.HFOV_DEG, 48, 32)
+    intrinsics = Intrinsics.from_hfov(rendered_drive.HFOV_DEG, 48, 32)
     for number, frame in enumerate(frames):
         image, depth_m = render(scene, path.pose(path.period_s * number / 3), intrinsics, photometric=False)
         assert np.array_equal(frame.rgb, image.numpy())
         assert frame.depth_m is not None
-        assert np.allclose(frame.depth_m, depth_m.numpy(), atol=0.5 / room_source.DEPTH_UNITS_PER_METRE)
+        assert np.allclose(frame.depth_m, depth_m.numpy(), atol=0.5 / rendered_drive.DEPTH_UNITS_PER_METRE)
         assert frame.camera.k[0] == pytest.approx(intrinsics.fx_px)
 
     calls.clear()
@@ -73,5 +73,14 @@ def test_only_the_last_used_rooms_are_kept(cache: Path) -> None:
     cache.mkdir(parents=True)
     for age in range(5):
         (cache / f"room{age}").mkdir()
-    room_source._forget_old(cache)
-    assert len(list(cache.iterdir())) == room_source.KEPT_ROOMS
+    rendered_drive._forget_old(cache)
+    assert len(list(cache.iterdir())) == rendered_drive.KEPT_ROOMS
+
+
+def test_without_torch_a_cached_room_plays_and_another_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_source("room", options([]))
+    monkeypatch.setattr(rendered_drive, "find_spec", lambda name: None)
+    assert len(list(open_source("room", options([])))) == 3
+    with pytest.raises(ConfigError, match=r"48x32 with seed 13 and 3 frames .* pip install 'depthclip-ros\[torch\]'"):
+        open_source("room", options([], seed=13))
+    assert len(list(cache.iterdir())) == 1
