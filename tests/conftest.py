@@ -58,7 +58,7 @@ def small_weights(small_config: Callable[[], Any], tmp_path_factory: pytest.Temp
 
     from depthclip_ros.core.model.registry import build_model
     from depthclip_ros.core.uncertainty import Uncertainty
-    from depthclip_ros.core.weights import save_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"

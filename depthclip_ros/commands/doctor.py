@@ -241,8 +241,7 @@ def _numpy() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from depthclip_ros.core.weights import read_info
-    from depthclip_ros.core.weights.find import SHIPPED
+    from depthclip_ros.core.weights.find import SHIPPED, read_info
 
     for name in SHIPPED:
         try:

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""`depthclip export`: the network as an ONNX file, or compiled and proved ahead of a robot's first start."""
+"""`depthclip export`: the network as a graph that runs without torch, as an ONNX file, or compiled and proved ahead."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration", default="rooms", help="for int8: rooms, or a folder of pictures (default: %(default)s)"
     )
     compiled.add_argument("--cameras", type=int, default=1, help="largest batch to compile for (default: %(default)s)")
+    graph = formats.add_parser("graph", help="what a weights file needs beside it to run without torch; written there")
+    graph.add_argument("weights", type=Path, metavar="WEIGHTS", help="a .safetensors file of this package")
     for one in (onnx, compiled):
         one.add_argument("--weights", default="default", help="as for the node (default: %(default)s)")
         one.add_argument("--size", default="640x480", help="of the camera's images (default: %(default)s)")
@@ -33,10 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, or fill the cache; 1 where a runtime refused itself."""
+    if args.format == "graph":
+        return _write_graph(args.weights)
     width_px, height_px = parse_size(args.size)
     if args.format == "onnx":
         return _write_onnx(args.weights, args.out, width_px, height_px)
     return _fill_cache(args, width_px, height_px)
+
+
+def _write_graph(weights: Path) -> int:
+    from rich.console import Console
+
+    from depthclip_ros.core.present import require_torch
+
+    require_torch("depthclip export graph")
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    console = Console()
+    with console.status("tracing, and asking torch for its answers"):
+        files = write_graph(weights)
+    for file in files:
+        console.print(f"{file}: {file.stat().st_size / 1e6:.2f} MB", markup=False, highlight=False)
+    return 0
 
 
 def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
@@ -44,7 +64,7 @@ def _write_onnx(weights: str, out: Path, width_px: int, height_px: int) -> int:
 
     from depthclip_ros.core.runtimes.onnx_export import export_onnx
     from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
-    from depthclip_ros.core.weights import load_weights
+    from depthclip_ros.core.weights.load import load_weights
 
     if not out.parent.is_dir():
         raise ConfigError(f"{out.parent} is no folder to write {out.name} into")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.weights import WeightsInfo
+    from depthclip_ros.core.weights.info import WeightsInfo
 
 # Rows of the first table, by the fields of WeightsInfo; config, training and metrics have tables of their own.
 _NESTED = ("config", "training", "metrics", "uncertainty")
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         WeightsError: the file is missing, broken or of another format.
     """
-    from depthclip_ros.core.weights import read_info
+    from depthclip_ros.core.weights.find import read_info
 
     info = read_info(arguments.weights)
     if arguments.json:

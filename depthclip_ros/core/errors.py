@@ -24,6 +24,10 @@ class DeviceError(DepthClipError):
     """The runtime or device asked for is absent, out of memory, or gone."""
 
 
+class OutOfDeviceMemoryError(DeviceError):
+    """The batch does not fit into the device's memory; a smaller one may."""
+
+
 def missing_package(error: ModuleNotFoundError) -> str:
     """One sentence on a package that is not there, for the edge that handles it; most often nothing is activated.
 

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""Safetensors on the disk: what is read, what is refused, and how a file is replaced."""
+"""Safetensors on the disk: what is read, what is refused, and how a file is replaced. Torch comes with tensors only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.files import replaced
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 FP16_MAX = 65504.0
 
@@ -25,6 +27,8 @@ def stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     Raises:
         WeightsError: values that are not finite, or beyond float16.
     """
+    import torch
+
     if not tensor.is_floating_point():
         return tensor.contiguous()
     if not torch.isfinite(tensor).all():
@@ -43,6 +47,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: a file that is truncated or damaged.
     """
+    from safetensors.torch import load_file
+
     try:
         return dict(load_file(path))
     except (safetensors.SafetensorError, OSError) as error:
@@ -55,6 +61,8 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[s
     Raises:
         WeightsError: names that are missing or unknown, another shape, values that are not finite.
     """
+    import torch
+
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_shapes(path, found, {name: tuple(tensor.shape) for name, tensor in expected.items()})
     for name, tensor in tensors.items():
@@ -69,7 +77,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         WeightsError: a file that is truncated or damaged.
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is truncated or damaged ({error}); fetch it again") from error
@@ -125,7 +133,7 @@ def has_our_metadata(path: Path) -> bool:
     """Whether a file is safetensors with a configuration of this package in it; False for any other file."""
     try:
         refuse_other_formats(path)
-        with safetensors.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="np") as file:
             return "config" in (file.metadata() or {})
     except (safetensors.SafetensorError, OSError, WeightsError):
         return False

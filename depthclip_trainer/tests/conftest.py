@@ -365,7 +365,7 @@ def make_tiny_weights(tmp_path: Path) -> Callable[..., Path]:
         import torch
 
         from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
-        from depthclip_ros.core.weights import save_weights
+        from depthclip_ros.core.weights.weights_file import save_weights
 
         torch.manual_seed(seed)
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in TINY_MODEL.items()}

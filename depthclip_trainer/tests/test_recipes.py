@@ -16,7 +16,7 @@ from depthclip_trainer.losses.objective import batch_loss
 from depthclip_trainer.recipe import read_config
 
 from depthclip_ros.core.model.registry import preset
-from depthclip_ros.core.weights import read_info
+from depthclip_ros.core.weights.find import read_info
 
 RECIPES = ["paper-vitb32-nyu", "paper-vitb32-kitti", "dense-vitb16-nyu", "dense-vitb16-kitti"]
 

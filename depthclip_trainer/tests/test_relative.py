@@ -29,7 +29,9 @@ from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.model.depth_anything_config import shape
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import load_weights, read_info, save_weights
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 pytest.importorskip("transformers", reason="needs the extra `transformers`")
 

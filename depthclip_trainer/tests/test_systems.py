@@ -29,7 +29,8 @@ from safetensors.torch import save_file
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.model.registry import preset
-from depthclip_ros.core.weights import load_weights, read_info
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 TOWERS = {

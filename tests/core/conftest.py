@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig, Prediction
+from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.uncertainty import Uncertainty
 

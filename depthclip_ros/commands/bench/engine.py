@@ -184,7 +184,7 @@ def _auto(weights: str, device: str) -> Key:
 
 
 def _measure_system(settings: Settings, system: System) -> list[Row]:
-    from depthclip_ros.core.weights import load_weights
+    from depthclip_ros.core.weights.load import load_weights
 
     weights, device, main_px = weights_of(system), device_of(settings.device), settings.sizes_px[0]
     eager = Eager(load_weights(weights).model.prepare_inference().to(device), device)

@@ -83,7 +83,9 @@ def _random_weights(preset_name: str, changes: dict[str, Any]) -> Path:
 
     from depthclip_ros.core.files import cache_folder
     from depthclip_ros.core.model.registry import build_model, preset
-    from depthclip_ros.core.weights import FORMAT_VERSION, load_weights, save_weights
+    from depthclip_ros.core.weights.info import FORMAT_VERSION
+    from depthclip_ros.core.weights.load import load_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     config = preset(preset_name, **changes)
     said = json.dumps([dataclasses.asdict(config), FORMAT_VERSION, torch.__version__], sort_keys=True)

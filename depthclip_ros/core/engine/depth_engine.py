@@ -5,30 +5,29 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.engine.focal_scale import metres_per_unit
-from depthclip_ros.core.engine.preprocess import by_network_size, check_batch, network_pixels, on_device
-from depthclip_ros.core.engine.view_depths import joined, view_depths
-from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.runtimes.artefact_cache import identity_of
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, quiet_threads
+from depthclip_ros.core.engine.preprocess import by_network_size, check_batch
+from depthclip_ros.core.engine.run import run
+from depthclip_ros.core.engine.view_depths import joined
+from depthclip_ros.core.errors import ConfigError, DeviceError, OutOfDeviceMemoryError
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.openvino.calibration_images import ROOMS, CalibrationSet
 from depthclip_ros.core.runtimes.proof import Proof, RefusedRuntimeError
-from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
+from depthclip_ros.core.runtimes.runtime import DeviceRuntime, Runtime, make_runtime
 from depthclip_ros.core.types import Depth, DepthLimits, Intrinsics, View, ViewDepth
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.info import WeightsInfo
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.weights import WeightsInfo
+    from depthclip_ros.core.model.contract import DepthModel
 
 NO_LIMITS = DepthLimits()
 STAGES = ("preprocess", "network", "postprocess")
@@ -55,7 +54,7 @@ class DepthEngine:
 
     def __init__(
         self,
-        model: DepthModel,
+        model: DepthModel | Network,
         info: WeightsInfo | None = None,
         *,
         runtime: str = "torch",
@@ -65,22 +64,23 @@ class DepthEngine:
         threads: int = 0,
         allow_cpu_fallback: bool = True,
     ) -> None:
-        """Make an engine of a model, which belongs to the engine from here on; see `load` for the rest."""
+        """Make an engine of a network, which belongs to the engine from here on; see `load` for the rest."""
+        network = (
+            model if isinstance(model, Network) else Network.of_model(model, None if info is None else info.sha256)
+        )
         self.info = info
-        self.config = model.config
-        self.scene_labels = tuple(model.scene_labels)
-        self.max_depth_m = model.config.max_depth_m if model.config.metric else math.inf
+        self.config = network.config
+        self.scene_labels = network.scene_labels
+        self.max_depth_m = network.config.max_depth_m if network.config.metric else math.inf
         self.uncertainty = info.uncertainty if info is not None else None
-        self._network_size = model.network_size
+        self._network_size = network.network_size
         self._allow_cpu_fallback = allow_cpu_fallback
-        self._threads = threads
         self._largest_batch: int | None = None
         self._image_sizes: dict[tuple[int, int], tuple[int, int]] = {}  # by network size, the latest
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
         self.notices: list[str] = []
-        identity, pictures = identity_of(model, None if info is None else info.sha256), CalibrationSet(calibration)
-        make = partial(make_runtime, model, identity=identity, calibration=pictures, threads=threads)
+        make = partial(make_runtime, network, calibration=CalibrationSet(calibration), threads=threads)
         try:
             self._adopt(make(runtime, device, precision))
         except OutOfDeviceMemoryError:
@@ -94,7 +94,7 @@ class DepthEngine:
         cls,
         weights: str | Path = "default",
         *,
-        runtime: str = "torch",
+        runtime: str | None = None,
         device: str = "auto",
         precision: str = "auto",
         calibration: str = ROOMS,
@@ -106,7 +106,8 @@ class DepthEngine:
         Args:
             weights: see `weights.find.resolve`.
             runtime: "torch"; "openvino", "onnxruntime": faster, compiled for each image size at its first use, which
-                takes seconds, and kept on the disk; "auto": the fastest that is installed, for cameras.
+                takes seconds, and kept on the disk; "auto": the fastest that is installed, for cameras. None: "auto"
+                for weights with a graph beside them, as the shipped ones have, else "torch".
             device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N", "xpu" (Intel's GPUs, by openvino).
             precision: "fp32", "bf16", "fp16", "int8" (openvino), or "auto": half precision where the device is made for
                 it, it is faster and this model's depth stays the same (`proof.LIMITS`).
@@ -119,13 +120,12 @@ class DepthEngine:
             ConfigError: an unknown runtime, device or precision.
             DeviceError: the device is not there or too small for the model.
         """
-        from depthclip_ros.core.weights import load_weights
-
-        loaded = load_weights(weights)
+        info = read_info(weights)
+        network = Network.of_weights(info)
         return cls(
-            loaded.model,
-            loaded.info,
-            runtime=runtime,
+            network,
+            info,
+            runtime=runtime or ("torch" if network.graph is None else "auto"),
             device=device,
             precision=precision,
             calibration=calibration,
@@ -259,23 +259,17 @@ class DepthEngine:
         return self._runtime
 
     def _infer(self, views: Sequence[View], network_size: tuple[int, int]) -> list[ViewDepth]:
-        """One batch of one network size, timed with the device at rest."""
+        """One batch of one network size."""
         runtime = self._alive()
-        times_s = [time.perf_counter()]
-        with device_errors(runtime.device), quiet_threads(runtime.own_threads, self._threads), torch.inference_mode():
-            images = [on_device(view.rgb, runtime.device) for view in views]
-            pixels = [network_pixels(image, network_size) for image in images]
-            batch = pixels[0] if len(pixels) == 1 else torch.cat(pixels)
-            runtime.synchronize()
-            times_s.append(time.perf_counter())
-            prediction = runtime.run(batch)
-            runtime.synchronize()
-            times_s.append(time.perf_counter())
-            canonical_px = self.config.focal_px_at(*network_size)
-            scales = [metres_per_unit(v.intrinsics, network_size, canonical_px, v.limits.scale_factor) for v in views]
-            of_model = self.max_depth_m, self.scene_labels, self.uncertainty
-            depths = view_depths(views, images, prediction, scales, *of_model)
-        times_s.append(time.perf_counter())
+        focal_px = self.config.focal_px_at(*network_size)
+        scales = [metres_per_unit(v.intrinsics, network_size, focal_px, v.limits.scale_factor) for v in views]
+        of_network = self.max_depth_m, self.scene_labels, self.uncertainty
+        if runtime.on_device:
+            from depthclip_ros.core.engine.on_device import run as on_device
+
+            depths, times_s = on_device.run(cast("DeviceRuntime", runtime), views, network_size, scales, *of_network)
+        else:
+            depths, times_s = run(runtime, views, network_size, scales, *of_network)
         for depth in depths:
             depth.timings_ms = dict(zip(STAGES, (np.diff(times_s) * 1e3).tolist(), strict=True))
         return depths
@@ -291,11 +285,11 @@ class DepthEngine:
             self._largest_batch = batch // 2
             self.notices.append(f"{self.device} is out of memory at {batch} images; from now on {batch // 2} at a time")
             return
-        if runtime.device.type == "cpu" or not self._allow_cpu_fallback:
+        if not runtime.on_device or not self._allow_cpu_fallback:
             raise DeviceError(f"{self.device} is out of memory for a single image; use a smaller image or model")
         self._replace(f"{self.device} is out of memory for a single image; from now on the CPU is used", "fp32")
 
     def _replace(self, notice: str, precision: str) -> None:
-        """Go on with torch on the CPU, and say why."""
+        """Go on with torch on the CPU, and say why; where it is not installed, `to_torch_cpu` says that."""
         self.notices.append(notice)
         self._adopt(self._alive().to_torch_cpu(precision))

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""From the network's depth to metric depth at the image's size, with REP-117's infinities and unknowns."""
+"""From the network's depth to metric depth at the image's size, with REP-117's infinities and unknowns, on the CPU."""
 
 from __future__ import annotations
 
@@ -7,148 +7,130 @@ import math
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from numpy.typing import NDArray
+from PIL import Image
 
 from depthclip_ros.core.engine.interval import confidence_of, half_width
-from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
-from depthclip_ros.core.uncertainty import Uncertainty, check_level
+from depthclip_ros.core.uncertainty import Uncertainty
 
-
-def check_limits(limits: DepthLimits) -> None:
-    """Refuse limits that mean nothing.
-
-    Raises:
-        ConfigError: names the limit, its value and what is allowed.
-    """
-    rules = (
-        ("scale_factor", 0 < limits.scale_factor < math.inf, "above 0"),
-        ("confidence_threshold", 0 <= limits.confidence_threshold <= 1, "0..1"),
-        ("edge_threshold", 0 <= limits.edge_threshold < math.inf, "0 or more"),
-        ("min_depth_m", 0 <= limits.min_depth_m < math.inf, "0 or more"),
-        ("max_depth_m", limits.max_depth_m > limits.min_depth_m, f"above min_depth_m, {limits.min_depth_m}"),
-        ("log_scale_sd", limits.log_scale_sd is None or 0 <= limits.log_scale_sd < math.inf, "0 or more, or none"),
-    )
-    for name, holds, allowed in rules:
-        if not holds:
-            raise ConfigError(f"{name} is {getattr(limits, name)}; allowed: {allowed}")
-    check_level(limits.level)
+Map = NDArray[np.float32]
+"""A value for each pixel, [rows, columns]."""
 
 
 def metric_depth(
-    depth: Tensor,
-    confidence: Tensor,
-    scale: Tensor,
+    depth: Map,
+    confidence: Map,
+    scale: float,
     size: tuple[int, int],
     limits: DepthLimits,
     max_depth_m: float,
     uncertainty: Uncertainty | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Depth in metres, confidence and half-width of ln depth, float32 [B, H, W], at the image's size.
+) -> tuple[Map, Map, Map | None]:
+    """Depth in metres, confidence and half-width of ln depth, float32 [H, W], at the image's size.
 
     What is unknown stays unknown: a pixel that the network, the confidence or an edge makes NaN is never infinite. What
     the network puts at or behind the lens is unknown.
 
     Args:
-        depth: [B, h, w], the network's units.
-        confidence: [B, h, w], 0..1.
-        scale: [B], metres per unit of `depth`.
+        depth: [h, w], the network's units; not changed, nor is `confidence`.
+        confidence: [h, w], 0..1.
+        scale: metres per unit of `depth`.
         size: (width, height) of the image.
         limits: see `DepthLimits`.
         max_depth_m: what the model was made for; farther depth is +Inf whatever the limits say.
         uncertainty: of the weights; without one there are no half-widths, and the confidence is the network's own.
     """
-    width, height = size
-    depth, confidence = depth.float(), confidence.float()
     # Interpolating a NaN would spread it; pixels that touch one become NaN again below. Depth is
     # above 0: what is not would be a number that nobody measured.
-    broken = ~((depth > 0) & (depth < math.inf) & torch.isfinite(confidence))
+    broken = ~((depth > 0) & (depth < math.inf) & np.isfinite(confidence))
     any_broken = bool(broken.any())
     if any_broken:
-        depth = torch.where(broken, 1.0, depth)
-        confidence = torch.where(broken, 0.0, confidence)
-    coarse_m = depth * scale.view(-1, 1, 1)
-    metres = _resize(coarse_m, height, width)
+        depth = np.where(broken, np.float32(1), depth)
+        confidence = np.where(broken, np.float32(0), confidence)
+    coarse_m = depth * np.float32(scale)
+    metres = _resize(coarse_m, size)
     wide = None
     if uncertainty is None:
-        certainty = _resize(confidence.clamp(0, 1), height, width)
+        certainty = _resize(np.clip(confidence, 0, 1), size)
     else:
-        coarse_wide = half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd)
-        wide = _resize(coarse_wide, height, width)
+        wide = _resize(half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd), size)
         certainty = confidence_of(wide, uncertainty.even_odds_at(limits.level))
-    unknown = None
+    unknown: NDArray[np.bool_] | None = None
     if any_broken:
-        unknown = _resize(broken.float(), height, width) > 0
+        unknown = _resize(broken.astype(np.float32), size) > 0
     if limits.confidence_threshold > 0:
-        doubtful = certainty < limits.confidence_threshold
-        unknown = doubtful if unknown is None else unknown.logical_or_(doubtful)
+        doubtful = certainty < np.float32(limits.confidence_threshold)
+        unknown = doubtful if unknown is None else unknown | doubtful
     if limits.edge_threshold > 0:
         flying = flying_pixels(depth, metres, limits.edge_threshold)
-        unknown = flying if unknown is None else unknown.logical_or_(flying)
-    farthest_m = min(limits.max_depth_m, max_depth_m)
-    # What threshold_ keeps is above the threshold: the next number beyond the limit makes the limit itself stay. It is
-    # twenty times as fast as filling by a mask, and nothing is NaN yet.
-    if farthest_m < math.inf:
-        torch.threshold_(metres.neg_(), -_next(farthest_m, math.inf), -math.inf).neg_()
-    if limits.min_depth_m > 0:
-        torch.threshold_(metres, _next(limits.min_depth_m, -math.inf), -math.inf)
+        unknown = flying if unknown is None else unknown | flying
+    # Interpolated depth lies within the network's own: where that keeps the limits, nothing is looked for.
+    farthest_m = np.float32(min(limits.max_depth_m, max_depth_m))
+    if coarse_m.max() > farthest_m:
+        np.copyto(metres, np.float32(math.inf), where=metres > farthest_m)
+    nearest_m = np.float32(limits.min_depth_m)
+    if coarse_m.min() < nearest_m:
+        np.copyto(metres, np.float32(-math.inf), where=metres < nearest_m)
     if unknown is not None:
-        metres.masked_fill_(unknown, math.nan)
+        np.copyto(metres, np.float32(math.nan), where=unknown)
     return metres, certainty, wide
 
 
-def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
-    """Pixels that hang between a near and a far surface, bool [B, H, W].
+def flying_pixels(depth: Map, resized: Map, threshold: float) -> NDArray[np.bool_]:
+    """Pixels that hang between a near and a far surface, bool [H, W].
 
     Where depth is enlarged these are the pixels interpolated across a step between neighbours of the network's own
     grid: at the image's size the same step is smeared over many pixels, each too small to tell. Where it is not
     enlarged, they are both sides of a step between neighbours of the image.
 
     Args:
-        depth: [B, h, w], as the network gives it.
-        resized: [B, H, W], the same at the image's size, in any unit.
+        depth: [h, w], as the network gives it.
+        resized: [H, W], the same at the image's size, in any unit.
         threshold: a step is a difference above this share of the nearer depth.
     """
-    (rows, columns), (height, width) = depth.shape[-2:], resized.shape[-2:]
+    (rows, columns), (height, width) = depth.shape, resized.shape
     if height > rows and width > columns:
-        step = _window_step(depth, threshold)  # [B, h + 1, w + 1]: window (i, j) ends at cell (i, j)
-        row = _first_cell(rows, height, depth.device) + 1
-        column = _first_cell(columns, width, depth.device) + 1
-        return step.index_select(2, column).index_select(1, row)  # columns first: rows are then copied whole
-    far = F.max_pool2d(resized[:, None], 3, stride=1, padding=1)[:, 0]
-    near = -F.max_pool2d(-resized[:, None], 3, stride=1, padding=1)[:, 0]
-    return (far > (1 + threshold) * resized) | (resized > (1 + threshold) * near)
+        step = _window_step(depth, threshold)  # [h + 1, w + 1]: window (i, j) ends at cell (i, j)
+        column, row = _first_cell(columns, width) + 1, _first_cell(rows, height) + 1
+        return np.take(np.take(step, column, axis=1), row, axis=0)  # columns first: rows are then copied whole
+    far = _over_windows(np.pad(resized, 1, constant_values=-math.inf), 3, np.maximum)
+    near = _over_windows(np.pad(resized, 1, constant_values=math.inf), 3, np.minimum)
+    above = np.float32(1 + threshold)
+    flying: NDArray[np.bool_] = (far > above * resized) | (resized > above * near)
+    return flying
 
 
-def _window_step(depth: Tensor, threshold: float) -> Tensor:
-    """Whether each 2x2 window holds a step, bool [B, h + 1, w + 1]; windows reach over the border by one cell."""
-    padded = F.pad(depth[:, None], (1, 1, 1, 1), mode="replicate")
-    far = F.max_pool2d(padded, 2, stride=1)[:, 0]
-    near = -F.max_pool2d(-padded, 2, stride=1)[:, 0]
-    return far - near > threshold * near
+def _window_step(depth: Map, threshold: float) -> NDArray[np.bool_]:
+    """Whether each 2x2 window holds a step, bool [h + 1, w + 1]; windows reach over the border by one cell."""
+    padded = np.pad(depth, 1, mode="edge")
+    far, near = (_over_windows(padded, 2, function) for function in (np.maximum, np.minimum))
+    step: NDArray[np.bool_] = far - near > np.float32(threshold) * near
+    return step
 
 
-def _first_cell(cells: int, pixels: int, device: torch.device) -> Tensor:
+def _over_windows(values: Map, side: int, function: np.ufunc) -> Map:
+    """The largest or smallest of every side x side window, [H - side + 1, W - side + 1]; NaN where one is in it."""
+    height, width = (length - side + 1 for length in values.shape)
+    rows: Map = values[:height]
+    for offset in range(1, side):
+        rows = function(rows, values[offset : offset + height])
+    found: Map = rows[:, :width]
+    for offset in range(1, side):
+        found = function(found, rows[:, offset : offset + width])
+    return found
+
+
+def _first_cell(cells: int, pixels: int) -> NDArray[np.int64]:
     """The upper or left of the two cells that each pixel is interpolated from, -1..cells - 1: int64 [pixels]."""
-    centres = (torch.arange(pixels, device=device, dtype=torch.float64) + 0.5) * (cells / pixels) - 0.5
-    return centres.floor().long()
+    return np.asarray(np.floor((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5), np.int64)
 
 
-def _resize(values: Tensor, height: int, width: int) -> Tensor:
-    """[B, h, w] to [B, height, width]: bilinear, averaging where it shrinks. Always a new tensor."""
-    if values.shape[-2:] == (height, width):
-        return values.clone()
-    shrinks = height < values.shape[-2] or width < values.shape[-1]
-    if values.device.type == "cpu" and not shrinks:  # the same interpolation, ten times as fast as torch's
-        resized = torch.empty((len(values), height, width))
-        for source, target in zip(values.numpy(), resized.numpy(), strict=True):
-            cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
-        return resized
-    return F.interpolate(values[:, None], (height, width), mode="bilinear", antialias=shrinks)[:, 0]
-
-
-def _next(limit: float, towards: float) -> float:
-    """The float32 beside a limit."""
-    return float(np.nextafter(np.float32(limit), np.float32(towards)))
+def _resize(values: Map, size: tuple[int, int]) -> Map:
+    """[h, w] to [height, width]: bilinear, averaging where it shrinks. Always a new array."""
+    width, height = size
+    if values.shape == (height, width):
+        return np.array(values, np.float32)
+    if height < values.shape[0] or width < values.shape[1]:  # as torch's antialias; OpenCV would leave pixels out
+        return np.array(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR), np.float32)
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)

@@ -12,17 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip_ros.core.model.context import Modulation
-from depthclip_ros.core.model.contract import (
-    ADAPTERS,
-    LAST_BLOCKS,
-    TOWER,
-    DepthModel,
-    ModelConfig,
-    Prediction,
-    full_precision,
-    require,
-)
+from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, full_precision
 from depthclip_ros.core.model.convolutions import PreciseProjection
+from depthclip_ros.core.model.model_config import ModelConfig, require
 from depthclip_ros.core.model.towers.tower import Block
 
 if TYPE_CHECKING:

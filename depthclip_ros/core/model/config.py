@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from depthclip_ros.core.model.contract import ModelConfig, require
+from depthclip_ros.core.model.model_config import ModelConfig, require
 from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS
 
 HYBRID_TOWER = "hybrid"

@@ -13,16 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip_ros.core.model.contract import (
-    ADAPTERS,
-    LAST_BLOCKS,
-    TOWER,
-    DepthModel,
-    Prediction,
-    full_precision,
-    require,
-)
+from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, full_precision
 from depthclip_ros.core.model.depth_anything_config import DepthAnythingConfig
+from depthclip_ros.core.model.model_config import require
 from depthclip_ros.core.model.transformers_network import (
     DEPTH,
     build_network,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.contract import ModelConfig, require
+from depthclip_ros.core.model.model_config import ModelConfig, require
 from depthclip_ros.core.model.transformers_network import (
     DEPTH,
     IMAGENET_MEAN,

@@ -11,16 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthclip_ros.core.model.contract import (
-    ADAPTERS,
-    LAST_BLOCKS,
-    TOWER,
-    DepthModel,
-    ModelConfig,
-    Prediction,
-    full_precision,
-    require,
-)
+from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, full_precision
+from depthclip_ros.core.model.model_config import ModelConfig, require
 
 RAW, PROJECTED = "raw", "projected"
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from depthclip_ros.core.model.adapters import MixtureOfAdapters
 from depthclip_ros.core.model.config import DINOV2_TOWER, HYBRID_TOWER, PLAIN_STEM, MoaDepthClipConfig
 from depthclip_ros.core.model.context import AverageContext, SceneContext
-from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction, require
+from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER, DepthModel, Prediction
 from depthclip_ros.core.model.convolutions import fold_norms
 from depthclip_ros.core.model.decoder import DenseDecoder, DetailStem
 from depthclip_ros.core.model.heads import DepthHeads
+from depthclip_ros.core.model.model_config import require
 from depthclip_ros.core.model.towers.dinov2_tower import Dinov2Tower, load_dinov2
 from depthclip_ros.core.model.towers.hybrid_tower import HybridTower
 from depthclip_ros.core.model.towers.mobile_encoder import load_encoder

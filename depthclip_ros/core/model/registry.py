@@ -16,13 +16,14 @@ from depthclip_ros.core.model.clip2depth import PRESETS as CLIP2DEPTH_PRESETS
 from depthclip_ros.core.model.clip2depth import Clip2Depth, Clip2DepthConfig
 from depthclip_ros.core.model.config import PRESETS as MOA_DEPTHCLIP_PRESETS
 from depthclip_ros.core.model.config import MoaDepthClipConfig
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.depth_anything import DepthAnything
 from depthclip_ros.core.model.depth_anything_config import PRESETS as DEPTH_ANYTHING_PRESETS
 from depthclip_ros.core.model.depth_anything_config import DepthAnythingConfig
 from depthclip_ros.core.model.depthclip import PRESETS as DEPTHCLIP_PRESETS
 from depthclip_ros.core.model.depthclip import DepthClip, DepthClipConfig
 from depthclip_ros.core.model.moa_depthclip import MoaDepthClip
+from depthclip_ros.core.model.model_config import ModelConfig
 
 SYSTEMS: dict[str, tuple[type[ModelConfig], type[DepthModel]]] = {
     "moa_depthclip": (MoaDepthClipConfig, MoaDepthClip),

@@ -15,13 +15,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from depthclip_ros.core import model as model_package
 from depthclip_ros.core.files import cache_folder, hash_file
-from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.tensor_file import hash_tensors
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.model.contract import DepthModel
 
 MANIFEST = "manifest.json"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made
@@ -72,6 +75,22 @@ def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path
     except OSError as error:  # read-only, full, not ours: of no matter to this run
         _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
     return _build_for_this_process(build)
+
+
+def cache_for(kind: str, rests_on: Mapping[str, str | int]) -> Path | None:
+    """A folder that a library may keep its own compiled networks in; None where the cache cannot be written.
+
+    It is named by what they rest on, and deleted when unused like an artefact.
+    """
+    digest = hashlib.sha256(json.dumps(dict(rests_on), sort_keys=True).encode()).hexdigest()
+    folder = cache_folder() / "compiled" / f"{kind}-cache-{digest[:20]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+    except OSError as error:
+        _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _build_in_place(folder: Path, key: Mapping[str, str | int], build: Callable[[Path], None]) -> None:

@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from depthclip_ros.core.errors import DepthClipError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel, Prediction
+from depthclip_ros.core.errors import DepthClipError, DeviceError, OutOfDeviceMemoryError
 from depthclip_ros.core.runtimes.background import Background
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, quiet_threads, torch_threads
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
-from depthclip_ros.core.runtimes.proof import Proof, Reference, RefusedRuntimeError, prove
-from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
+from depthclip_ros.core.runtimes.network import Network
+from depthclip_ros.core.runtimes.network_output import NetworkOutput
+from depthclip_ros.core.runtimes.proof import Proof, Reference, RefusedRuntimeError, Run, prove
+
+if TYPE_CHECKING:
+    from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 
 Compiled = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]]
-"""From pixels uint8 [B, h, w, 3] to the outputs of `PixelNetwork`. The arrays may be overwritten by the next call."""
+"""From pixels uint8 [B, h, w, 3] to outputs in the order of `OUTPUTS`. The next call may overwrite them."""
 
 Key = tuple[int, int, int]
 """Batch, height and width of a network's input."""
@@ -32,46 +32,48 @@ LARGEST_COUNT = 16  # networks kept, of different sizes and batches; more camera
 
 
 class CompiledRuntime(ABC):
-    """See `runtime.Runtime`. Pixels and predictions are on the CPU, whatever device the network runs on.
+    """See `runtime.Runtime`. Pixels and outputs are on the CPU, whatever device the network runs on.
 
     Attributes:
         proofs: of every network that was compiled, by (batch, height, width).
 
     Args:
-        model: ready for inference, in float32 on the CPU; kept for further sizes, and for the fallback.
+        network: kept for further sizes, and for the fallback.
         precision: as the runtime will run it.
         threads: of the CPU; 0: as many as the library likes.
     """
 
     name: str
-    own_threads = True
+    on_device = False
 
-    def __init__(self, model: DepthModel, precision: str, threads: int = 0) -> None:
-        self.device = torch.device("cpu")
+    def __init__(self, network: Network, precision: str, threads: int = 0) -> None:
         self.precision = precision
         self.threads = threads
         self.notices: list[str] = []
         self.proofs: dict[Key, Proof] = {}
-        self._network: PixelNetwork | None = PixelNetwork(model)
+        self._network: Network | None = network
         self._compiled: OrderedDict[Key, Compiled] = OrderedDict()
         self._references: OrderedDict[tuple[int, int], Reference] = OrderedDict()
         self._lock = threading.Lock()  # of the networks: they are made by one thread and run by another
         self._background: Background[Key] | None = None
-        self._stand_in: PixelNetwork | None = None
-        self._stand_in_threads = 1
+        self._stand_in: Run | None = None
 
     @property
     def device_name(self) -> str:
         """See `runtime.Runtime`."""
-        return str(self.device)
+        return "cpu"
 
     @abstractmethod
-    def compile(self, network: PixelNetwork, batch: int, height: int, width: int) -> Compiled:
+    def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         """Compile for one size and batch.
 
         Raises:
             DeviceError: the device cannot take it.
         """
+
+    def compile_exactly(self, network: Network, height: int, width: int) -> Compiled | None:
+        """The same for one image in float32, where this library can tell what is right without torch; else None."""
+        return None
 
     def prepare(self, network_size: tuple[int, int], batch: int = 1) -> None:
         """See `runtime.Runtime.prepare`."""
@@ -81,9 +83,11 @@ class CompiledRuntime(ABC):
     def prepare_in_background(self) -> None:
         """See `runtime.Runtime.prepare_in_background`."""
         if self._background is None:
-            self._stand_in = _twin(self._alive())
-            # of the engine, which runs this thread's torch in a single one
-            self._stand_in_threads = self.threads or torch.get_num_threads()
+            network = self._alive()
+            if network.graph is None:
+                from depthclip_ros.core.runtimes.stand_in import stand_in
+
+                self._stand_in = stand_in(network.in_torch(), self.threads)
             self._background = Background(self._make_beside, f"{self.name} compiler")
 
     @property
@@ -91,7 +95,7 @@ class CompiledRuntime(ABC):
         """See `runtime.Runtime.preparing`."""
         return () if self._background is None else self._background.asked
 
-    def run(self, pixels: Tensor) -> Prediction:
+    def run(self, pixels: NDArray[np.uint8]) -> NetworkOutput:
         """See `runtime.Runtime.run`."""
         batch, height, width = pixels.shape[:3]
         key = (batch, height, width)
@@ -106,9 +110,11 @@ class CompiledRuntime(ABC):
 
     def to_torch_cpu(self, precision: str) -> TorchRuntime:
         """See `runtime.Runtime.to_torch_cpu`."""
-        model = self._alive().model
+        from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
+
+        network = self._alive()
         self.close()
-        return TorchRuntime(model, "cpu", precision)
+        return TorchRuntime(network, "cpu", precision, self.threads)
 
     def close(self) -> None:
         """See `runtime.Runtime.close`."""
@@ -119,7 +125,7 @@ class CompiledRuntime(ABC):
             self._compiled.clear()
             self._references.clear()
 
-    def _alive(self) -> PixelNetwork:
+    def _alive(self) -> Network:
         if self._network is None:
             raise DeviceError(f"the model was taken off {self.name}; load it again")
         return self._network
@@ -141,7 +147,7 @@ class CompiledRuntime(ABC):
         try:
             made = self.compile(network, *key)
             reference = self._reference(network, width, height)
-            proof = prove(lambda pixels: _call(made, pixels), reference, self.name, self.precision, batch)
+            proof = prove(partial(_call, made), reference, self.name, self.precision, batch)
         except DepthClipError:
             raise
         except Exception as error:  # each library raises its own kinds, and a conversion any of Python's
@@ -160,43 +166,47 @@ class CompiledRuntime(ABC):
     def _make_beside(self, key: Key) -> None:
         """`_make` beside the thread that runs frames. A device that cannot compile is refused: torch has the frames."""
         try:
-            with quiet_threads(True):
-                self._make(key)
+            self._make(key)
         except (OutOfDeviceMemoryError, RefusedRuntimeError):
             raise
         except DepthClipError as error:
             raise RefusedRuntimeError(str(error)) from error
 
-    def _run_meanwhile(self, pixels: Tensor, key: Key) -> Prediction:
-        """The same depth, slower: image by image where that is compiled, else by torch in float32."""
+    def _run_meanwhile(self, pixels: NDArray[np.uint8], key: Key) -> NetworkOutput:
+        """The same depth, slower: image by image where that is compiled, else by torch; without torch it waits."""
+        single = self._made((1, *key[1:]))
+        if single is None and self._stand_in is None:
+            return _call(self._make(key), pixels)
         assert self._background is not None
-        one = (1, key[1], key[2])
-        for missing in (one, key):  # one image first: it serves any batch
-            if self._made(missing) is None:
-                self._background.ask(missing)
-        single = self._made(one)
+        self._background.ask(key)
         if single is not None:
-            parts = [[part.copy() for part in single(image[None].numpy())] for image in pixels]
-            return as_prediction([torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)])
+            parts = [[output.copy() for output in single(one[None])] for one in pixels]
+            return NetworkOutput.of([np.concatenate(part) for part in zip(*parts, strict=True)])
         self._alive()
         assert self._stand_in is not None
-        with torch.inference_mode(), torch_threads(self._stand_in_threads):
-            return as_prediction(self._stand_in(pixels))
+        return self._stand_in(pixels)
 
-    def _reference(self, network: PixelNetwork, width: int, height: int) -> Reference:
+    def _reference(self, network: Network, width: int, height: int) -> Reference:
+        """What torch says in float32, or said when the graph was made; for a size without an answer, see below."""
         size = (width, height)
         if size not in self._references:
-            self._references[size] = Reference.of(network, size)
+            self._references[size] = self._find_reference(network, size)
             while len(self._references) > LARGEST_COUNT:
                 self._references.popitem(last=False)
         return self._references[size]
 
+    def _find_reference(self, network: Network, size: tuple[int, int]) -> Reference:
+        if network.graph is not None:
+            if size in network.graph.sizes:
+                return Reference.recorded(network.graph.answers(size), size)
+            # The library's float32 was proved at a size with an answer; at this one it is what the rest is held to.
+            exact = self.compile_exactly(network, size[1], size[0])
+            if exact is not None:
+                return Reference.of(partial(_call, exact), size)
+        from depthclip_ros.core.runtimes.pixel_network import call
 
-def _call(compiled: Compiled, pixels: Tensor) -> Prediction:
-    return as_prediction([torch.from_numpy(output) for output in compiled(pixels.numpy())])
+        return Reference.of(partial(call, network.in_torch()), size)
 
 
-def _twin(network: PixelNetwork) -> PixelNetwork:
-    """The same network with the same weights in memory, as modules of its own: one is traced while the other runs."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    return copy.deepcopy(network, shared)
+def _call(compiled: Compiled, pixels: NDArray[np.uint8]) -> NetworkOutput:
+    return NetworkOutput.of(compiled(pixels))

@@ -9,11 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from depthclip_ros.core.errors import ConfigError, DeviceError
-
-
-class OutOfDeviceMemoryError(DeviceError):
-    """The batch does not fit into the device's memory; a smaller one may."""
+from depthclip_ros.core.errors import ConfigError, DeviceError, OutOfDeviceMemoryError
 
 
 def find_device(name: str) -> torch.device:
@@ -57,14 +53,9 @@ def torch_threads(count: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def quiet_threads(quiet: bool, threads: int = 0) -> AbstractContextManager[None]:
-    """Let torch work in this thread alone, where `quiet`; else in so many threads, 0: as many as it likes.
-
-    Torch's worker threads go on spinning for milliseconds after a piece of work, on the cores that another runtime's
-    threads need next: on two cores the network then takes twice as long.
-    """
-    count = 1 if quiet else threads
-    return torch_threads(count) if count else nullcontext()
+def usual_threads(threads: int) -> AbstractContextManager[None]:
+    """Let torch work in so many threads when it is called from this one; 0: as many as it likes."""
+    return torch_threads(threads) if threads else nullcontext()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes.artefact_cache import artefact
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
-from depthclip_ros.core.runtimes.onnx_export import INSTALL, export_onnx
-from depthclip_ros.core.runtimes.pixel_network import INPUT, PixelNetwork
-from depthclip_ros.core.runtimes.torch_runtime import PRECISIONS
+from depthclip_ros.core.runtimes.network import Network
+from depthclip_ros.core.runtimes.network_output import INPUT, OUTPUTS
+
+INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnxruntime, and onnx for weights without a graph)"
 
 FILE = "network.onnx"
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -33,7 +33,7 @@ class OnnxRuntime(CompiledRuntime):
 
     name = "onnxruntime"
 
-    def __init__(self, model: DepthModel, device: str, precision: str, identity: str, threads: int = 0) -> None:
+    def __init__(self, network: Network, device: str, precision: str, threads: int = 0) -> None:
         """Choose device and precision; see `runtime.make_runtime` for arguments and errors."""
         available = onnxruntime().get_available_providers()
         kind, _, index = device.partition(":")
@@ -52,31 +52,37 @@ class OnnxRuntime(CompiledRuntime):
                 f"precision '{precision}' is not what onnxruntime does on {kind}; allowed are auto, "
                 f"{', '.join(possible)}"
             )
-        super().__init__(model, chosen, threads)
+        super().__init__(network, chosen, threads)
         self._index = int(index or 0)
         self._providers = [name for name in (TENSORRT, CUDA) if on_gpu and name in available]
-        self._identity = identity
 
     @property
     def device_name(self) -> str:
         """See `runtime.Runtime`."""
         return f"cuda:{self._index}" if self._providers else "cpu"
 
-    def compile(self, network: PixelNetwork, batch: int, height: int, width: int) -> Compiled:
+    def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         """See `CompiledRuntime.compile`: one session serves every batch of a size, except in TensorRT."""
-        folder = self._exported(network, height, width)
+        if network.graph is None or self.precision != "fp32":
+            folder = self._exported(network, height, width)
+            session = self._session(folder / FILE, folder)
+            names = [name for name in OUTPUTS if name in {output.name for output in session.get_outputs()}]
+            return lambda pixels: _run(session, names, {INPUT: np.ascontiguousarray(pixels)})
+        see, read = (self._session(part, part) for part in (network.graph.see, network.graph.read))
+        seen, outputs = [each.name for each in see.get_outputs()], list(network.graph.outputs)
+
+        def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+            found = _run(see, seen, {INPUT: np.ascontiguousarray(pixels)})
+            return _run(read, outputs, dict(zip(seen, found, strict=True)))
+
+        return run
+
+    def _session(self, file: Path, beside: Path) -> Any:
         library = onnxruntime()
         options = library.SessionOptions()
         options.intra_op_num_threads = self.threads  # 0: as many as there are cores
         options.log_severity_level = 3  # errors; its warnings are about which operation runs where
-        session = library.InferenceSession(str(folder / FILE), options, providers=self._with_options(folder))
-        names = list(network.output_names)
-
-        def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-            outputs: list[NDArray[np.float32]] = session.run(names, {INPUT: np.ascontiguousarray(pixels)})
-            return outputs
-
-        return run
+        return library.InferenceSession(str(file), options, providers=self._with_options(beside))
 
     def _with_options(self, folder: Path) -> list[Any]:
         options: dict[str, dict[str, Any]] = {
@@ -90,12 +96,20 @@ class OnnxRuntime(CompiledRuntime):
         }
         return [*((name, options[name]) for name in self._providers), CPU]
 
-    def _exported(self, network: PixelNetwork, height: int, width: int) -> Path:
+    def _exported(self, network: Network, height: int, width: int) -> Path:
+        if not present.is_installed("onnx"):
+            raise ConfigError(f"runtime 'onnxruntime' needs onnx for weights without a graph; {INSTALL}")
         import onnx
         import torch
 
+        from depthclip_ros.core.runtimes.onnx_export import export_onnx
+        from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
+        from depthclip_ros.core.runtimes.torch_runtime import PRECISIONS
+
+        identity = network.identity()
+
         rests_on: dict[str, str | int] = {
-            "weights": self._identity,
+            "weights": identity,
             "torch": torch.__version__,
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime().__version__,
@@ -107,15 +121,21 @@ class OnnxRuntime(CompiledRuntime):
 
         def build(folder: Path) -> None:
             dtype = PRECISIONS[self.precision]
-            lowered = network if dtype == torch.float32 else PixelNetwork(copy.deepcopy(network.model).to(dtype), dtype)
-            export_onnx(lowered, folder / FILE, height, width, {"weights_sha256": self._identity})
+            full = network.in_torch()
+            lowered = full if dtype == torch.float32 else PixelNetwork(copy.deepcopy(full.model).to(dtype), dtype)
+            export_onnx(lowered, folder / FILE, height, width, {"weights_sha256": identity})
 
         return artefact(self.name, rests_on, build)
 
 
+def _run(session: Any, names: Sequence[str], inputs: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    outputs: list[NDArray[np.float32]] = session.run(names, inputs)
+    return outputs
+
+
 def is_installed() -> bool:
-    """Whether onnxruntime and the exporter can be imported."""
-    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "onnx"))
+    """Whether onnxruntime can be imported."""
+    return present.is_installed("onnxruntime")
 
 
 @functools.lru_cache(maxsize=1)
@@ -123,7 +143,7 @@ def onnxruntime() -> Any:
     """The library.
 
     Raises:
-        ConfigError: it or the exporter is not installed.
+        ConfigError: it is not installed.
     """
     if not is_installed():
         raise ConfigError(f"runtime 'onnxruntime' is not installed; {INSTALL}, or take runtime auto or torch")

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from depthclip_ros.core.model.contract import DepthModel, Prediction
-
-INPUT = "pixels"
-OUTPUTS = ("depth", "confidence", "scene_weights")  # the last one only of systems with scene labels
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.network_output import OUTPUTS, NetworkOutput
 
 
 class PixelNetwork(nn.Module):
@@ -63,9 +63,25 @@ class PixelNetwork(nn.Module):
         return tuple(tensor.float() for tensor in found if tensor is not None)
 
 
-def as_prediction(outputs: Sequence[Tensor]) -> Prediction:
-    """What a runtime's outputs say, in the order of `OUTPUTS`."""
-    return Prediction(outputs[0], outputs[1], scene_weights=outputs[2] if len(outputs) > len(OUTPUTS) - 1 else None)
+class Part(nn.Module):
+    """One method of a network, "see" or "read", as a module of its own."""
+
+    def __init__(self, network: PixelNetwork, method: str) -> None:
+        super().__init__()
+        self.network = network
+        self.method = method
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the method gives."""
+        outputs: tuple[Tensor, ...] = getattr(self.network, self.method)(*inputs)
+        return outputs
+
+
+def call(network: PixelNetwork, pixels: NDArray[np.uint8]) -> NetworkOutput:
+    """What a network says of pixels uint8 [B, h, w, 3] in the CPU's memory."""
+    with torch.inference_mode():
+        outputs = network(torch.from_numpy(pixels).to(network.scale.device))
+        return NetworkOutput.of([output.cpu().numpy() for output in outputs])
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depthclip_ros.core.errors import DeviceError
-from depthclip_ros.core.model.contract import Prediction
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
+from depthclip_ros.core.runtimes.network_output import NetworkOutput
 from depthclip_ros.core.runtimes.shipped_rooms import PROOF, shipped_rooms
+
+Run = Callable[[NDArray[np.uint8]], NetworkOutput]
+"""From pixels uint8 [B, h, w, 3] to what the network says of them."""
 
 PASSES = 2
 
@@ -30,7 +30,7 @@ class RefusedRuntimeError(DeviceError):
 
 @dataclass(frozen=True)
 class Limits:
-    """How far depth may be from torch's in float32, as shares of it: the median pixel, and all but one of a hundred."""
+    """How far depth may be from the reference, as shares of it: the median pixel, and all but one of a hundred."""
 
     median: float
     p99: float
@@ -57,29 +57,41 @@ class Proof:
 
 @dataclass(frozen=True)
 class Reference:
-    """What torch says of the fixed pictures in float32 on the CPU: depth and confidence, float32 [4, h', w']."""
+    """What is right for the fixed pictures.
 
-    pixels: Tensor
+    Attributes:
+        pixels: uint8 [N, h, w, 3].
+        depth, confidence: float32 [N, h', w'].
+    """
+
+    pixels: NDArray[np.uint8]
     depth: NDArray[np.float32]
     confidence: NDArray[np.float32]
 
     @classmethod
-    def of(cls, network: PixelNetwork, network_size: tuple[int, int]) -> Reference:
-        """Run the network, which must be in float32 on the CPU."""
-        pixels = torch.from_numpy(shipped_rooms(PROOF, *network_size))
-        with torch.inference_mode():
-            found = [network(one[None])[:2] for one in pixels]
-        depth, confidence = (np.concatenate([pair[index].numpy() for pair in found]) for index in (0, 1))
+    def of(cls, run: Run, network_size: tuple[int, int]) -> Reference:
+        """What a network says at an input of (width, height), which must be in float32: torch's, or a proved one."""
+        pixels = shipped_rooms(PROOF, *network_size)
+        parts = []
+        for one in pixels:
+            said = run(one[None])
+            parts.append((said.depth.copy(), said.confidence.copy()))  # the next run may overwrite them
+        depth, confidence = (np.concatenate([part[index] for part in parts]) for index in (0, 1))
         return cls(pixels, depth, confidence)
 
+    @classmethod
+    def recorded(
+        cls, answers: tuple[NDArray[np.float32], NDArray[np.float32]], network_size: tuple[int, int]
+    ) -> Reference:
+        """What torch in float32 said when the weights' graph was made."""
+        return cls(shipped_rooms(PROOF, *network_size), *answers)
 
-def prove(
-    run: Callable[[Tensor], Prediction], reference: Reference, name: str, precision: str, batch: int = 1
-) -> Proof:
+
+def prove(run: Run, reference: Reference, name: str, precision: str, batch: int = 1) -> Proof:
     """Compare a runtime with the reference.
 
     Args:
-        run: pixels uint8 [batch, h, w, 3] on the CPU to a prediction on any device.
+        run: of the runtime, for this batch.
         reference: of the same network and input size.
         name: of the runtime, for the sentence.
         precision: chooses the limits.
@@ -95,8 +107,8 @@ def prove(
     worst = Proof(0.0, 0.0, 0.0)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        prediction = run(reference.pixels[torch.from_numpy(chosen)])
-        depth, confidence = (part.float().cpu().numpy() for part in (prediction.depth, prediction.confidence))
+        said = run(reference.pixels[chosen])
+        depth, confidence = said.depth, said.confidence
         wanted = reference.depth[chosen]
         if depth.shape != wanted.shape:
             raise RefusedRuntimeError(

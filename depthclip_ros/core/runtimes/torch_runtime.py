@@ -7,19 +7,23 @@ import copy
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel, Prediction
-from depthclip_ros.core.runtimes.devices import device_errors, find_device, has_bf16_units
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
+from depthclip_ros.core.model.contract import Prediction
+from depthclip_ros.core.runtimes.devices import device_errors, find_device, has_bf16_units, usual_threads
+from depthclip_ros.core.runtimes.network import USUAL_IMAGE, Network
+from depthclip_ros.core.runtimes.network_output import NetworkOutput
+from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
 from depthclip_ros.core.runtimes.proof import Proof, Reference, RefusedRuntimeError, prove
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIN_SPEED_UP = 1.1  # half precision is taken by itself on a CPU only where it pays
-USUAL_IMAGE = (640, 480)  # whose network input precision is chosen and proved on
 LARGEST_COUNT = 16  # CUDA graphs kept, of different sizes and batches
 
 
@@ -27,21 +31,22 @@ class TorchRuntime:
     """See `runtime.Runtime`. On a CUDA device the network is recorded once for each size and batch and replayed."""
 
     name = "torch"
-    own_threads = False
 
-    def __init__(self, model: DepthModel, device: str = "auto", precision: str = "auto") -> None:
-        """Move the model; see `runtime.make_runtime` for arguments and errors."""
+    def __init__(self, network: Network, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
+        """Move the network; see `runtime.make_runtime` for arguments and errors."""
         if precision not in ("auto", *PRECISIONS):
             raise ConfigError(
                 f"precision '{precision}' is not torch's; allowed are auto, {', '.join(PRECISIONS)} (int8: openvino)"
             )
         self.device = find_device(device)
+        self.on_device = self.device.type != "cpu"
+        self._threads = threads
+        self._source = network
         self.notices: list[str] = []
         self.proofs: dict[tuple[int, int, int], Proof] = {}
         self._graphs: OrderedDict[tuple[int, ...], Callable[[Tensor], tuple[Tensor, ...]]] = OrderedDict()
         with device_errors(self.device):
-            model = model.prepare_inference()
-            self._network: PixelNetwork | None = self._choose(model, precision)
+            self._network: PixelNetwork | None = self._choose(network.in_torch(), precision)
         self.precision = {dtype: name for name, dtype in PRECISIONS.items()}[self._network.dtype]
 
     @property
@@ -54,7 +59,7 @@ class TorchRuntime:
         if self.device.type == "cpu":
             return  # there is nothing to compile
         width, height = network_size
-        self.run(torch.zeros(batch, height, width, 3, dtype=torch.uint8, device=self.device))
+        self.run_on_device(torch.zeros(batch, height, width, 3, dtype=torch.uint8, device=self.device))
 
     def prepare_in_background(self) -> None:
         """See `runtime.Runtime.prepare_in_background`: recording a graph takes no longer than a few frames."""
@@ -64,12 +69,20 @@ class TorchRuntime:
         """See `runtime.Runtime.preparing`."""
         return ()
 
-    def run(self, pixels: Tensor) -> Prediction:
+    def run(self, pixels: NDArray[np.uint8]) -> NetworkOutput:
         """See `runtime.Runtime.run`."""
+        outputs = self._run(torch.from_numpy(pixels).to(self.device))
+        return NetworkOutput.of([output.cpu().numpy() for output in outputs])
+
+    def run_on_device(self, pixels: Tensor) -> Prediction:
+        """See `runtime.DeviceRuntime.run_on_device`."""
+        depth, confidence, *weights = self._run(pixels)
+        return Prediction(depth, confidence, scene_weights=weights[0] if weights else None)
+
+    def _run(self, pixels: Tensor) -> tuple[Tensor, ...]:
         network = self._alive()
-        with device_errors(self.device), torch.inference_mode():
-            call = network if self.device.type == "cpu" else self._graph(network, pixels)
-            return as_prediction(call(pixels))
+        with device_errors(self.device), torch.inference_mode(), usual_threads(self._threads):
+            return (self._graph(network, pixels) if self.on_device else network)(pixels)
 
     def synchronize(self) -> None:
         """See `runtime.Runtime.synchronize`."""
@@ -79,9 +92,9 @@ class TorchRuntime:
 
     def to_torch_cpu(self, precision: str) -> TorchRuntime:
         """See `runtime.Runtime.to_torch_cpu`."""
-        model = self._alive().model.to("cpu").to(torch.float32)
+        self._alive().model.to("cpu").to(torch.float32)
         self.close()
-        return TorchRuntime(model, "cpu", precision)
+        return TorchRuntime(self._source, "cpu", precision, self._threads)
 
     def close(self) -> None:
         """See `runtime.Runtime.close`."""
@@ -111,48 +124,40 @@ class TorchRuntime:
         self._graphs.move_to_end(key)
         return self._graphs[key]
 
-    def _choose(self, model: DepthModel, precision: str) -> PixelNetwork:
+    def _choose(self, network: PixelNetwork, precision: str) -> PixelNetwork:
         """The network in the precision asked for, or in half precision by itself where that proves itself and pays."""
         on_cpu = self.device.type == "cpu"
         asked = precision
         if precision == "auto":
             precision = ("bf16" if has_bf16_units() else "fp32") if on_cpu else "fp16"
+        model = network.model.to(memory_format=torch.channels_last)
         if precision == "fp32" and on_cpu:
-            return PixelNetwork(model.to(memory_format=torch.channels_last))
+            return network
         size = model.network_size(*USUAL_IMAGE)
-        full = PixelNetwork(model.to(memory_format=torch.channels_last))
-        reference = Reference.of(full, size)
+        reference = Reference.of(partial(call, network), size)
         dtype = PRECISIONS[precision]
         other = PixelNetwork(
             copy.deepcopy(model).to(self.device).to(dtype).to(memory_format=torch.channels_last), dtype
         )
         try:
-            self.proofs[(1, size[1], size[0])] = prove(
-                lambda pixels: as_prediction(_run(other, pixels.to(self.device))), reference, self.name, precision
-            )
+            self.proofs[(1, size[1], size[0])] = prove(partial(call, other), reference, self.name, precision)
         except RefusedRuntimeError as error:
             if precision == "fp32":
                 raise
             self.notices.append(f"{error}; it runs in fp32")
-            return full if on_cpu else PixelNetwork(full.model.to(self.device))
-        if asked == "auto" and on_cpu and _fastest_s(full, reference) < _fastest_s(other, reference) * MIN_SPEED_UP:
-            return full
+            return network if on_cpu else PixelNetwork(model.to(self.device))
+        if asked == "auto" and on_cpu and _fastest_s(network, reference) < _fastest_s(other, reference) * MIN_SPEED_UP:
+            return network
         return other
-
-
-def _run(network: PixelNetwork, pixels: Tensor) -> tuple[Tensor, ...]:
-    with torch.inference_mode():
-        outputs: tuple[Tensor, ...] = network(pixels)
-        return outputs
 
 
 def _fastest_s(network: PixelNetwork, reference: Reference) -> float:
     """The shortest of two times on one picture, on the CPU, after a first run that is not counted."""
     pixels = reference.pixels[:1]
-    _run(network, pixels)
+    call(network, pixels)
     seconds = []
     for _ in range(2):
         start_s = time.perf_counter()
-        _run(network, pixels)
+        call(network, pixels)
         seconds.append(time.perf_counter() - start_s)
     return min(seconds)

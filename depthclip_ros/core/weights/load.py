@@ -13,10 +13,11 @@ import torch
 
 from depthclip_ros.core import tensor_file
 from depthclip_ros.core.errors import ConfigError, WeightsError
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model, config_from_dict
-from depthclip_ros.core.weights.find import SHIPPED, resolve
-from depthclip_ros.core.weights.weights_file import WeightsInfo, read_file_info
+from depthclip_ros.core.weights.find import SHIPPED, read_info, resolve
+from depthclip_ros.core.weights.info import WeightsInfo, read_file_info
 
 _log = logging.getLogger(__name__)
 
@@ -78,15 +79,6 @@ def _check_size(path: Path, info: WeightsInfo, config: ModelConfig) -> None:
     expected = sketch.trainable_names() if info.adapter_only else set(sketch.state_dict())
     shapes = {name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items() if name in expected}
     tensor_file.check_shapes(path, tensor_file.read_shapes(path), shapes)
-
-
-def read_info(name_or_path: str | Path) -> WeightsInfo:
-    """Read a weights file's metadata, without its tensors.
-
-    Raises:
-        WeightsError: as `load_weights`, as far as the metadata shows it.
-    """
-    return read_file_info(resolve(name_or_path))
 
 
 def _base_model(path: Path, info: WeightsInfo, config: ModelConfig, base: str | Path | None) -> DepthModel:

@@ -18,7 +18,7 @@ from depthclip_trainer.evaluation.confidence import most_likely_scale
 from depthclip_trainer.evaluation.labelled import FITTED, HELD_OUT, Table, draw, parse_fitting, parts_of, score_table
 
 if TYPE_CHECKING:
-    from depthclip_ros.core.weights import LoadedWeights
+    from depthclip_ros.core.weights.load import LoadedWeights
 
 Array = NDArray[np.float64]
 Metrics = dict[str, float]
@@ -61,7 +61,7 @@ def calibrate_command(arguments: list[str]) -> None:
     parser.add_argument("--weights", default="default", help="metric weights, or a depthclip preset, YAML or file")
     parser.add_argument("--adapter-only", action="store_true", help="leave the base out of the file and name it")
     o = parse_fitting(parser, arguments, 0)
-    from depthclip_ros.core.weights import load_weights
+    from depthclip_ros.core.weights.load import load_weights
 
     loaded = load_weights(o.weights)
     if loaded.info.system == "depthclip":
@@ -84,7 +84,7 @@ def calibrate_intervals(
         ConfigError: weights of relative depth.
         InputError: no frame with depth.
     """
-    from depthclip_ros.core.weights import save_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
     from depthclip_trainer.evaluation.intervals import calibrate as fit
     from depthclip_trainer.evaluation.intervals import coverage_of, describe, pixels_of, rescaled
 
@@ -133,7 +133,8 @@ def calibrate(
     import torch
 
     from depthclip_ros.core.model.depthclip import DepthClip
-    from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_ros.core.weights.load import load_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     loaded = load_weights(weights)
     model = loaded.model

@@ -106,7 +106,8 @@ def fit_scale(
         ConfigError: weights that have metres already, or of a system that takes no scale.
         InputError: no labelled frame, or predictions that do not follow the depth.
     """
-    from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_ros.core.weights.load import load_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     loaded = load_weights(weights)
     if loaded.model.config.metric:

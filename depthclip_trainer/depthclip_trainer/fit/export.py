@@ -16,7 +16,9 @@ from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.uncertainty import Uncertainty
-from depthclip_ros.core.weights import load_weights, read_info, save_weights
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.sample import samples_of
 from depthclip_trainer.data.sources import OpenedSource, open_sources

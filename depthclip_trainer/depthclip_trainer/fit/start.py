@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict, preset
-from depthclip_ros.core.weights import load_weights
+from depthclip_ros.core.weights.load import load_weights
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import Mixture
 from depthclip_trainer.data.sources import open_sources

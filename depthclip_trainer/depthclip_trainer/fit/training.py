@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.weights import read_info
+from depthclip_ros.core.weights.find import read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import Mixture
 from depthclip_trainer.data.sample import Batch, FramePool

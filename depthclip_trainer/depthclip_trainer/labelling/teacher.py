@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depthclip_ros.core.engine.preprocess import network_pixels, on_device
-from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.errors import ConfigError, OutOfDeviceMemoryError
 from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError
 from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
-from depthclip_ros.core.weights import WeightsInfo, load_weights
+from depthclip_ros.core.weights.info import WeightsInfo
+from depthclip_ros.core.weights.load import load_weights
 from depthclip_trainer.data.sample import AFFINE, CANONICAL
 
 

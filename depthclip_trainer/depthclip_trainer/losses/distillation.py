@@ -28,7 +28,7 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.moa_depthclip import MoaDepthClip
 from depthclip_ros.core.model.towers.tower import Tower
-from depthclip_ros.core.weights import load_weights
+from depthclip_ros.core.weights.load import load_weights
 from depthclip_trainer.data.sample import AFFINE, CANONICAL, Batch
 from depthclip_trainer.losses.objective import Objective, batch_loss, normalise
 from depthclip_trainer.losses.semi import SemiConfig

@@ -15,7 +15,8 @@ from depthclip_trainer.recipe import compose
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import load_weights, read_info
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
 
 CAMERA = Intrinsics(80.0, 80.0, 47.5, 31.5, 96, 64)
 QUICK = ["--loop.threads=1", "--loop.batch=4", "--loop.precision=32-true", "--loop.accelerator=cpu"]

@@ -111,7 +111,7 @@ def test_a_protocol_for_other_frames_and_data_of_no_kind_are_refused(make_folder
 
 def test_the_command_finds_layout_and_protocol(make_nyu_mat, tmp_path, capsys):
     from depthclip_ros.core.model.registry import build_model, preset
-    from depthclip_ros.core.weights import save_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     model = build_model(preset("nano", input_pixels=4096, tower_blocks=2, tap_layers=[1], adapter_layers=[1]))
     save_weights(tmp_path / "w.safetensors", model, training={}, metrics={})

@@ -18,7 +18,7 @@ from depthclip_trainer.fit.loop import train
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import read_info
+from depthclip_ros.core.weights.find import read_info
 
 
 def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_config, capsys, real_auto):

@@ -15,7 +15,7 @@ from depthclip_trainer.fit.watch import DivergedError
 from depthclip_trainer.recipe import as_mapping
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
-from depthclip_ros.core.weights import save_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 
 def same_tensors(one, other):

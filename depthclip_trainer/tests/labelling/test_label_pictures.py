@@ -22,7 +22,7 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import save_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 
 def read_shards(folder):

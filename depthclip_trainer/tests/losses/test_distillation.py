@@ -20,7 +20,7 @@ from depthclip_trainer.losses.semi import SemiConfig
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import save_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 LOSS = {"log_l1": 1.0}
 SMALL = {

@@ -15,7 +15,7 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DeviceError, InputError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.types import DepthLimits, Intrinsics
-from depthclip_ros.core.weights import save_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 Make = Callable[..., DepthModel]
 CAMERA = Intrinsics(100.0, 100.0, 63.5, 47.5, 128, 96)  # 50 px at the network's 64x48

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from depthclip_ros.core.engine.focal_scale import focal_at_network_px, metres_per_unit
-from depthclip_ros.core.model.contract import ModelConfig
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.types import Intrinsics
 
 

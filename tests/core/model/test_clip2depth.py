@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import load_weights, read_info, save_weights
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 SMALL = {
     "tap_layers": (0, 1, 2, 3),

@@ -11,7 +11,8 @@ from depthclip_ros.core.model.contract import ADAPTERS, LAST_BLOCKS, TOWER
 from depthclip_ros.core.model.depth_anything import UNUSED
 from depthclip_ros.core.model.depth_anything_config import config_of_folder
 from depthclip_ros.core.model.registry import PRESETS, build_model, preset
-from depthclip_ros.core.weights import load_weights, save_weights
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `transformers`")
 

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.weights import load_weights, read_info, save_weights
+from depthclip_ros.core.weights.find import read_info
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 TINY_RESNET = {
     "embed_dim": 32,

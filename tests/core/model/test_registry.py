@@ -5,7 +5,8 @@ import json
 import pytest
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import PRESETS, SYSTEMS, build_model, config_from_dict, preset
 
 

@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.errors import DeviceError, OutOfDeviceMemoryError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes import runtime
 from depthclip_ros.core.runtimes.background import Background
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
 from depthclip_ros.core.types import Intrinsics
 

@@ -12,7 +12,8 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model
 from depthclip_ros.core.runtimes.onnx_export import export_onnx
 from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime

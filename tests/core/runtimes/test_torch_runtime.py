@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from depthclip_ros.core.errors import ConfigError, DeviceError
+from depthclip_ros.core.errors import ConfigError, DeviceError, OutOfDeviceMemoryError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_ros.core.runtimes import torch_runtime
-from depthclip_ros.core.runtimes.devices import OutOfDeviceMemoryError, device_errors, find_device, quiet_threads
+from depthclip_ros.core.runtimes.devices import device_errors, find_device, quiet_threads
 from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 
 CPU = torch.device("cpu")

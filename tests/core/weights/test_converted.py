@@ -10,9 +10,9 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, WeightsError
-from depthclip_ros.core.weights import load_weights, read_info
 from depthclip_ros.core.weights.converted import converted
-from depthclip_ros.core.weights.find import resolve
+from depthclip_ros.core.weights.find import read_info, resolve
+from depthclip_ros.core.weights.load import load_weights
 
 COMMIT = "0" * 40
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights import load_weights, read_info
-from depthclip_ros.core.weights.find import resolve
+from depthclip_ros.core.weights.find import read_info, resolve
+from depthclip_ros.core.weights.load import load_weights
 
 TINY_RESNET = {
     "embed_dim": 32,

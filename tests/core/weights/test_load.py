@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.weights import find as find_weights
-from depthclip_ros.core.weights import load_weights, read_info, save_weights
-from depthclip_ros.core.weights.find import resolve
+from depthclip_ros.core.weights.find import read_info, resolve
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 NANO = {
     "tower_width": 48,

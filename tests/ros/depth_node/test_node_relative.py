@@ -23,7 +23,8 @@ def relative(make_transformers_folder, ros_environment, tmp_path_factory):
 def fitted(relative, tmp_path_factory):
     """The same network with a scale and a shift, as `depthclip-train fit-scale` writes it."""
     from depthclip_ros.core.model.registry import build_model
-    from depthclip_ros.core.weights import load_weights, save_weights
+    from depthclip_ros.core.weights.load import load_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     found = load_weights(relative).model
     values = {"metric": True, "canonical_focal_px": 300.0, "disparity_scale": 0.5, "disparity_shift": 0.3}

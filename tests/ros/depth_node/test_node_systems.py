@@ -22,7 +22,7 @@ def weights(request, tmp_path_factory):
     import torch
 
     from depthclip_ros.core.model.registry import build_model, preset
-    from depthclip_ros.core.weights import save_weights
+    from depthclip_ros.core.weights.weights_file import save_weights
 
     system = request.param
     if system == "depth_anything":

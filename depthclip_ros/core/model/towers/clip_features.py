@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.model_config import require
 from depthclip_ros.core.model.towers.clip_tower import ClipTower
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,7 +9,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.model_config import require
 
 
 class FrozenText(nn.Module):

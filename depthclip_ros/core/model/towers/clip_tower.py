@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.model_config import require
 from depthclip_ros.core.model.towers.clip_checkpoint import fetch_checkpoint, load_checkpoint
 from depthclip_ros.core.model.towers.tower import Adapters, PositionGrid, Tower, TowerOutput, walk_blocks
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.model.contract import require
+from depthclip_ros.core.model.model_config import require
 from depthclip_ros.core.tensor_file import check_tensors, read_tensors, refuse_other_formats
 
 Adapters = Mapping[int, nn.Module]
@@ -132,7 +132,7 @@ class PositionGrid:
         """[1, width, R, C] to [1, width, rows, columns]."""
         if learned.shape[-2:] == (rows, columns):
             return learned
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             return self._interpolate(learned, rows, columns)
         version = 0 if learned.is_inference() else learned._version  # changes with every write in place
         key = (rows, columns, learned.data_ptr(), version, learned.dtype, learned.device)

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from depthclip_ros.core import present
+from depthclip_ros.core.errors import ConfigError
 
 INSTALL = "pip install 'depthclip-ros[openvino]' (or: openvino, and nncf for int8)"
 
@@ -25,3 +29,23 @@ def without_telemetry() -> Iterator[None]:
     finally:
         del sys.modules[name]
         sys.modules.update(before)
+
+
+def is_installed() -> bool:
+    """Whether openvino can be imported."""
+    return present.is_installed("openvino")
+
+
+@functools.lru_cache(maxsize=1)
+def openvino() -> Any:
+    """The library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if not is_installed():
+        raise ConfigError(f"runtime 'openvino' is not installed; {INSTALL}, or take runtime auto or torch")
+    with without_telemetry():
+        import openvino as library
+
+        return library

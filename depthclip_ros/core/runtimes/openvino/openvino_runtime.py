@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import warnings
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel
-from depthclip_ros.core.runtimes.artefact_cache import artefact
-from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
+from depthclip_ros.core.runtimes.artefact_cache import artefact, cache_for
+from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime, Key
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.openvino import int8
 from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
-from depthclip_ros.core.runtimes.openvino.imported import INSTALL, without_telemetry
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
+from depthclip_ros.core.runtimes.openvino.imported import openvino
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": None}  # None: what is not int8 runs as the device likes
 DEVICES = {"cpu": "CPU", "xpu": "GPU"}
@@ -36,10 +31,9 @@ class OpenVinoRuntime(CompiledRuntime):
 
     def __init__(
         self,
-        model: DepthModel,
+        network: Network,
         device: str,
         precision: str,
-        identity: str,
         calibration: CalibrationSet,
         threads: int = 0,
     ) -> None:
@@ -59,9 +53,8 @@ class OpenVinoRuntime(CompiledRuntime):
                 f"precision '{precision}' is not what openvino does fast on {self._device}; allowed are auto, "
                 f"{', '.join(possible)}, int8"
             )
-        super().__init__(model, chosen, threads)
+        super().__init__(network, chosen, threads)
         self._hint = HINTS[chosen] or HINTS[possible[-1]]
-        self._identity = identity
         self._calibration = calibration
 
     @property
@@ -69,14 +62,23 @@ class OpenVinoRuntime(CompiledRuntime):
         """See `runtime.Runtime`."""
         return {name: kind for kind, name in DEVICES.items()}.get(self._device.partition(".")[0], self._device)
 
-    def compile(self, network: PixelNetwork, batch: int, height: int, width: int) -> Compiled:
+    def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         """See `CompiledRuntime.compile`."""
-        folder = self._converted(network, height, width)
-        see = self._request(folder / SEE, batch, self._hint)
-        read = self._request(folder / READ, batch, "f32")
-        for index in range(len(read.model_inputs)):  # handed over without a copy
-            read.set_input_tensor(index, see.get_output_tensor(index))
-        outputs = [read.get_output_tensor(index) for index in range(len(network.output_names))]
+        return self._compile(network, (batch, height, width), self._hint, quantised=self.precision == "int8")
+
+    def compile_exactly(self, network: Network, height: int, width: int) -> Compiled:
+        """See `CompiledRuntime.compile_exactly`."""
+        return self._compile(network, (1, height, width), HINTS["fp32"], quantised=False)
+
+    def _compile(self, network: Network, key: Key, hint: str | None, *, quantised: bool) -> Compiled:
+        batch, height, width = key
+        see_file, read_file = self._files(network, height, width, quantised)
+        see = self._request(network, see_file, [batch, height, width, 3], hint=hint)
+        seen = [see.get_output_tensor(index) for index in range(len(see.model_outputs))]
+        read = self._request(network, read_file, *[list(each.shape) for each in seen], hint=HINTS["fp32"])
+        for index, each in enumerate(seen):  # handed over without a copy
+            read.set_input_tensor(index, each)
+        outputs = [read.get_output_tensor(index) for index in range(len(read.model_outputs))]
 
         def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
             see.infer([np.ascontiguousarray(pixels)], share_inputs=True)
@@ -85,91 +87,53 @@ class OpenVinoRuntime(CompiledRuntime):
 
         return run
 
-    def _request(self, file: Path, batch: int, hint: str | None) -> Any:
+    def _request(self, network: Network, file: Path, *shapes: list[int], hint: str | None) -> Any:
         model = self._core.read_model(file)
-        model.reshape({each: [batch, *list(each.partial_shape)[1:]] for each in model.inputs})
+        model.reshape(dict(zip(model.inputs, shapes, strict=True)))
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if self._device == DEVICES["cpu"]:
             settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
             settings["INFERENCE_NUM_THREADS"] = self.threads  # 0: as many as there are cores
+        if network.graph is not None and (kept := cache_for(self.name, self._rests_on(network))) is not None:
+            settings["CACHE_DIR"] = str(kept)  # what was compiled; OpenVINO tells by the model and the settings
         return self._core.compile_model(model, self._device, settings).create_infer_request()
 
-    def _converted(self, network: PixelNetwork, height: int, width: int) -> Path:
-        """Folder with the network in OpenVINO's own format, of any batch."""
-        quantised = self.precision == "int8"
-        rests_on: dict[str, str | int] = {
-            "weights": self._identity,
-            "openvino": openvino().__version__,
-            "torch": torch.__version__,
+    def _rests_on(self, network: Network) -> dict[str, str | int]:
+        return {
+            "weights": network.identity(),
+            "openvino": importlib.metadata.version("openvino"),
             "device": self._core.get_property(self._device, "FULL_DEVICE_NAME"),
-            "precision": "int8" if quantised else "float",
-            "height": height,
-            "width": width,
         }
+
+    def _files(self, network: Network, height: int, width: int, quantised: bool) -> tuple[Path, Path]:
+        """The two parts, of any batch: the graph's own, or made here of torch's or for int8."""
+        if network.graph is not None and not quantised:
+            return network.graph.see, network.graph.read
+        precision = "int8" if quantised else "float"
+        rests_on = self._rests_on(network) | {"precision": precision, "height": height, "width": width}
         if quantised:
             rests_on |= {"nncf": int8.nncf_version(), "calibration": self._calibration.identity}
+        if network.graph is None:
+            rests_on["torch"] = importlib.metadata.version("torch")
 
         def build(folder: Path) -> None:
-            see, read = convert(network, height, width)
+            if network.graph is None:
+                from depthclip_ros.core.runtimes.openvino.from_torch import convert
+
+                see, read = convert(network.in_torch(), height, width)
+            else:
+                see, read = (self._core.read_model(part) for part in (network.graph.see, network.graph.read))
+                see.reshape({see.inputs[0]: [-1, height, width, 3]})
             if quantised:
                 see = int8.quantise(see, self._calibration.pixels(width, height))
             for file, model in ((SEE, see), (READ, read)):
                 openvino().save_model(model, folder / file, compress_to_fp16=False)
 
-        return artefact(self.name, rests_on, build)
-
-
-class _Part(nn.Module):
-    """One method of a network as a module of its own."""
-
-    def __init__(self, network: PixelNetwork, method: str) -> None:
-        super().__init__()
-        self.network = network
-        self.method = method
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        outputs: tuple[Tensor, ...] = getattr(self.network, self.method)(*inputs)
-        return outputs
-
-
-def convert(network: PixelNetwork, height: int, width: int) -> tuple[Any, Any]:
-    """OpenVINO models of a network's two parts for one input size and any batch.
-
-    Two, because OpenVINO lowers the precision of a model as a whole, and `PixelNetwork.read` needs float32.
-    """
-    library = openvino()
-    pixels = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every Python value that it keeps: the size is meant to be
-        seen = network.see(pixels)
-        parts = []
-        for method, inputs in (("see", (pixels,)), ("read", seen)):
-            shapes = [library.PartialShape([-1, *each.shape[1:]]) for each in inputs]
-            parts.append(library.convert_model(_Part(network, method), example_input=inputs, input=shapes))
-    return parts[0], parts[1]
-
-
-def is_installed() -> bool:
-    """Whether openvino can be imported."""
-    return importlib.util.find_spec("openvino") is not None
+        folder = artefact(self.name, rests_on, build)
+        return folder / SEE, folder / READ
 
 
 def precisions_of(capabilities: Sequence[str]) -> tuple[str, ...]:
     """The floating-point precisions that a device does in hardware, the preferred one last."""
     half = {"BF16": "bf16", "FP16": "fp16"}
     return ("fp32", *(precision for capability, precision in half.items() if capability in capabilities))
-
-
-@functools.lru_cache(maxsize=1)
-def openvino() -> Any:
-    """The library.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    if not is_installed():
-        raise ConfigError(f"runtime 'openvino' is not installed; {INSTALL}, or take runtime auto or torch")
-    with without_telemetry():
-        import openvino as library
-
-        return library

@@ -16,7 +16,8 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.model.contract import DepthModel, ModelConfig
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime
 from depthclip_ros.core.runtimes.openvino.calibration_images import ROOMS, CalibrationSet

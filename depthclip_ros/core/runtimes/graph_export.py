@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+"""From a weights file to the graph beside it (`weights.graph`): made by torch and onnx, run without either."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+
+from depthclip_ros.core import tensor_file
+from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.files import hash_file
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.present import is_installed
+from depthclip_ros.core.runtimes.network_output import INPUT
+from depthclip_ros.core.runtimes.onnx_export import INSTALL, OPSET
+from depthclip_ros.core.runtimes.pixel_network import Part, PixelNetwork, call, plain_attention
+from depthclip_ros.core.runtimes.proof import Reference
+from depthclip_ros.core.weights.graph import ABOUT, CONFIDENCE_STEPS, READ, SEE, answer_keys, beside
+from depthclip_ros.core.weights.load import load_weights
+
+IMAGES = ((640, 480), (480, 640), (1280, 720), (720, 1280), (640, 400), (720, 480), (1280, 1024), (640, 640))
+"""Usual cameras' sizes, for whose network input torch's answers are kept."""
+SMALLEST_OUTSIDE = 16  # values; a smaller tensor stays in the graph
+PREFIX = "network.model."  # of a model's tensors in `Part`
+
+
+def write_graph(path: Path) -> list[Path]:
+    """Write the graph of a weights file beside it; the files.
+
+    Raises:
+        ConfigError: onnx is not installed.
+        WeightsError: a file of adapters alone, or a network that is not the same operations at every size.
+    """
+    if not is_installed("onnx"):
+        raise ConfigError(f"making a graph needs onnx; {INSTALL}")
+    loaded = load_weights(path)
+    if loaded.info.adapter_only:
+        raise WeightsError(f"{path} holds adapters alone, and a graph needs all tensors; export the weights in full")
+    network = PixelNetwork(loaded.model)  # as it is saved: what is folded for inference is no tensor of the file
+    network.requires_grad_(False)
+    offsets = tensor_offsets(path)
+    parts = {SEE: beside(path, SEE), READ: beside(path, READ)}
+    width, height = loaded.model.network_size(*IMAGES[0])
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python values that are kept: sizes are not among them, a test holds that
+        pixels = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+        seen = network.see(pixels)
+        names = tuple(f"seen_{index}" for index in range(len(seen)))
+        for suffix, method, inputs, given, found in (
+            (SEE, "see", (pixels,), (INPUT,), names),
+            (READ, "read", seen, names, network.output_names),
+        ):
+            model = _traced(Part(network, method), inputs, given, found, parts[suffix])
+            _refer(model, offsets, path.name)
+            tensor_file.write_whole(parts[suffix], model.SerializeToString())
+    sizes, answers = _answers(loaded.model)
+    said = {
+        "weights_sha256": loaded.info.sha256,
+        "stride": str(loaded.model.stride),
+        "scene_labels": json.dumps(loaded.model.scene_labels),
+        "outputs": json.dumps(network.output_names),
+        "sizes": json.dumps(sizes),
+        **{suffix: hash_file(part) for suffix, part in parts.items()},
+    }
+    about = beside(path, ABOUT)
+    tensor_file.write_whole(about, save(answers, said))
+    return [*parts.values(), about]
+
+
+def tensor_offsets(path: Path) -> dict[str, tuple[str, int, int]]:
+    """Type, first byte in the file and number of bytes of every tensor of a safetensors file."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return {
+        name: (one["dtype"], 8 + length + one["data_offsets"][0], one["data_offsets"][1] - one["data_offsets"][0])
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _traced(part: Part, inputs: tuple[Any, ...], given: tuple[str, ...], found: tuple[str, ...], path: Path) -> Any:
+    """A part as an ONNX model of any batch and size, its tensors under their own names."""
+    import onnx
+
+    with torch.no_grad():
+        outputs = part(*inputs)
+    free = {
+        name: {axis: f"{name}_{axis}" for axis in ((0, 1, 2) if name == INPUT or tensor.ndim == 3 else (0, 2, 3))}
+        for name, tensor in zip((*given, *found), (*inputs, *outputs), strict=True)
+    }
+    free |= {n: {0: f"{n}_0"} for n, t in zip((*given, *found), (*inputs, *outputs), strict=True) if t.ndim == 2}
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        torch.onnx.export(
+            part,
+            inputs,
+            str(temporary),
+            input_names=list(given),
+            output_names=list(found),
+            dynamic_axes=free,
+            opset_version=OPSET,
+            do_constant_folding=False,
+            dynamo=False,
+        )
+        return onnx.load(str(temporary))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refer(model: Any, offsets: dict[str, tuple[str, int, int]], weights: str) -> None:
+    """Have a model's tensors read from the weights file, those in float16 through a cast."""
+    from onnx import TensorProto, helper
+
+    types = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
+    casts = []
+    for tensor in model.graph.initializer:
+        kept = offsets.get(tensor.name.removeprefix(PREFIX))
+        if kept is None or kept[0] not in types or np.prod(tensor.dims) < SMALLEST_OUTSIDE:
+            continue
+        dtype, first, count = kept
+        if dtype == "F16":
+            half = f"{tensor.name}.half"
+            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+            tensor.name = half
+        tensor.ClearField("raw_data")
+        tensor.data_type, tensor.data_location = types[dtype], TensorProto.EXTERNAL
+        for key, value in (("location", weights), ("offset", first), ("length", count)):
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, str(value)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+
+
+def _answers(model: DepthModel) -> tuple[list[tuple[int, int]], dict[str, Any]]:
+    """What torch says in float32 of the proof's pictures at the usual sizes; depth to 0.05 %, confidence to 0.002."""
+    network = PixelNetwork(model.prepare_inference())
+    sizes = list(dict.fromkeys(model.network_size(*image) for image in IMAGES))
+    answers: dict[str, Any] = {}
+    for size in sizes:
+        reference = Reference.of(lambda pixels: call(network, pixels), size)
+        depth, confidence = answer_keys(size)
+        answers[depth] = reference.depth.astype(np.float16)
+        answers[confidence] = np.rint(reference.confidence * CONFIDENCE_STEPS).astype(np.uint8)
+    return sizes, answers
