@@ -252,6 +252,7 @@ class DepthEngine:
         self.device = runtime.device_name
         self.precision = runtime.precision
         self.notices.extend(runtime.notices)
+        runtime.notices = self.notices  # what it notices later is seen as well
 
     def _alive(self) -> Runtime:
         if self._runtime is None:

@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.uncertainty import Uncertainty
 
+Float = TypeVar("Float", bound=np.floating[Any])
 WIDEST = 4.0
 """Largest half-width h: a factor of 55 either way says that nothing is known."""
 LEAST_CONFIDENCE = 1e-4
 
 
 def half_width(
-    confidence: NDArray[np.float32],
-    depth_m: NDArray[np.float32],
+    confidence: NDArray[Float],
+    depth_m: NDArray[Float],
     uncertainty: Uncertainty,
     level: float,
     log_scale_sd: float | None,
-) -> NDArray[np.float32]:
-    """Half-width h of each pixel's interval, of the shape of `depth_m`, in ln depth, at most `WIDEST`.
+) -> NDArray[Float]:
+    """Half-width h of each pixel's interval, of the shape and type of `depth_m`, in ln depth, at most `WIDEST`.
 
     Args:
         confidence: the network's, 0..1.
@@ -33,7 +36,7 @@ def half_width(
     spread2 = 1 / np.clip(confidence, LEAST_CONFIDENCE, 1) - 1
     s = np.sqrt(uncertainty.gain**2 * spread2 + (uncertainty.floor**2 + scale_sd**2))
     wide = s * np.interp(np.log(depth_m), np.log(uncertainty.depths_m), q)
-    return np.asarray(np.minimum(wide, WIDEST), np.float32)
+    return np.asarray(np.minimum(wide, WIDEST), depth_m.dtype)
 
 
 def confidence_of(half_width: NDArray[np.float32], even_odds: float) -> NDArray[np.float32]:

@@ -71,5 +71,5 @@ def network_pixels(image: NDArray[np.uint8], network_size: tuple[int, int]) -> N
     """
     width, height = network_size
     if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(network_size, Image.Resampling.BILINEAR))
+        return np.require(image, requirements=("C", "W"))  # torch warns of arrays that cannot be written
+    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize(network_size, Image.Resampling.BILINEAR))

@@ -71,8 +71,8 @@ class CompiledRuntime(ABC):
             DeviceError: the device cannot take it.
         """
 
-    def compile_exactly(self, network: Network, height: int, width: int) -> Compiled | None:
-        """The same for one image in float32, where this library can tell what is right without torch; else None."""
+    def compile_exactly(self, network: Network, batch: int, height: int, width: int) -> Compiled | None:
+        """The same in float32, where this library can tell what is right without torch; else None."""
         return None
 
     def prepare(self, network_size: tuple[int, int], batch: int = 1) -> None:
@@ -143,11 +143,8 @@ class CompiledRuntime(ABC):
         if compiled is not None:
             return compiled
         network = self._alive()
-        batch, height, width = key
         try:
-            made = self.compile(network, *key)
-            reference = self._reference(network, width, height)
-            proof = prove(partial(_call, made), reference, self.name, self.precision, batch)
+            made, proof = self._make_proved(network, key)
         except DepthClipError:
             raise
         except Exception as error:  # each library raises its own kinds, and a conversion any of Python's
@@ -162,6 +159,23 @@ class CompiledRuntime(ABC):
                 while len(self._compiled) > LARGEST_COUNT:
                     self._compiled.popitem(last=False)
         return made
+
+    def _make_proved(self, network: Network, key: Key) -> tuple[Compiled, Proof]:
+        """A network of the runtime's precision; where that is off at this one size, in float32."""
+        batch, height, width = key
+        made = self.compile(network, *key)
+        reference = self._reference(network, width, height)
+        try:
+            return made, prove(partial(_call, made), reference, self.name, self.precision, batch)
+        except RefusedRuntimeError as error:
+            if not self.proofs:  # the first: the runtime has not shown yet that it can run this network at all
+                raise
+            exact = self.compile_exactly(network, *key)
+            if exact is None:
+                raise
+            proof = prove(partial(_call, exact), reference, self.name, "fp32", batch)
+            self.notices.append(f"{error}: inputs of {width}x{height} run in fp32")
+            return exact, proof
 
     def _make_beside(self, key: Key) -> None:
         """`_make` beside the thread that runs frames. A device that cannot compile is refused: torch has the frames."""
@@ -178,6 +192,8 @@ class CompiledRuntime(ABC):
         if single is None and self._stand_in is None:
             return _call(self._make(key), pixels)
         assert self._background is not None
+        if single is None:
+            self._background.ask((1, *key[1:]))
         self._background.ask(key)
         if single is not None:
             parts = [[output.copy() for output in single(one[None])] for one in pixels]
@@ -200,7 +216,7 @@ class CompiledRuntime(ABC):
             if size in network.graph.sizes:
                 return Reference.recorded(network.graph.answers(size), size)
             # The library's float32 was proved at a size with an answer; at this one it is what the rest is held to.
-            exact = self.compile_exactly(network, size[1], size[0])
+            exact = self.compile_exactly(network, 1, size[1], size[0])
             if exact is not None:
                 return Reference.of(partial(_call, exact), size)
         from depthclip_ros.core.runtimes.pixel_network import call

@@ -77,6 +77,10 @@ class OnnxRuntime(CompiledRuntime):
 
         return run
 
+    def compile_exactly(self, network: Network, batch: int, height: int, width: int) -> Compiled | None:
+        """See `CompiledRuntime.compile_exactly`."""
+        return self.compile(network, batch, height, width) if network.graph and self.precision == "fp32" else None
+
     def _session(self, file: Path, beside: Path) -> Any:
         library = onnxruntime()
         options = library.SessionOptions()

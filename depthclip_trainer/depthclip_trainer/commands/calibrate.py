@@ -175,12 +175,12 @@ def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
     import torch
     import torch.nn.functional as F
 
-    from depthclip_ros.core.engine.preprocess import network_pixels, on_device
+    from depthclip_ros.core.engine.preprocess import network_pixels
     from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
 
     height_px, width_px = frame.depth_m.shape
     size_px = model.network_size(width_px, height_px)
-    pixels = network_pixels(on_device(frame.image, torch.device("cpu")), size_px)
+    pixels = torch.from_numpy(network_pixels(frame.image, size_px)[None].copy())
     with torch.inference_mode():
         probability = model(PixelNetwork(model).normalise(pixels)).bin_logits.softmax(1)
         # Depth is linear in the probabilities, so resizing them is what the engine does when it resizes depth.

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from depthclip_ros.core.engine import DepthEngine
@@ -166,9 +165,7 @@ def half_widths(
     table: Uncertainty, spread2: Values, depth_m: Values, level: float = LEVEL, log_scale_sd: float | None = None
 ) -> Values:
     """The engine's half-widths [n], in float64."""
-    confidence, depth = (torch.from_numpy(values) for values in (1 / (1 + spread2), depth_m))
-    wide: Values = half_width(confidence, depth, table, level, log_scale_sd).numpy()
-    return wide
+    return half_width(1 / (1 + spread2), depth_m, table, level, log_scale_sd)
 
 
 def coverage_of(frames: Sequence[Pixels], table: Uncertainty, level: float = LEVEL) -> dict[str, float]:

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthclip_ros.core.engine.preprocess import network_pixels, on_device
+from depthclip_ros.core.engine.preprocess import network_pixels
 from depthclip_ros.core.errors import ConfigError, OutOfDeviceMemoryError
-from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.runtime import Runtime, make_runtime
+from depthclip_ros.core.weights.find import read_info
 from depthclip_ros.core.weights.info import WeightsInfo
-from depthclip_ros.core.weights.load import load_weights
 from depthclip_trainer.data.sample import AFFINE, CANONICAL
 
 
@@ -58,17 +58,17 @@ class Teacher:
     """
 
     def __init__(
-        self, model: DepthModel, runtime: Runtime, target: str = "", flip: bool = False, info: WeightsInfo | None = None
+        self, network: Network, runtime: Runtime, target: str = "", flip: bool = False, info: WeightsInfo | None = None
     ) -> None:
-        self.config = model.config
-        from_lens = model.config.metric and model.config.canonical_focal_px is not None
+        self.config = network.config
+        from_lens = network.config.metric and network.config.canonical_focal_px is not None
         self.target = target or (CANONICAL if from_lens else AFFINE)
         if self.target not in (CANONICAL, AFFINE):
             raise ConfigError(f"target is {target!r}; allowed: {CANONICAL}, {AFFINE}")
-        if self.target == CANONICAL and not model.config.metric:
-            raise ConfigError(f"{model.config.system} gives relative depth; its labels are {AFFINE}, not {CANONICAL}")
+        if self.target == CANONICAL and not network.config.metric:
+            raise ConfigError(f"{network.config.system} gives relative depth; its labels are {AFFINE}, not {CANONICAL}")
         self.flip, self.info = flip, info
-        self.network_size = model.network_size
+        self.network_size = network.network_size
         self._runtime = runtime
 
     @classmethod
@@ -86,13 +86,12 @@ class Teacher:
         Raises:
             WeightsError, ConfigError, DeviceError: as of `DepthEngine.load`.
         """
-        loaded = load_weights(weights)
+        info = read_info(weights)
         local = os.environ.get("LOCAL_RANK")
         if device == "auto" and local is not None and torch.cuda.is_available():
             device = f"cuda:{local}"
-        model = loaded.model
-        made = make_runtime(model, runtime, device, precision, identity=lambda: loaded.info.sha256)
-        return cls(model, made, target, flip, loaded.info)
+        network = Network.of_weights(info)
+        return cls(network, make_runtime(network, runtime, device, precision), target, flip, info)
 
     def about(self) -> dict[str, Any]:
         """What a label's metadata says of its teacher."""
@@ -108,20 +107,19 @@ class Teacher:
     def label(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Label]:
         """Labels of pictures (uint8 [H, W, 3] RGB) whose sizes give one `network_size`."""
         size = self.network_size(pictures[0].shape[1], pictures[0].shape[0])
-        runtime = self._runtime
-        pixels = torch.cat([network_pixels(on_device(picture, runtime.device), size) for picture in pictures])
+        pixels = np.stack([network_pixels(picture, size) for picture in pictures])
         labels, confidence = self._run(pixels)
         values = labels.clamp(0, 6e4).half().cpu().numpy()
         sure = (confidence.clamp(0, 1) * 255).round().byte().cpu().numpy()
         focal_px = self.config.focal_px_at(*size)
         return [Label(self.target, v, s, size, focal_px) for v, s in zip(values, sure, strict=True)]
 
-    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Labels and confidence, float32 [B, h, w], of pixels [B, h, w, 3], in halves where there is no room."""
         try:
             labels, confidence = (t.clone() for t in self._once(pixels))  # the next run overwrites the prediction
             if self.flip:
-                other, other_confidence = (t.flip(-1) for t in self._once(pixels.flip(2)))
+                other, other_confidence = (t.flip(-1) for t in self._once(pixels[:, :, ::-1]))
                 agreement = torch.minimum(labels, other) / torch.maximum(labels, other).clamp_min(1e-6)
                 confidence = (confidence + other_confidence) / 2 * agreement
                 labels = (labels + other) / 2
@@ -129,12 +127,12 @@ class Teacher:
         except OutOfDeviceMemoryError:
             if len(pixels) == 1:
                 raise
-        halves = [self._run(part) for part in pixels.chunk(2)]
+        halves = [self._run(part) for part in np.array_split(pixels, 2)]
         return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
 
-    def _once(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        prediction = self._runtime.run(pixels)
-        depth, confidence = prediction.depth.float(), prediction.confidence.float()
+    def _once(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        output = self._runtime.run(np.ascontiguousarray(pixels))
+        depth, confidence = (torch.from_numpy(part) for part in (output.depth, output.confidence))
         if self.target == CANONICAL:
             return depth, confidence
         disparity = 1 / depth.clamp_min(1e-6)

@@ -158,6 +158,7 @@ def test_a_full_gpu_hands_over_to_the_cpu_only_where_allowed(reading_model: Make
         engine = DepthEngine(reading_model(), device="cpu", precision="bf16", allow_cpu_fallback=allowed)
         assert engine._runtime is not None
         engine._runtime.device, engine.device = torch.device("cuda:0"), "cuda:0"
+        engine._runtime.on_device = True
         if not allowed:
             with pytest.raises(DeviceError, match="cuda:0 is out of memory for a single image"):
                 engine._shrink(1)

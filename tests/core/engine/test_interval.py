@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from depthclip_ros.core.engine.interval import WIDEST, confidence_of, half_width
-from depthclip_ros.core.engine.postprocess import metric_depth
+from depthclip_ros.core.engine.interval import WIDEST
 from depthclip_ros.core.types import DepthLimits
 
 
 @pytest.fixture
-def one(table):
+def one(table, half_width):
     def half_width_of_one(confidence, depth_m, level=0.9, log_scale_sd=None):
         return float(half_width(torch.tensor([[confidence]]), torch.tensor([[depth_m]]), table, level, log_scale_sd))
 
@@ -36,7 +35,7 @@ def test_what_the_network_knows_nothing_of_is_as_wide_as_it_gets(one):
     assert one(0.0, 1.0) == WIDEST
 
 
-def test_a_known_scale_narrows_every_interval_and_lifts_every_confidence(table):
+def test_a_known_scale_narrows_every_interval_and_lifts_every_confidence(table, metric_depth):
     confidence, depth = torch.rand(1, 12, 16), torch.rand(1, 12, 16) * 5 + 0.2
     results = [
         metric_depth(depth, confidence, torch.ones(1), (64, 48), DepthLimits(log_scale_sd=sd), 10, table)
@@ -51,7 +50,7 @@ def test_a_known_scale_narrows_every_interval_and_lifts_every_confidence(table):
     assert wide.shape == metres.shape == (1, 48, 64)
 
 
-def test_confidence_is_a_falling_function_of_the_width(table):
+def test_confidence_is_a_falling_function_of_the_width(table, metric_depth, confidence_of):
     widths = torch.tensor([0.1, 0.6, 1.2])
     assert confidence_of(widths, 0.6).tolist() == pytest.approx([1 / (1 + 1 / 36), 0.5, 0.2])
     depth = torch.rand(1, 12, 16) + 1
@@ -61,7 +60,7 @@ def test_confidence_is_a_falling_function_of_the_width(table):
     assert (np.diff(certain.numpy().ravel()[order]) <= 0).all()
 
 
-def test_the_scale_of_a_camera_moves_the_band_that_a_pixel_is_in(table):
+def test_the_scale_of_a_camera_moves_the_band_that_a_pixel_is_in(table, metric_depth):
     depth, sure = torch.ones(1, 4, 4), torch.full((1, 4, 4), 0.5)
     near, far = (
         metric_depth(depth, sure, torch.tensor([scale]), (4, 4), DepthLimits(), 10, table)[2] for scale in (1.0, 4.0)
@@ -71,7 +70,7 @@ def test_the_scale_of_a_camera_moves_the_band_that_a_pixel_is_in(table):
     assert (far > near).all()
 
 
-def test_weights_without_a_table_keep_the_networks_confidence_and_have_no_widths():
+def test_weights_without_a_table_keep_the_networks_confidence_and_have_no_widths(metric_depth):
     confidence = torch.full((1, 4, 4), 0.25)
     _, certain, wide = metric_depth(torch.ones(1, 4, 4), confidence, torch.ones(1), (4, 4), DepthLimits(), 10)
     assert wide is None

@@ -8,24 +8,26 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from depthclip_ros.core.engine.postprocess import check_limits, flying_pixels, metric_depth
+from depthclip_ros.core.engine.limits import check_limits
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import DepthLimits
 
 
-def _metric(
-    depth: Tensor, confidence: Tensor | None = None, max_depth_m: float = math.inf, **limits: float
-) -> tuple[Tensor, Tensor]:
-    height, width = depth.shape[-2:]
-    confidence = torch.ones_like(depth) if confidence is None else confidence
-    return metric_depth(depth, confidence, torch.ones(len(depth)), (width, height), DepthLimits(**limits), max_depth_m)[
-        :2
-    ]
+@pytest.fixture
+def metric(metric_depth):
+    """Depth and confidence at the network's own size."""
+
+    def of(depth, confidence=None, max_depth_m=math.inf, **limits):
+        height, width = depth.shape[-2:]
+        confidence = torch.ones_like(depth) if confidence is None else confidence
+        limits = DepthLimits(**limits)
+        return metric_depth(depth, confidence, torch.ones(len(depth)), (width, height), limits, max_depth_m)[:2]
+
+    return of
 
 
-def test_each_image_has_its_own_scale_and_the_images_size() -> None:
+def test_each_image_has_its_own_scale_and_the_images_size(metric_depth):
     depth = torch.full((2, 6, 8), 2.0)
     metres, certainty, _ = metric_depth(
         depth, torch.full_like(depth, 0.5), torch.tensor([1.5, 0.5]), (31, 17), DepthLimits(), 10
@@ -37,7 +39,7 @@ def test_each_image_has_its_own_scale_and_the_images_size() -> None:
     torch.testing.assert_close(certainty, torch.full((2, 17, 31), 0.5))
 
 
-def test_depth_stays_where_the_pixels_centres_are() -> None:
+def test_depth_stays_where_the_pixels_centres_are(metric_depth):
     # Cell c of 8 covers pixels 8c to 8c + 7 of 64, so pixel u lies at (u + 0.5) / 8 - 0.5 on the network's grid.
     ramp = 1 + torch.arange(8.0).expand(1, 6, 8)
     metres, _, _ = metric_depth(ramp, torch.ones_like(ramp), torch.ones(1), (64, 48), DepthLimits(), 100)
@@ -45,20 +47,20 @@ def test_depth_stays_where_the_pixels_centres_are() -> None:
     torch.testing.assert_close(metres[0, 20, 4:60], 1 + (pixels + 0.5) / 8 - 0.5)
 
 
-def test_special_values_are_those_of_rep_117() -> None:
+def test_special_values_are_those_of_rep_117(metric):
     depth = torch.tensor([[[0.1, 0.5, 3.0, 9.0, 3.0]]])
     confidence = torch.tensor([[[0.9, 0.9, 0.9, 0.9, 0.1]]])
-    metres, _ = _metric(depth, confidence, min_depth_m=0.3, max_depth_m=5.0, confidence_threshold=0.2)
+    metres, _ = metric(depth, confidence, min_depth_m=0.3, max_depth_m=5.0, confidence_threshold=0.2)
     np.testing.assert_array_equal(metres[0, 0], np.array([-np.inf, 0.5, 3.0, np.inf, np.nan], np.float32))
 
 
-def test_the_models_own_maximum_holds_without_limits() -> None:
-    metres, _ = _metric(torch.tensor([[[4.0, 11.0]]]), max_depth_m=10.0)
+def test_the_models_own_maximum_holds_without_limits(metric):
+    metres, _ = metric(torch.tensor([[[4.0, 11.0]]]), max_depth_m=10.0)
     np.testing.assert_array_equal(metres[0, 0], [4.0, np.inf])
 
 
 @pytest.mark.parametrize("limits", [{}, {"min_depth_m": 0.3}, {"edge_threshold": 0.1}])
-def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float]) -> None:
+def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float], metric_depth):
     depth = torch.full((1, 6, 8), 2.0)
     depth[0, 2, 3], depth[0, 4, 6] = -1.0, 0.0
     for size in ((8, 6), (64, 48), (5, 3)):
@@ -68,7 +70,7 @@ def test_depth_at_or_behind_the_lens_is_unknown(limits: dict[str, float]) -> Non
         torch.testing.assert_close(known, torch.full_like(known, 2.0))
 
 
-def test_what_is_unknown_is_never_infinite() -> None:
+def test_what_is_unknown_is_never_infinite(metric_depth):
     depth = torch.tensor([[[20.0, 0.01]]])
     doubtful = torch.zeros_like(depth)
     metres, _, _ = metric_depth(
@@ -78,7 +80,7 @@ def test_what_is_unknown_is_never_infinite() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_broken_cell_of_the_network_does_not_spread(bad: float) -> None:
+def test_a_broken_cell_of_the_network_does_not_spread(bad: float, metric_depth):
     depth = torch.full((1, 8, 8), 2.0)
     depth[0, 3, 3] = bad
     metres, certainty, _ = metric_depth(depth, torch.ones(1, 8, 8), torch.ones(1), (64, 64), DepthLimits(), 10)
@@ -89,7 +91,7 @@ def test_a_broken_cell_of_the_network_does_not_spread(bad: float) -> None:
     torch.testing.assert_close(known, torch.full_like(known, 2.0))
 
 
-def test_flying_pixels_between_two_walls_are_taken_out() -> None:
+def test_flying_pixels_between_two_walls_are_taken_out(metric_depth):
     depth = torch.full((1, 12, 16), 1.0)
     depth[..., 8:] = 3.0
     smeared, *_ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), (160, 120), DepthLimits(), 10)
@@ -104,7 +106,7 @@ def test_flying_pixels_between_two_walls_are_taken_out() -> None:
     assert kept.numel() > 0.9 * clean.numel()  # only the pixels between, not a band around them
 
 
-def test_a_slope_below_the_threshold_stays() -> None:
+def test_a_slope_below_the_threshold_stays(flying_pixels):
     slope = torch.linspace(1, 1.4, 16).expand(1, 12, 16)
     resized = torch.linspace(1, 1.4, 64).expand(1, 48, 64)
     assert not flying_pixels(slope, resized, 0.05).any()
@@ -124,12 +126,18 @@ def steps(depth: torch.Tensor, threshold: float) -> np.ndarray:
     return mask
 
 
-def flying(depth_m: np.ndarray, threshold: float) -> np.ndarray:
-    depth = torch.from_numpy(np.ascontiguousarray(depth_m))[None]
-    return flying_pixels(depth, depth, threshold)[0].numpy()
+@pytest.fixture
+def flying(flying_pixels):
+    """Of depth at the image's own size."""
+
+    def of(depth_m, threshold):
+        depth = torch.from_numpy(np.ascontiguousarray(depth_m))[None]
+        return flying_pixels(depth, depth, threshold)[0].numpy()
+
+    return of
 
 
-def test_both_sides_of_a_depth_step_are_marked() -> None:
+def test_both_sides_of_a_depth_step_are_marked(flying):
     depth_m = np.full((6, 8), 2.0, np.float32)
     depth_m[:, 4:] = 2.2
     expected = np.zeros((6, 8), bool)
@@ -139,7 +147,7 @@ def test_both_sides_of_a_depth_step_are_marked() -> None:
     assert not flying(depth_m, 0.11).any()
 
 
-def test_diagonal_steps_count() -> None:
+def test_diagonal_steps_count(flying):
     depth_m = np.ones((4, 4), np.float32)
     depth_m[0, 0] = 2.0
     expected = np.zeros((4, 4), bool)
@@ -148,7 +156,7 @@ def test_diagonal_steps_count() -> None:
     assert np.array_equal(flying(depth_m[:, ::-1], 0.5), expected[:, ::-1])
 
 
-def test_at_the_networks_own_size_both_sides_of_a_step_go() -> None:
+def test_at_the_networks_own_size_both_sides_of_a_step_go(flying_pixels):
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(2, 20, 30, generator=generator) * 0.2
     expected = np.stack([steps(image, 0.1) for image in depth])
@@ -168,6 +176,6 @@ def test_at_the_networks_own_size_both_sides_of_a_step_go() -> None:
         (DepthLimits(max_depth_m=math.nan), "max_depth_m is nan"),
     ],
 )
-def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str) -> None:
+def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str):
     with pytest.raises(ConfigError, match=message):
         check_limits(limits)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from depthclip_ros.core.engine.device_cloud import as_structured, device_cloud
-from depthclip_ros.core.engine.download import download, split
 
 from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.engine.on_device.cloud import as_structured, device_cloud
+from depthclip_ros.core.engine.on_device.download import download, split
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.model.contract import DepthModel

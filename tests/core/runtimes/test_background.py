@@ -18,7 +18,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes import runtime
 from depthclip_ros.core.runtimes.background import Background
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.types import Intrinsics
 
 Make = Callable[..., DepthModel]
@@ -36,15 +36,15 @@ class GatedRuntime(CompiledRuntime):
 
     name = "gated"
 
-    def __init__(self, model: DepthModel) -> None:
-        super().__init__(model, "fp32")
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, "fp32")
         self.gate = threading.Event()
         self.gate.set()
         self.fault: Callable[[tuple[int, int, int]], Exception | None] = lambda _: None
         self.compilations: list[tuple[int, int, int]] = []
         self.runs: list[tuple[int, ...]] = []
 
-    def compile(self, network: PixelNetwork, batch: int, height: int, width: int) -> Compiled:
+    def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         key = (batch, height, width)
         self.compilations.append(key)
         assert self.gate.wait(WAIT_S)
@@ -56,7 +56,7 @@ class GatedRuntime(CompiledRuntime):
         def run(pixels: np.ndarray) -> Any:
             self.runs.append(pixels.shape[:3])
             with torch.inference_mode():
-                found = [part.numpy() for part in network(torch.from_numpy(pixels))]
+                found = [part.numpy() for part in network.in_torch()(torch.from_numpy(pixels))]
             if outputs[0].shape != found[0].shape:
                 outputs[:] = found
             for kept, new in zip(outputs, found, strict=True):
@@ -71,8 +71,8 @@ def serving(reading_model: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[tu
     """An engine of a node: warmed up for one size, compiling in the background from there on."""
     made: list[GatedRuntime] = []
 
-    def make(model: DepthModel, *_: Any) -> GatedRuntime:
-        made.append(GatedRuntime(model))
+    def make(network: Network, *_: Any) -> GatedRuntime:
+        made.append(GatedRuntime(network))
         return made[-1]
 
     monkeypatch.setitem(runtime.RUNTIMES, "openvino", make)

@@ -15,6 +15,7 @@ from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.onnx_export import export_onnx
 from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
@@ -62,14 +63,14 @@ def test_clips_towers_can_be_exported(clip_config: Callable[..., ModelConfig], c
 
 def test_devices_and_precisions_that_are_not_there_name_those_that_are(small_model: Make) -> None:
     with pytest.raises(ConfigError, match="device 'xpu' is none of onnxruntime's; allowed are auto, cpu, cuda, cuda:N"):
-        OnnxRuntime(small_model(), "xpu", "auto", "x")
+        OnnxRuntime(Network.of_model(small_model()), "xpu", "auto")
     with pytest.raises(
         ConfigError, match="precision 'bf16' is not what onnxruntime does on cpu; allowed are auto, fp32"
     ):
-        OnnxRuntime(small_model(), "cpu", "bf16", "x")
+        OnnxRuntime(Network.of_model(small_model()), "cpu", "bf16")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(DeviceError, match=r"cannot use device 'cuda'; it has .*: install onnxruntime-gpu"):
-            OnnxRuntime(small_model(), "cuda", "auto", "x")
+            OnnxRuntime(Network.of_model(small_model()), "cuda", "auto")
 
 
 @pytest.mark.parametrize("threads", [1, 2])

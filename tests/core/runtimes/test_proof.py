@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from depthclip_ros.core.errors import DeviceError
-from depthclip_ros.core.model.contract import DepthModel, Prediction
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
+from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.network_output import NetworkOutput
+from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
 from depthclip_ros.core.runtimes.proof import Reference, RefusedRuntimeError, prove
 from depthclip_ros.core.runtimes.shipped_rooms import PROOF, shipped_rooms
 
@@ -29,52 +29,51 @@ def network(small_model: Make) -> PixelNetwork:
     return PixelNetwork(model)
 
 
-def _run(network: PixelNetwork, pixels: Tensor) -> Prediction:
-    with torch.inference_mode():
-        return as_prediction(network(pixels))
+def _reference(network: PixelNetwork) -> Reference:
+    return Reference.of(lambda pixels: call(network, pixels), SIZE)
 
 
 def test_the_network_itself_passes(network: PixelNetwork) -> None:
-    reference = Reference.of(network, SIZE)
+    reference = _reference(network)
     assert np.ptp(reference.depth) > 0.5
     for batch in (1, 3, 4, 5):
-        found = prove(lambda pixels: _run(network, pixels), reference, "torch", "fp32", batch)
+        found = prove(lambda pixels: call(network, pixels), reference, "torch", "fp32", batch)
         assert max(found.median, found.p99, found.confidence) < 1e-4
 
 
-def _scaled(prediction: Prediction, _call: int) -> Prediction:
-    return Prediction(prediction.depth * 1.02, prediction.confidence)
+def _scaled(prediction: NetworkOutput, _index: int) -> NetworkOutput:
+    return NetworkOutput(prediction.depth * 1.02, prediction.confidence)
 
 
-def _transposed(prediction: Prediction, _call: int) -> Prediction:
-    depth = prediction.depth.transpose(1, 2)
-    return Prediction(depth, prediction.confidence)
+def _transposed(prediction: NetworkOutput, _index: int) -> NetworkOutput:
+    depth = prediction.depth.transpose(0, 2, 1)
+    return NetworkOutput(depth, prediction.confidence)
 
 
-def _transposed_in_shape(prediction: Prediction, _call: int) -> Prediction:
+def _transposed_in_shape(prediction: NetworkOutput, _index: int) -> NetworkOutput:
     """The right shape, the axes exchanged below it: what a wrong layout gives."""
-    depth = prediction.depth.transpose(1, 2).reshape(prediction.depth.shape)
-    return Prediction(depth, prediction.confidence)
+    depth = prediction.depth.transpose(0, 2, 1).reshape(prediction.depth.shape)
+    return NetworkOutput(depth, prediction.confidence)
 
 
-def _jumping(prediction: Prediction, call: int) -> Prediction:
-    return Prediction(prediction.depth * (1.05 if call == 6 else 1.0), prediction.confidence)
+def _jumping(prediction: NetworkOutput, index: int) -> NetworkOutput:
+    return NetworkOutput(prediction.depth * (1.05 if index == 6 else 1.0), prediction.confidence)
 
 
-def _with_a_hole(prediction: Prediction, _call: int) -> Prediction:
-    depth = prediction.depth.clone()
-    depth[:, 0, 0] = torch.nan
-    return Prediction(depth, prediction.confidence)
+def _with_a_hole(prediction: NetworkOutput, _index: int) -> NetworkOutput:
+    depth = prediction.depth.copy()
+    depth[:, 0, 0] = np.nan
+    return NetworkOutput(depth, prediction.confidence)
 
 
-def _noisy(prediction: Prediction, _call: int) -> Prediction:
-    depth = prediction.depth.clone()
+def _noisy(prediction: NetworkOutput, _index: int) -> NetworkOutput:
+    depth = prediction.depth.copy()
     depth[:, :, :2] *= 1.5  # an edge of the picture: the median does not see it
-    return Prediction(depth, prediction.confidence)
+    return NetworkOutput(depth, prediction.confidence)
 
 
-def _doubtful(prediction: Prediction, _call: int) -> Prediction:
-    return Prediction(prediction.depth, 1 - prediction.confidence)
+def _doubtful(prediction: NetworkOutput, _index: int) -> NetworkOutput:
+    return NetworkOutput(prediction.depth, 1 - prediction.confidence)
 
 
 WRONG = [_scaled, _transposed, _transposed_in_shape, _jumping, _with_a_hole, _noisy, _doubtful]
@@ -83,33 +82,35 @@ WRONG = [_scaled, _transposed, _transposed_in_shape, _jumping, _with_a_hole, _no
 @pytest.mark.parametrize("spoil", WRONG, ids=lambda function: function.__name__.strip("_"))
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_wrong_runtime_is_refused(
-    network: PixelNetwork, spoil: Callable[[Prediction, int], Prediction], precision: str
+    network: PixelNetwork, spoil: Callable[[NetworkOutput, int], NetworkOutput], precision: str
 ) -> None:
     calls = iter(range(100))
     said = rf"wrong in {precision} (is not this network|gives depth of the shape)"
     with pytest.raises(RefusedRuntimeError, match=said):
-        prove(lambda p: spoil(_run(network, p), next(calls)), Reference.of(network, SIZE), "wrong", precision)
+        prove(lambda p: spoil(call(network, p), next(calls)), _reference(network), "wrong", precision)
 
 
 def test_the_second_image_of_a_batch_counts_too(network: PixelNetwork) -> None:
-    def second_wrong(pixels: Tensor) -> Prediction:
-        prediction = _run(network, pixels)
-        return Prediction(prediction.depth * torch.tensor([1.0, 1.1]).view(2, 1, 1), prediction.confidence)
+    def second_wrong(pixels: np.ndarray) -> NetworkOutput:
+        prediction = call(network, pixels)
+        return NetworkOutput(
+            prediction.depth * np.array([1.0, 1.1], np.float32).reshape(2, 1, 1), prediction.confidence
+        )
 
     with pytest.raises(RefusedRuntimeError, match=r"off by 10\.0% \(median\) and 10\.0% \(99 of 100 pixels\)"):
-        prove(second_wrong, Reference.of(network, SIZE), "wrong", "fp32", batch=2)
+        prove(second_wrong, _reference(network), "wrong", "fp32", batch=2)
 
 
 def test_int8_has_wider_limits(network: PixelNetwork) -> None:
-    def off(pixels: Tensor) -> Prediction:
-        return _scaled(_run(network, pixels), 0)
+    def off(pixels: np.ndarray) -> NetworkOutput:
+        return _scaled(call(network, pixels), 0)
 
-    reference = Reference.of(network, SIZE)
+    reference = _reference(network)
 
     def attempt(factor: float, precision: str) -> None:
-        def off(pixels: Tensor) -> Prediction:
-            prediction = _run(network, pixels)
-            return Prediction(prediction.depth * factor, prediction.confidence)
+        def off(pixels: np.ndarray) -> NetworkOutput:
+            prediction = call(network, pixels)
+            return NetworkOutput(prediction.depth * factor, prediction.confidence)
 
         prove(off, reference, "x", precision)
 

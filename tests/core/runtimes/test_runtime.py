@@ -16,7 +16,8 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes import onnx_runtime, runtime
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
-from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime
+from depthclip_ros.core.runtimes.network import Network
+from depthclip_ros.core.runtimes.openvino import imported, int8
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
 from depthclip_ros.core.runtimes.runtime import fastest_runtime, make_runtime, runtime_options
 from depthclip_ros.core.types import Intrinsics
@@ -30,17 +31,19 @@ class TorchInDisguise(CompiledRuntime):
 
     name = "disguise"
 
-    def __init__(self, model: DepthModel, spoil: Callable[[list[np.ndarray], tuple[int, int, int]], Any]) -> None:
-        super().__init__(model, "fp32")
+    def __init__(self, network: Network, spoil: Callable[[list[np.ndarray], tuple[int, int, int]], Any]) -> None:
+        super().__init__(network, "fp32")
         self.spoil = spoil
         self.compilations: list[tuple[int, int, int]] = []
 
-    def compile(self, network: PixelNetwork, batch: int, height: int, width: int) -> Compiled:
+    def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         self.compilations.append((batch, height, width))
 
         def run(pixels: np.ndarray) -> Any:
             with torch.inference_mode():
-                return self.spoil([part.numpy() for part in network(torch.from_numpy(pixels))], pixels.shape[:3])
+                return self.spoil(
+                    [part.numpy() for part in network.in_torch()(torch.from_numpy(pixels))], pixels.shape[:3]
+                )
 
         return run
 
@@ -52,8 +55,8 @@ def disguise(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[TorchInDisgu
     def install(spoil: Callable[..., Any]) -> list[TorchInDisguise]:
         made: list[TorchInDisguise] = []
 
-        def make(model: DepthModel, *_: Any) -> TorchInDisguise:
-            made.append(TorchInDisguise(model, spoil))
+        def make(network: Network, *_: Any) -> TorchInDisguise:
+            made.append(TorchInDisguise(network, spoil))
             return made[-1]
 
         monkeypatch.setitem(runtime.RUNTIMES, "openvino", make)
@@ -129,7 +132,7 @@ def test_torch_works_on_after_the_fallback_as_if_it_had_been_asked_for(disguise:
 
 def test_unknown_names_list_the_allowed(small_model: Make) -> None:
     def make(**asked: str) -> None:
-        make_runtime(small_model(), identity=lambda: "x", **asked)
+        make_runtime(Network.of_model(small_model()), **asked)
 
     with pytest.raises(ConfigError, match="runtime 'tensorrt' is not known; allowed are auto, torch, openvino, onnxru"):
         make(runtime="tensorrt")
@@ -140,7 +143,7 @@ def test_unknown_names_list_the_allowed(small_model: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(openvino_runtime, "openvino"), (onnx_runtime, "onnxruntime")], ids=["openvino", "onnx"]
+    ("module", "name"), [(imported, "openvino"), (onnx_runtime, "onnxruntime")], ids=["openvino", "onnx"]
 )
 def test_an_absent_runtime_says_how_to_install_it(
     module: Any, name: str, small_model: Make, monkeypatch: pytest.MonkeyPatch, shared_cache: None
@@ -156,7 +159,7 @@ def test_an_absent_runtime_says_how_to_install_it(
         getattr(module, name).cache_clear()
 
 
-@pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs the extra `openvino`")
+@pytest.mark.skipif(not imported.is_installed(), reason="needs the extra `openvino`")
 def test_int8_without_nncf_says_how_to_install_it(
     small_model: Make, monkeypatch: pytest.MonkeyPatch, shared_cache: None
 ) -> None:
@@ -166,12 +169,12 @@ def test_int8_without_nncf_says_how_to_install_it(
 
 
 def test_auto_takes_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_runtime, "is_installed", lambda: True)
+    monkeypatch.setattr(imported, "is_installed", lambda: True)
     assert fastest_runtime("cpu") == "openvino"
     assert fastest_runtime("cuda") == "torch"
     assert fastest_runtime("xpu") == "openvino"
     assert fastest_runtime("cpu", "int8") == "openvino"
-    monkeypatch.setattr(openvino_runtime, "is_installed", lambda: False)
+    monkeypatch.setattr(imported, "is_installed", lambda: False)
     assert fastest_runtime("cpu") == "torch"
 
 

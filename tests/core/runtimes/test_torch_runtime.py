@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from depthclip_ros.core.errors import ConfigError, DeviceError, OutOfDeviceMemoryError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_ros.core.runtimes import torch_runtime
-from depthclip_ros.core.runtimes.devices import device_errors, find_device, quiet_threads
+from depthclip_ros.core.runtimes.devices import device_errors, find_device, usual_threads
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 
 CPU = torch.device("cpu")
@@ -33,26 +35,27 @@ def test_an_absent_device_names_those_present() -> None:
         find_device("cuda:99")
 
 
-PIXELS = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+PIXELS = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_keeps_the_depth(small_model: Callable[[], DepthModel], precision: str) -> None:
-    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
-    runtime = TorchRuntime(small_model(), "cpu", precision)
+    full = TorchRuntime(Network.of_model(small_model()), "cpu", "fp32").run(PIXELS)
+    runtime = TorchRuntime(Network.of_model(small_model()), "cpu", precision)
     half = runtime.run(PIXELS)
-    assert half.depth.dtype == torch.float32
-    assert (half.depth / full.depth - 1).abs().max() < 0.05
-    assert torch.isfinite(half.confidence).all()
+    assert half.depth.dtype == np.float32
+    assert np.abs(half.depth / full.depth - 1).max() < 0.05
+    assert np.isfinite(half.confidence).all()
 
 
 @pytest.mark.cuda
 def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> None:
-    full = TorchRuntime(small_model(), "cpu", "fp32").run(PIXELS)
-    runtime = TorchRuntime(small_model(), "cuda")
-    on_gpu = runtime.run(PIXELS.to(runtime.device))
+    full = TorchRuntime(Network.of_model(small_model()), "cpu", "fp32").run(PIXELS)
+    runtime = TorchRuntime(Network.of_model(small_model()), "cuda")
+    on_gpu = runtime.run_on_device(torch.from_numpy(PIXELS).to(runtime.device))
+    assert runtime.on_device
     assert runtime.precision == "fp16"
-    assert (on_gpu.depth.cpu() / full.depth - 1).abs().max() < 0.05
+    assert np.abs(on_gpu.depth.cpu().numpy() / full.depth - 1).max() < 0.05
 
 
 def test_automatic_precision_refuses_what_ruins_the_depth(
@@ -67,20 +70,20 @@ def test_automatic_precision_refuses_what_ruins_the_depth(
 
     monkeypatch.setattr(torch_runtime, "has_bf16_units", lambda: True)
     monkeypatch.setattr(torch_runtime, "MIN_SPEED_UP", 0.0)
-    assert TorchRuntime(reading_model(), "cpu").precision == "bf16"
-    runtime = TorchRuntime(Brittle(reading_model().config), "cpu")
+    assert TorchRuntime(Network.of_model(reading_model()), "cpu").precision == "bf16"
+    runtime = TorchRuntime(Network.of_model(Brittle(reading_model().config)), "cpu")
     assert runtime.precision == "fp32"
     (notice,) = runtime.notices
     assert "torch in bf16 is not this network: its depth is off by 10." in notice
     assert notice.endswith("it runs in fp32")
 
 
-@pytest.mark.parametrize(("quiet", "inside"), [(True, 1), (False, 3)])
-def test_torchs_threads_are_quiet_beside_anothers(quiet: bool, inside: int) -> None:
+@pytest.mark.parametrize(("asked", "inside"), [(1, 1), (0, 3)])
+def test_torch_works_in_the_threads_asked_for_and_gives_them_back(asked: int, inside: int) -> None:
     torch.set_num_threads(3)  # `one_thread` puts back what was there
 
     def fail() -> None:
-        with quiet_threads(quiet):
+        with usual_threads(asked):
             assert torch.get_num_threads() == inside
             raise ZeroDivisionError
 
@@ -101,7 +104,7 @@ def test_full_and_lost_devices_become_our_errors() -> None:
 
 
 def test_a_closed_runtime_says_so(small_model: Callable[[], DepthModel]) -> None:
-    runtime = TorchRuntime(small_model(), "cpu", "fp32")
+    runtime = TorchRuntime(Network.of_model(small_model()), "cpu", "fp32")
     runtime.close()
     with pytest.raises(DeviceError, match="taken off cpu"):
         runtime.run(PIXELS)

@@ -28,8 +28,8 @@ class SlowRuntime(CompiledRuntime):
     name = "slow"
     gate = threading.Event()
 
-    def __init__(self, model, *_):
-        super().__init__(model, "fp32")
+    def __init__(self, network, *_):
+        super().__init__(network, "fp32")
         self.compilations, self.runs = [], []
 
     def compile(self, network, batch, height, width):
@@ -39,7 +39,7 @@ class SlowRuntime(CompiledRuntime):
         def run(pixels):
             self.runs.append(pixels.shape[:3])
             with torch.inference_mode():
-                return [part.numpy() for part in network(torch.from_numpy(pixels))]
+                return [part.numpy() for part in network.in_torch()(torch.from_numpy(pixels))]
 
         return run
 

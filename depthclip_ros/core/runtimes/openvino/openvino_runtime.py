@@ -66,9 +66,11 @@ class OpenVinoRuntime(CompiledRuntime):
         """See `CompiledRuntime.compile`."""
         return self._compile(network, (batch, height, width), self._hint, quantised=self.precision == "int8")
 
-    def compile_exactly(self, network: Network, height: int, width: int) -> Compiled:
+    def compile_exactly(self, network: Network, batch: int, height: int, width: int) -> Compiled | None:
         """See `CompiledRuntime.compile_exactly`."""
-        return self._compile(network, (1, height, width), HINTS["fp32"], quantised=False)
+        if network.graph is None:
+            return None
+        return self._compile(network, (batch, height, width), HINTS["fp32"], quantised=False)
 
     def _compile(self, network: Network, key: Key, hint: str | None, *, quantised: bool) -> Compiled:
         batch, height, width = key

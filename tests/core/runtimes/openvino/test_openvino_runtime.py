@@ -19,27 +19,25 @@ from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.model_config import ModelConfig
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime
+from depthclip_ros.core.runtimes.network import Network
+from depthclip_ros.core.runtimes.openvino import from_torch, imported, int8, openvino_runtime
 from depthclip_ros.core.runtimes.openvino.calibration_images import ROOMS, CalibrationSet
 from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime, precisions_of
-from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, as_prediction
+from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
 from depthclip_ros.core.types import Intrinsics, View
 
 # Asked of the package, which imports the library without its telemetry.
-pytestmark = pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs the extra `openvino`")
+pytestmark = pytest.mark.skipif(not imported.is_installed(), reason="needs the extra `openvino`")
 
 Make = Callable[..., DepthModel]
 
 
-def _runtime(
-    model: DepthModel, precision: str = "fp32", calibration: CalibrationSet | None = None, identity: str = "small"
-) -> OpenVinoRuntime:
-    return OpenVinoRuntime(model.prepare_inference(), "cpu", precision, identity, calibration or CalibrationSet())
+def _runtime(model: DepthModel, precision: str = "fp32", calibration: CalibrationSet | None = None) -> OpenVinoRuntime:
+    return OpenVinoRuntime(Network.of_model(model), "cpu", precision, calibration or CalibrationSet())
 
 
-def _pixels(batch: int, height: int, width: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(batch)
-    return torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8, generator=generator)
+def _pixels(batch: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), np.uint8)
 
 
 @pytest.fixture
@@ -72,18 +70,17 @@ def test_every_system_gives_its_own_depth_at_any_batch(
 ) -> None:
     model = system(name)
     width, height = model.network_size(640, 480)
+    runtime = _runtime(model)
     expected = PixelNetwork(model.prepare_inference())
-    runtime = _runtime(model, identity=name)
     for batch in (1, 3):
         pixels = _pixels(batch, height, width)
         found = runtime.run(pixels)
-        with torch.inference_mode():
-            wanted = as_prediction(expected(pixels))
-        torch.testing.assert_close(found.depth, wanted.depth, rtol=2e-3, atol=1e-4)
-        torch.testing.assert_close(found.confidence, wanted.confidence, rtol=2e-3, atol=2e-3)
+        wanted = call(expected, pixels)
+        np.testing.assert_allclose(found.depth, wanted.depth, rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(found.confidence, wanted.confidence, rtol=2e-3, atol=2e-3)
         assert (found.scene_weights is None) == (wanted.scene_weights is None)
         if wanted.scene_weights is not None and found.scene_weights is not None:
-            torch.testing.assert_close(found.scene_weights, wanted.scene_weights, rtol=1e-2, atol=1e-4)
+            np.testing.assert_allclose(found.scene_weights, wanted.scene_weights, rtol=1e-2, atol=1e-4)
 
 
 def test_depth_anything_gives_its_own_depth(make_transformers_folder: Callable[..., Path], shared_cache: None) -> None:
@@ -98,7 +95,7 @@ def test_depth_anything_gives_its_own_depth(make_transformers_folder: Callable[.
 
 
 def test_half_precision_leaves_confidence_alone(small_model: Make, shared_cache: None) -> None:
-    possible = precisions_of(openvino_runtime.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    possible = precisions_of(imported.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if "bf16" not in possible:
         pytest.skip("this CPU has no bfloat16")
     runtime = _runtime(small_model(), "bf16")
@@ -108,8 +105,8 @@ def test_half_precision_leaves_confidence_alone(small_model: Make, shared_cache:
 
 def test_what_was_converted_is_kept(small_model: Make, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conversions = []
-    convert = openvino_runtime.convert
-    monkeypatch.setattr(openvino_runtime, "convert", lambda *args: conversions.append(args[1:]) or convert(*args))
+    convert = from_torch.convert
+    monkeypatch.setattr(from_torch, "convert", lambda *args: conversions.append(args[1:]) or convert(*args))
     for _ in range(2):
         DepthEngine(small_model(), runtime="openvino", device="cpu", precision="fp32").warm_up(640, 480, batch=2)
     assert conversions == [(48, 64)]  # of any batch, and for both engines
@@ -149,13 +146,13 @@ def test_devices_and_precisions_that_are_not_there_name_those_that_are(
     small_model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="device 'cuda' is none of openvino's; allowed are auto, cpu, xpu, xpu:N"):
-        OpenVinoRuntime(small_model(), "cuda", "auto", "x", CalibrationSet())
+        OpenVinoRuntime(Network.of_model(small_model()), "cuda", "auto", CalibrationSet())
     with pytest.raises(DeviceError, match="openvino finds no device 'xpu:7' on this machine; present: CPU"):
-        OpenVinoRuntime(small_model(), "xpu:7", "auto", "x", CalibrationSet())
+        OpenVinoRuntime(Network.of_model(small_model()), "xpu:7", "auto", CalibrationSet())
     # Whatever this CPU offers: with AMX-FP16 it would have fp16.
     monkeypatch.setattr(openvino_runtime, "precisions_of", lambda capabilities: ("fp32", "bf16"))
     with pytest.raises(ConfigError, match="precision 'fp16' is not what openvino does fast on CPU; allowed"):
-        OpenVinoRuntime(small_model(), "cpu", "fp16", "x", CalibrationSet())
+        OpenVinoRuntime(Network.of_model(small_model()), "cpu", "fp16", CalibrationSet())
     assert precisions_of(["BF16", "FP32", "INT8"]) == ("fp32", "bf16")
     assert precisions_of(["FP32", "FP16"]) == ("fp32", "fp16")
 
@@ -171,8 +168,8 @@ def test_nothing_is_sent_to_anyone() -> None:
     # Both libraries count their users over the network unless told not to, from the moment of their import.
     code = (
         "import sys\n"
-        "from depthclip_ros.core.runtimes.openvino import int8, openvino_runtime\n"
-        "openvino_runtime.openvino()\n"
+        "from depthclip_ros.core.runtimes.openvino import imported, int8\n"
+        "imported.openvino()\n"
         "if int8.is_installed(): int8._nncf()\n"
         "names = [name for name in sys.modules if name.partition('.')[0] == 'openvino_telemetry']\n"
         "assert not names, names\n"
@@ -223,7 +220,7 @@ def test_calibration_sets(tmp_path: Path) -> None:
 def test_it_works_in_the_threads_asked_for(
     small_model: Make, shared_cache: None, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    library, made = openvino_runtime.openvino(), []
+    library, made = imported.openvino(), []
     compile_model = library.Core.compile_model
     monkeypatch.setattr(library.Core, "compile_model", lambda *args: made.append(compile_model(*args)) or made[-1])
     DepthEngine(small_model(), runtime="openvino", device="cpu", precision="fp32", threads=threads)
