@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-# Everything on a machine without ROS: real ROS 2 Jazzy, torch and this package in .venv, then the demo or the tests.
+# Everything on a machine without ROS: real ROS 2 Jazzy and this package in .venv, then the demo; torch too, then the tests.
 # In a ROS 2 workspace use colcon instead: README, "On a robot with ROS 2".
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test fuzz lint bench clean distclean
@@ -12,6 +12,7 @@ COVERAGE ?= --cov --cov-report=term
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LIGHT := $(VENV)/.light
 LINKED := $(VENV)/.linked
 
 # A sourced ROS distribution or another virtual environment must not leak in: its Python packages and libraries are of
@@ -38,18 +39,23 @@ endif
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-setup: $(READY) ## the environment in .venv (uv, ROS 2 Jazzy, torch, this package); done once, repeated when sources change
+setup: $(READY) ## the whole environment in .venv (ROS 2 Jazzy, torch, trainer); done once, repeated when sources change
 	@if [ -e $(LINKED) ]; then sh scripts/link_sources.sh $(VENV); fi
 
 $(READY): $(BUILT_FROM)
 	@sh scripts/setup.sh
+	@touch $@ $(LIGHT)
+
+# What runs the node and the demo: no torch.
+$(LIGHT): $(BUILT_FROM)
+	@sh scripts/setup.sh light
 	@touch $@
 
 dev: $(READY) ## link the sources into .venv: edits take effect without a rebuild (again after adding a file)
 	@sh scripts/link_sources.sh $(VENV)
 	@touch $(LINKED)
 
-demo: setup ## rendered camera, depth node and recorder for DURATION=20 s; SOURCE=room, or images, a video, a bag
+demo: $(if $(wildcard $(READY)),setup,$(LIGHT)) ## rendered camera, depth node and recorder for DURATION=20 s; SOURCE=room, or images, a video, a bag
 	@$(BIN)/depthclip demo --duration $(DURATION) --source $(SOURCE) --out demo
 
 lint: setup ## ruff, format check and mypy

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 # Makes .venv: brings uv where it is missing, then installs what uv.lock names and builds this package.
+# With the argument "light": what the node and the demo need, without torch.
 # Called by make, which keeps a sourced ROS distribution out of the environment.
 set -u
 cd "$(dirname -- "$0")/.." || exit 1
@@ -86,9 +87,15 @@ find .venv/lib/python3*/site-packages/depthclip_ros .venv/share/depthclip_ros -m
 if [ -d .venv/share/depthclip_ros ]; then
     what="environment brought up to date"
 else
-    what="environment in .venv (about 5 GB to download if not in uv's cache)"
+    what="environment in .venv (about $([ "${1:-}" = light ] && echo 250 MB || echo 5 GB) to download if not in uv's cache)"
+fi
+if [ "${1:-}" = light ]; then
+    parts="--no-default-groups --extra ros"
+else
+    parts="--all-packages --all-extras"
 fi
 # --inexact: the ROS wheels hold a second entry for what is in them (rosidl_parser in ros-rosidl-parser), which is in no
 # lock; an exact sync takes it for a leftover and deletes its files.
-step "$what" "$UV" sync --compile-bytecode --inexact --locked --all-packages --all-extras \
+# shellcheck disable=SC2086 # several words
+step "$what" "$UV" sync --compile-bytecode --inexact --locked $parts \
     || fail "see above; the whole output is in $LOG."
