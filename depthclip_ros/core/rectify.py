@@ -24,6 +24,7 @@ COEFFICIENTS = {"plumb_bob": PINHOLE, "rational_polynomial": PINHOLE, "equidista
 FISHEYE = "equidistant"
 
 LARGEST = 1e9
+SMALLEST_FOCAL_PX = 1e-3  # no lens has it, and what is divided by less overflows
 """Of a calibration's numbers: no lens and no image has one near it, and what is made of them stays finite."""
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -122,6 +123,8 @@ class CameraModel:
         return self._pinhole(self.k)
 
     def _pinhole(self, k: tuple[float, ...]) -> Intrinsics:
+        if 0 < min(k[0], k[4]) < SMALLEST_FOCAL_PX:
+            raise InputError(f"focal length is {min(k[0], k[4]):g} pixels; allowed: {SMALLEST_FOCAL_PX:g} or more")
         return Intrinsics(k[0], k[4], k[2], k[5], self.width_px, self.height_px)
 
     def _check_distortion(self) -> None:
@@ -225,7 +228,8 @@ class Rectifier:
         u, v = np.meshgrid(np.arange(k.width_px), np.arange(k.height_px))
         rays = np.stack([(u - k.cx_px) / k.fx_px, (v - k.cy_px) / k.fy_px, np.ones(u.shape)], -1) @ r  # r inverted
         ahead = rays[..., 2] > 0
-        radius: NDArray[np.float64] = np.hypot(rays[..., 0], rays[..., 1]) / np.where(ahead, rays[..., 2], 1.0)
+        with np.errstate(over="ignore"):  # of a ray that grazes the image plane: infinite is right
+            radius: NDArray[np.float64] = np.hypot(rays[..., 0], rays[..., 1]) / np.where(ahead, rays[..., 2], 1.0)
         return np.where(ahead, radius, np.inf)
 
 

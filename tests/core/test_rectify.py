@@ -84,6 +84,29 @@ def test_rays_beyond_the_turning_point_of_the_polynomial_are_invalid() -> None:
     assert not rectifier.valid[radius > 1.06].any()
 
 
+@pytest.mark.parametrize("matrix", ["k", "p"])
+def test_a_focal_length_that_no_lens_has_is_refused(matrix: str) -> None:
+    tiny = {"k": (1e-300, 0, 32, 0, 50, 24, 0, 0, 1), "p": (50, 0, 32, 0, 0, 1e-300, 24, 0, 0, 0, 1, 0)}
+    given = {"k": (50, 0, 32, 0, 50, 24, 0, 0, 1), matrix: tiny[matrix]}
+    with pytest.raises(InputError, match=r"focal length is 1e-300 pixels; allowed: 0\.001 or more"):
+        CameraModel.from_numbers(64, 48, d=(-0.2, 0.01, 0, 0, 0), distortion_model="plumb_bob", **given)
+
+
+def test_rays_that_graze_the_image_plane_are_unknown_and_nothing_overflows() -> None:
+    turned = (1, 0, 0, 0, 1, 0, 0, 0, 1e-308)  # a rotation that is none, as a broken driver sends it
+    camera = CameraModel.from_numbers(
+        64,
+        48,
+        (50, 0, 32, 0, 50, 24, 0, 0, 1),
+        (-0.2, 0.01, 0, 0, 0),
+        "plumb_bob",
+        turned,
+        (1e-3, 0, 32, 0, 0, 1e-3, 24, 0, 0, 0, 1, 0),
+    )
+    with pytest.raises(InputError, match="leaves no pixel"):
+        Rectifier(camera)
+
+
 def test_no_pixel_beyond_a_fisheyes_turning_point_is_valid() -> None:
     d, focal_px = (-1.15, 2.91, -2.48, 0.18), 100.0
     angle = np.linspace(0, np.pi / 2, 5000)
