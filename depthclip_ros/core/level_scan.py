@@ -75,7 +75,7 @@ def level_scan(
         index: NDArray[np.float32] = np.floor(off_rad % (2 * math.pi) / increment_rad)
         return np.minimum(index, beams).astype(np.intp)  # behind the last one: into a beam that is cut off
 
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         x, y, height = (at + z * axis for at, axis in zip(origin, ahead, strict=True))
         away = np.hypot(x, y)
         hit = (height >= limits.min_height_m) & (height <= limits.max_height_m)
@@ -98,7 +98,8 @@ def _view(
     middle_rad = math.atan2(axis[1], axis[0])
     found = []
     for depth_m in (NEAR_M, 4 * NEAR_M, max_range_m):
-        bearing = np.arctan2(origin[1] + depth_m * border[1], origin[0] + depth_m * border[0])
+        with np.errstate(over="ignore"):  # infinitely far has a bearing as well
+            bearing = np.arctan2(origin[1] + depth_m * border[1], origin[0] + depth_m * border[0])
         found.append((bearing - middle_rad + math.pi) % (2 * math.pi) - math.pi)
     off_rad = np.concatenate(found)
     return middle_rad + float(off_rad.min()), float(off_rad.max() - off_rad.min())

@@ -24,8 +24,8 @@ COEFFICIENTS = {"plumb_bob": PINHOLE, "rational_polynomial": PINHOLE, "equidista
 FISHEYE = "equidistant"
 
 LARGEST = 1e9
-SMALLEST_FOCAL_PX = 1e-3  # no lens has it, and what is divided by less overflows
 """Of a calibration's numbers: no lens and no image has one near it, and what is made of them stays finite."""
+SMALLEST_FOCAL_PX = 1e-3  # no lens has it, and what is divided by less overflows
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

@@ -110,3 +110,9 @@ def test_a_camera_that_looks_back_scans_behind() -> None:
     scan = level_scan(depth_m, CAMERA, to_scan, LIMITS)
     back = np.abs((bearings(scan) % (2 * math.pi)) - math.pi) < 0.02
     np.testing.assert_allclose(scan.ranges_m[back], 2.0, atol=0.01)
+
+
+def test_rays_of_a_lens_that_no_camera_has_overflow_nothing() -> None:
+    camera = Intrinsics(1e-3, 1e-3, -1e9, 1e9, 160, 120)
+    scan = level_scan(np.full((120, 160), 3.0, np.float32), camera, pose((0, 0, 0.5)), ScanLimits(0.2, 1.5, 0.1, 3e38))
+    assert np.isnan(scan.ranges_m).all()
