@@ -21,11 +21,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from depthclip_ros.commands.machine import cpu_flags, gpus, image_ms, memory_bytes, usable_cores
+from depthclip_ros.core import present
 from depthclip_ros.core.errors import DepthClipError
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 FOR = {  # what an optional library would be good for
-    "openvino": ": the fastest runtime on a CPU",
+    "torch": ": CUDA, presets, other systems, rendered rooms, training",
+    "open_clip": ": the CLIP towers of presets",
     "nncf": ": int8 in openvino",
     "onnxruntime": ": a runtime of its own",
     "onnx": ": depthclip export onnx",
@@ -163,9 +165,18 @@ def _dds() -> Iterator[Finding]:
 
 
 def _compute() -> Iterator[Finding]:
-    error = _import_error("torch")
-    if error:
-        yield Finding("torch", "FAIL", error, "pip install torch torchvision, in the environment that runs the node")
+    driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    if not present.is_installed("torch"):
+        yield Finding("torch", "OK", f"absent (optional{FOR['torch']})")
+        if driver:
+            advice = f"{present.INSTALL_TORCH}: the network then runs on it"
+            yield Finding("GPU", "WARN", "an NVIDIA driver, but no torch to use it", advice)
+        else:
+            yield Finding("GPU", "OK", "none: the network runs on the CPU")
+        yield _cpu()
+        return
+    if error := _import_error("torch"):
+        yield Finding("torch", "FAIL", error, "pip install --force-reinstall torch torchvision, or uninstall them")
         return
     import torch
 
@@ -174,38 +185,38 @@ def _compute() -> Iterator[Finding]:
     found = gpus()
     if found:
         yield Finding("GPU", "OK", ", ".join(f"{one['name']} {one['memory_gb']} GB" for one in found))
+    elif driver:
+        yield Finding(
+            "GPU", "WARN", "an NVIDIA driver, but torch finds no device", "install a torch build for its CUDA"
+        )
     else:
-        driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-        if driver:
-            yield Finding(
-                "GPU", "WARN", "an NVIDIA driver, but torch finds no device", "install a torch build for its CUDA"
-            )
-        else:
-            yield Finding("GPU", "OK", "none: the network runs on the CPU")
+        yield Finding("GPU", "OK", "none: the network runs on the CPU")
+    yield _cpu()
+
+
+def _cpu() -> Finding:
     flags = cpu_flags()
     fast = [
         name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "asimd", "bf16") if name in flags
     ]
     bf16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
-    yield Finding(
-        "CPU", "OK", f"{' '.join(fast) or 'no known vector units'}: bf16 {'in hardware' if bf16 else 'emulated'}"
-    )
+    found = f"{' '.join(fast) or 'no known vector units'}: bf16 {'in hardware' if bf16 else 'emulated'}"
+    return Finding("CPU", "OK", found)
 
 
 def _runtimes() -> Iterator[Finding]:
     for module, distribution, needed in (
-        ("open_clip", "open-clip-torch", True),
+        ("openvino", "openvino", True),
         ("safetensors", "safetensors", True),
         ("rosbags", "rosbags", True),
         ("matplotlib", "matplotlib", True),
-        ("openvino", "openvino", False),
+        ("open_clip", "open-clip-torch", False),
         ("nncf", "nncf", False),
         ("onnxruntime", "onnxruntime", False),
         ("onnx", "onnx", False),
     ):
         version = _version(distribution)
-        present = importlib.util.find_spec(module) is not None
-        if present:
+        if present.is_installed(module):
             yield Finding(module, "OK", version or "present")
         elif needed:
             yield Finding(module, "FAIL", "absent", f"pip install {distribution}")
@@ -220,9 +231,7 @@ def _fastest() -> Iterator[Finding]:
     chosen = fastest_runtime("auto")
     found = f"auto is {chosen}; present: {', '.join(' '.join(option) for option in runtime_options())}"
     slow = chosen == "torch" and not gpus()
-    advice = (
-        "pip install 'depthclip-ros[openvino]': a CPU then gives depth in a half to a third of the time" if slow else ""
-    )
+    advice = "pip install openvino: a CPU then gives depth in a half to a third of the time" if slow else ""
     yield Finding("runtime", "WARN" if slow else "OK", found, advice)
 
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthclip_ros.core.present import has_cuda, is_installed
+
 if TYPE_CHECKING:
     from depthclip_ros.core.engine import DepthEngine
 
@@ -42,20 +44,23 @@ def memory_bytes() -> int | None:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """CUDA devices that torch can use."""
+    """CUDA devices that torch can use; none where it is not installed."""
+    if not has_cuda():
+        return []
     import torch
 
-    if not torch.cuda.is_available():
-        return []
     found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return [{"name": one.name, "memory_gb": round(one.total_memory / 2**30, 1)} for one in found]
 
 
 def describe_machine() -> dict[str, Any]:
-    """The facts that go beside every figure."""
-    import torch
-
+    """The facts that go beside every figure; of torch where it is installed."""
     memory = memory_bytes()
+    of_torch: dict[str, Any] = {"torch": None, "torch_threads": None}
+    if is_installed("torch"):
+        import torch
+
+        of_torch = {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "cores": usable_cores(),
@@ -63,8 +68,7 @@ def describe_machine() -> dict[str, Any]:
         "gpus": gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
+        **of_torch,
     }
 
 
@@ -72,7 +76,8 @@ def one_line(machine: dict[str, Any]) -> str:
     """The machine in one line for tables."""
     names = ", ".join(gpu["name"] for gpu in machine["gpus"]) or "no GPU"
     cores = f"{machine['cores']} cores"
-    return ", ".join((machine["cpu"], cores, names, f"torch {machine['torch']}", f"Python {machine['python']}"))
+    torch = f"torch {machine['torch']}" if machine["torch"] else "no torch"
+    return ", ".join((machine["cpu"], cores, names, torch, f"Python {machine['python']}"))
 
 
 def image_ms(engine: DepthEngine) -> float:

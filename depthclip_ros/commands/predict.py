@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _limits(arguments: argparse.Namespace) -> DepthLimits:
-    from depthclip_ros.core.engine.postprocess import check_limits
+    from depthclip_ros.core.engine.limits import check_limits
     from depthclip_ros.core.types import DepthLimits
 
     if arguments.batch < 1:
@@ -150,7 +150,7 @@ def _limits(arguments: argparse.Namespace) -> DepthLimits:
 
 
 def _load_engine(arguments: argparse.Namespace, console: Console) -> DepthEngine:
-    with console.status("loading torch and weights"):
+    with console.status("loading the weights"):
         from depthclip_ros.core.engine import DepthEngine
 
         return DepthEngine.load(arguments.weights, device=arguments.device, precision=arguments.precision)

@@ -12,7 +12,8 @@ from typing import Any
 from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
 
-INSTALL = "pip install 'depthclip-ros[openvino]' (or: openvino, and nncf for int8)"
+INSTALL = "pip install openvino"
+INSTALL_INT8 = "pip install 'depthclip-ros[int8]' (or: nncf)"
 
 
 @contextmanager

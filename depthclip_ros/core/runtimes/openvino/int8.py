@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.runtimes.openvino.imported import INSTALL, without_telemetry
+from depthclip_ros.core.runtimes.openvino.imported import INSTALL_INT8, without_telemetry
 
 KEPT_IN_FLOAT = (".*heads?[./].*", ".*context.*", ".*stem.*", ".*detail.*", ".*classes.*")
 """Parts that stay as they are: the last layers, where depth is read, and the first, on pixels and coordinates. They are
@@ -53,7 +53,7 @@ def nncf_version() -> str:
         ConfigError: it is not installed.
     """
     if not is_installed():
-        raise ConfigError(f"precision int8 needs nncf; {INSTALL}, or take precision auto")
+        raise ConfigError(f"precision int8 needs nncf; {INSTALL_INT8}, or take precision auto")
     return importlib.metadata.version("nncf")
 
 

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+"""The graph beside a weights file: the network's own depth at every size and batch, refused where it is not its own."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depthclip_ros.core.engine import DepthEngine
+from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.runtimes import compiled_runtime
+from depthclip_ros.core.runtimes.network import Network
+from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime
+from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
+from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime
+from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
+from depthclip_ros.core.runtimes.proof import RefusedRuntimeError
+from depthclip_ros.core.types import Intrinsics
+from depthclip_ros.core.weights.find import SHIPPED, read_info, resolve
+from depthclip_ros.core.weights.graph import ABOUT, READ, SEE, beside, find_graph
+from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
+
+pytest.importorskip("onnx", reason="needs the extra `onnx`")
+pytest.importorskip("openvino", reason="needs openvino")
+
+SIZES = [(1, 48, 64), (2, 48, 64), (1, 64, 48), (3, 32, 96)]
+
+
+@pytest.fixture
+def weights(small_model, tmp_path) -> Path:
+    """A small network's file with its graph."""
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    torch.manual_seed(0)
+    model = small_model()
+    with torch.no_grad():  # an untrained network gives the same depth everywhere
+        for parameter in model.heads.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    path = tmp_path / "small.safetensors"
+    save_weights(path, model, training={}, metrics={})
+    write_graph(path)
+    return path
+
+
+def _runtime(name: str, network: Network):
+    if name == "openvino":
+        return OpenVinoRuntime(network, "cpu", "fp32", CalibrationSet())
+    pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    return OnnxRuntime(network, "cpu", "fp32")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_the_graph_is_the_network_at_every_size_and_batch(name, weights, shared_cache) -> None:
+    expected = PixelNetwork(load_weights(weights).model.prepare_inference())
+    network = Network.of_weights(read_info(weights))
+    runtime = _runtime(name, network)
+    for batch, height, width in SIZES:
+        pixels = np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), np.uint8)
+        found, wanted = runtime.run(pixels), call(expected, pixels)
+        assert np.ptp(wanted.depth) > 0.05
+        np.testing.assert_allclose(found.depth, wanted.depth, rtol=2e-3)
+        np.testing.assert_allclose(found.confidence, wanted.confidence, atol=2e-3)
+    assert list(runtime.proofs) == SIZES
+    assert network._in_torch is None  # torch was not asked, not even for the proofs
+
+
+def test_the_shipped_graphs_are_of_the_shipped_weights_as_the_command_makes_them(tmp_path) -> None:
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    for name in SHIPPED:
+        graph = find_graph(read_info(name))
+        assert graph is not None, f"depthclip export graph {resolve(name)}"
+        copy = tmp_path / resolve(name).name
+        shutil.copy(resolve(name), copy)
+        see, _, _ = write_graph(copy)
+        again = find_graph(read_info(copy))
+        assert again is not None
+        assert (again.stride, again.sizes, again.outputs) == (graph.stride, graph.sizes, graph.outputs)
+        assert abs(see.stat().st_size - graph.see.stat().st_size) < 0.02 * see.stat().st_size
+        for size in graph.sizes:
+            for ours, theirs in zip(graph.answers(size), again.answers(size), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=5e-3, atol=5e-3)
+
+
+def test_a_graph_of_other_weights_is_not_used_and_a_warning_says_how_to_make_it_again(weights, caplog) -> None:
+    before = read_info(weights)
+    loaded = load_weights(weights)
+    save_weights(weights, loaded.model, training={"note": "trained on"}, metrics={})
+    assert find_graph(before) is not None
+    with caplog.at_level(logging.WARNING):
+        assert find_graph(read_info(weights)) is None
+    assert f"made of other weights, and is not used; make it again: depthclip export graph {weights}" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [SEE, READ, ABOUT])
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_damaged_graph_is_named(weights, suffix, harm) -> None:
+    part = beside(weights, suffix)
+    if harm == "cut":
+        part.write_bytes(part.read_bytes()[:100])
+    else:
+        part.unlink()
+    if (suffix, harm) == (ABOUT, "gone"):
+        assert find_graph(read_info(weights)) is None  # a weights file without a graph, as any other
+        return
+    with pytest.raises(WeightsError, match=r"damaged.*make it again: depthclip export graph"):
+        find_graph(read_info(weights))
+
+
+def test_without_a_graph_torch_makes_the_network(weights) -> None:
+    for suffix in (SEE, READ, ABOUT):
+        beside(weights, suffix).unlink()
+    network = Network.of_weights(read_info(weights))
+    assert network.graph is None
+    assert DepthEngine.load(weights, device="cpu", precision="fp32").runtime == "torch"
+
+
+def test_a_graph_of_which_one_number_differs_is_refused(weights, shared_cache) -> None:
+    import onnx
+
+    part = beside(weights, READ)
+    model = onnx.load(str(part), load_external_data=False)
+    scale = next(one for one in model.graph.initializer if "confidence_scale" in one.name)
+    scale.raw_data = np.float32(2.0).tobytes()
+    part.write_bytes(model.SerializeToString())
+    network = Network.of_weights(read_info(weights)) if find_graph_is_fooled(weights, part) else None
+    assert network is not None
+    runtime = OpenVinoRuntime(network, "cpu", "fp32", CalibrationSet())
+    with pytest.raises(RefusedRuntimeError, match="openvino in fp32 is not this network"):
+        runtime.prepare((64, 48))
+
+
+def find_graph_is_fooled(weights: Path, part: Path) -> bool:
+    """Write the changed part's hash into the description, as somebody would who means harm or does not know."""
+    import safetensors
+    from safetensors.numpy import save
+
+    from depthclip_ros.core.files import hash_file
+
+    about = beside(weights, ABOUT)
+    with safetensors.safe_open(about, framework="np") as file:
+        said = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about.write_bytes(save(tensors, {**said, READ: hash_file(part)}))
+    return find_graph(read_info(weights)) is not None
+
+
+def test_a_precision_that_is_off_at_one_size_gives_way_to_float32_at_that_size(
+    weights, shared_cache, monkeypatch
+) -> None:
+    engine = DepthEngine.load(weights, runtime="openvino", device="cpu", precision="fp32")
+    prove, calls = compiled_runtime.prove, []
+
+    def off_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise RefusedRuntimeError("openvino in fp32 is off")
+        return prove(*args)
+
+    monkeypatch.setattr(compiled_runtime, "prove", off_once)
+    image = np.random.default_rng(0).integers(0, 256, (1, 40, 120, 3), np.uint8)
+    depth = engine.infer(image, [Intrinsics.from_hfov(60, 120, 40)])
+    assert np.isfinite(depth.depth_m).all()
+    assert engine.runtime == "openvino"
+    assert [notice for notice in engine.notices if notice.endswith("run in fp32")]
+
+
+def test_an_adapter_only_file_says_why_it_has_no_graph(weights, small_model, tmp_path) -> None:
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    model = load_weights(weights).model
+    model.base_name = "small"
+    model.sources = ((str(weights), frozenset(model.state_dict())),)
+    model.select_trained(["adapters"])
+    only = tmp_path / "only.safetensors"
+    save_weights(only, model, training={}, metrics={}, adapter_only=True)
+    with pytest.raises(WeightsError, match="holds adapters alone"):
+        write_graph(only)
