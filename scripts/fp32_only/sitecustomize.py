@@ -11,11 +11,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import Any
 
-RUNTIME = "depthclip_ros.core.runtimes.openvino.openvino_runtime"
+RUNTIME = "depthclip_ros.core.runtimes.openvino.imported"
 
 
 class _Hold(MetaPathFinder):
-    """Changes what the runtime's module says of a device once it is imported."""
+    """Changes what the library says of a device once it is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The module's own specification, whose loader does one thing more."""

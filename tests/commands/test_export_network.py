@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from depthclip_ros.cli import main
-from depthclip_ros.core.runtimes.openvino import openvino_runtime
+from depthclip_ros.core.runtimes.openvino import imported
 
 
 def test_the_onnx_file_says_what_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,7 @@ def test_the_onnx_file_says_what_it_is_of(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(about["canonical_focal_px"]) == 300.0
 
 
-@pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs the extra `openvino`")
+@pytest.mark.skipif(not imported.is_installed(), reason="needs the extra `openvino`")
 def test_the_cache_is_filled_for_every_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

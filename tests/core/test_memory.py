@@ -40,3 +40,25 @@ def test_memory_of_a_frame_is_not_fetched_again() -> None:
     left_alone, kept = _faults("left alone"), _faults("kept")
     assert kept < 100
     assert left_alone > 10 * kept  # else the setting is no longer needed
+
+
+LEAVINGS = """
+import numpy as np
+from depthclip_ros.core.memory import give_back_freed_memory, keep_freed_memory
+
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+keep_freed_memory()
+blocks = [np.ones(2**18) for _ in range(40)]  # 2 MB each: from the heap, not mapped
+del blocks
+before = resident_mb()
+give_back_freed_memory()
+print(before - resident_mb())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of glibc")
+def test_what_loading_left_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVINGS], capture_output=True, text=True, check=True, timeout=120)
+    assert float(done.stdout) > 60

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError, missing_package
-from depthclip_ros.core.memory import keep_freed_memory
+from depthclip_ros.core.memory import give_back_freed_memory, keep_freed_memory
 from depthclip_ros.ros.depth_node import health
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.parameters import values as parameters
@@ -175,6 +175,7 @@ class DepthNode(LifecycleNode):
                     self._preparing = f"running {batch} x {width}x{height} for the first time by {engine.runtime}"
                     engine.warm_up(width, height, batch)
                 engine.prepare_in_background()
+                give_back_freed_memory()
                 made.pop_all()
             return engine, settings
         finally:
