@@ -61,6 +61,14 @@ ROS_PACKAGES = {
 }
 # Importable in a process that must stay light, and on a machine without torch.
 WITHOUT_TORCH = {
+    "depthclip_ros.core.engine",
+    "depthclip_ros.core.engine.depth_engine",
+    "depthclip_ros.core.runtimes.runtime",
+    "depthclip_ros.core.weights.find",
+    "depthclip_ros.core.weights.graph",
+    "depthclip_ros.commands.demo",
+    "depthclip_ros.commands.predict",
+    "depthclip_ros.ros.depth_node.node",
     "depthclip_ros.core.errors",
     "depthclip_ros.core.types",
     "depthclip_ros.core.geometry",

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from depthclip_ros.core.errors import missing_package
@@ -25,27 +28,85 @@ def without(tmp_path, monkeypatch):
         pytest.skip("the package is not installed beside this Python")
 
     def make(name):
-        text = f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')\n"
-        (tmp_path / f"{name}.py").write_text(text)
+        # Not a module that raises: what is looked for without being imported has to be absent too.
+        (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{name}'] = None\n")
         return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     return make
 
 
+@pytest.fixture
+def node_said(without):
+    """The first line of a node without a package that holds a word; the node lives on until then, and ends on SIGINT."""
+
+    def of(package, word, *parameters):
+        command = [str(EXECUTABLES / "depth_node"), "--ros-args", "-p", "autostart:=true", *parameters]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=without(package)
+        )
+        try:
+            said = next(line for line in process.stdout if word in line)
+            assert process.poll() is None
+            return said
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+
+    return of
+
+
 @pytest.mark.timeout(120)
-def test_a_node_without_torch_stays_up_and_names_the_environment(without):
-    command = [str(EXECUTABLES / "depth_node"), "--ros-args", "-p", "autostart:=true"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=without("torch")
+def test_a_node_needs_no_torch_for_the_shipped_weights(node_said):
+    assert ", openvino" in node_said("torch", "moa_depthclip (default")
+
+
+@pytest.mark.timeout(120)
+def test_a_node_without_torch_says_what_needs_it_and_how_to_get_it(node_said, small_weights):
+    said = node_said("torch", "cannot configure", "-p", f"model.weights:={small_weights}")
+    assert "have no graph beside them (depthclip export graph makes one): this needs torch" in said
+    assert "pip install 'depthclip-ros[torch]'" in said
+    said = node_said("torch", "cannot configure", "-p", "model.runtime:=torch")
+    assert "runtime 'torch': this needs torch, which is not installed" in said
+
+
+def test_pictures_need_no_torch_and_presets_say_that_they_do(without, tmp_path):
+    picture = tmp_path / "grey.png"
+    cv2.imwrite(str(picture), np.full((120, 160, 3), 127, np.uint8))
+    predict = [str(EXECUTABLES / "depthclip"), "predict", str(picture), "--out", str(tmp_path / "out")]
+    how = {"capture_output": True, "text": True, "env": without("torch"), "timeout": 100}
+    done = subprocess.run(predict, check=False, **how)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(np.load(next((tmp_path / "out").glob("*.npy")))).any()
+    done = subprocess.run([*predict, "--weights", "preset:depthclip-rn50"], check=False, **how)
+    assert done.returncode != 0
+    assert "weights preset:depthclip-rn50: this needs torch, which is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+MODULES = (
+    "depthclip_ros.cli",
+    *(f"depthclip_ros.commands.{name}" for name in ("bag", "demo", "doctor", "export_network", "inspect_weights")),
+    *(f"depthclip_ros.commands.{name}" for name in ("predict", "score", "compare")),
+    "depthclip_ros.core.engine",
+    "depthclip_ros.ros.camera_node.node",
+    "depthclip_ros.ros.depth_node.node",
+)
+
+
+def test_the_shipped_weights_run_without_torch_being_imported_where_it_is_installed(tmp_path):
+    code = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {MODULES}]; "
+        "from depthclip_ros.core.engine import DepthEngine; "
+        "engine = DepthEngine.load('fast'); engine.warm_up(640, 480); engine.warm_up(200, 700, 2); "
+        "assert engine.proofs; print([name for name in ('torch', 'open_clip', 'transformers') if name in sys.modules])"
     )
-    try:
-        said = next(line for line in process.stdout if "cannot configure" in line)
-        assert "torch is not installed for" in said
-        assert "activate the environment: . venv/bin/activate" in said
-        assert process.poll() is None
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=250, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +114,7 @@ def test_a_node_without_torch_stays_up_and_names_the_environment(without):
     [
         (["depth_node"], "simplejpeg", "activate the environment"),
         (["depth_node"], "rclpy", r"source the workspace: . /opt/ros/$ROS_DISTRO/setup.sh"),
-        (["depthclip", "predict", "x.png", "--out", "x"], "torch", "activate the environment"),
+        (["depthclip", "predict", "x.png", "--out", "x"], "safetensors", "activate the environment"),
     ],
 )
 def test_what_cannot_start_says_it_in_one_sentence(without, executable, package, what):
@@ -61,7 +122,7 @@ def test_what_cannot_start_says_it_in_one_sentence(without, executable, package,
     command = [str(EXECUTABLES / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=without(package), timeout=100, check=False)
     assert done.returncode != 0
-    assert f"{package} is not installed for {sys.prefix}" in done.stderr
+    assert re.search(rf"{package}(\.\w+)? is not installed for {re.escape(sys.prefix)}", done.stderr)
     assert what in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -36,7 +36,7 @@ def test_the_cache_is_filled_for_every_batch(
     output = capsys.readouterr().out
     assert "openvino on cpu in fp32" in output
     assert output.count("160x128") == 2
-    assert len(list((tmp_path / "depthclip_ros" / "compiled").glob("openvino-*/see.xml"))) == 1
+    assert len(list((tmp_path / "depthclip_ros" / "compiled").glob("openvino-cache-*/*.blob"))) == 4  # two parts, twice
 
 
 @pytest.mark.parametrize(
