@@ -37,7 +37,7 @@ def without(tmp_path, monkeypatch):
 
 @pytest.fixture
 def node_said(without):
-    """The first line of a node without a package that holds a word; the node lives on until then, and ends on SIGINT."""
+    """The first line with a word in it of a node without a package; the node lives on until then."""
 
     def of(package, word, *parameters):
         command = [str(EXECUTABLES / "depth_node"), "--ros-args", "-p", "autostart:=true", *parameters]
