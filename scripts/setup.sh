@@ -90,12 +90,26 @@ else
     what="environment in .venv (about $([ "${1:-}" = light ] && echo 250 MB || echo 5 GB) to download if not in uv's cache)"
 fi
 if [ "${1:-}" = light ]; then
-    parts="--no-default-groups --extra ros"
+    parts="--no-default-groups --extra ros" # Python compiles what is used; all of it would be 60 MB
 else
-    parts="--all-packages --all-extras"
+    parts="--all-packages --all-extras --compile-bytecode"
 fi
 # --inexact: the ROS wheels hold a second entry for what is in them (rosidl_parser in ros-rosidl-parser), which is in no
 # lock; an exact sync takes it for a leftover and deletes its files.
 # shellcheck disable=SC2086 # several words
-step "$what" "$UV" sync --compile-bytecode --inexact --locked $parts \
+step "$what" "$UV" sync --inexact --locked $parts \
     || fail "see above; the whole output is in $LOG."
+
+# Wheels cannot hold symbolic links, so a library lies there under each of its names and once more in each wheel: 60 MB.
+once() { # once FIRST OTHER: one file on the disk, under both names
+    if [ "$1" != "$2" ] && cmp -s "$1" "$2"; then ln -f "$1" "$2"; fi
+}
+for file in .venv/lib/lib*.so.[0-9]*; do
+    once "${file%%.so.*}.so" "$file"
+done
+for file in .venv/lib/python3*/site-packages/ros_*.libs/*; do
+    for first in .venv/lib/python3*/site-packages/ros_*.libs/"${file##*/}"; do
+        once "$first" "$file"
+        break
+    done
+done
