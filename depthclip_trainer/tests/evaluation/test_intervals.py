@@ -72,10 +72,9 @@ def test_few_places_give_wide_intervals_rather_than_sure_ones():
 def test_what_is_fitted_is_what_the_engine_gives():
     frame = frames_of(6, 20)[0]
     table = fit_uncertainty(frames_of(6, 20))
-    engine = half_width(
-        torch.from_numpy(1 / (1 + frame.spread2)).float(), torch.from_numpy(frame.predicted_m).float(), table, 0.9, None
-    )
-    np.testing.assert_allclose(engine.numpy(), half_widths(table, frame.spread2, frame.predicted_m), rtol=1e-3)
+    confidence, predicted_m = (values.astype(np.float32) for values in (1 / (1 + frame.spread2), frame.predicted_m))
+    engine = half_width(confidence, predicted_m, table, 0.9, None)
+    np.testing.assert_allclose(engine, half_widths(table, frame.spread2, frame.predicted_m), rtol=1e-3)
 
 
 def test_no_frame_is_refused():
