@@ -27,7 +27,7 @@ from depthclip_ros.core.files import replaced
 from depthclip_ros.core.memory import keep_freed_memory
 
 # part: module with `units(settings)`; it may be imported without ROS, which is needed when it measures.
-PARTS = ("engine", "cloud", "node", "cameras", "start", "soak")  # each a module of this folder
+PARTS = ("engine", "cloud", "path", "node", "cameras", "start", "soak")  # each a module of this folder
 DEFAULT_PARTS = PARTS[:-1]
 VERSIONS = ("torch", "openvino", "nncf", "onnxruntime", "numpy", "opencv-python-headless")
 

@@ -33,7 +33,7 @@ def test_engine_and_cloud_stand_beside_their_baselines(
 ) -> None:
     monkeypatch.setitem(SYSTEMS, REFERENCE, System(REFERENCE, "depth-anything-tiny-metric"))
     out, page, picture = tmp_path / "out" / "bench.json", tmp_path / "bench.md", tmp_path / "bench.png"
-    arguments = ["bench", "--quick", "--parts", "engine,cloud", "--device", "cpu", "--size", "160x120"]
+    arguments = ["bench", "--quick", "--parts", "engine,cloud,path", "--device", "cpu", "--size", "160x120"]
     files = ["--json", str(out), "--markdown", str(page), "--plot", str(picture)]
     assert main([*arguments, "--weights", str(small_weights), *files]) == 0
     figures = figures_of(out)
@@ -51,8 +51,12 @@ def test_engine_and_cloud_stand_beside_their_baselines(
     assert figures["floor"]["rates"]["fp32"] > 1e9
     (cloud,) = (row for row in figures["rows"] if row["part"] == "cloud")
     assert cloud["times_per_field"] == pytest.approx(cloud["per_field_ms"] / cloud["total_ms"])
+    one, two = (row for row in figures["rows"] if row["part"] == "path")
+    assert (one["cameras"], two["cameras"], one["of_alone"]) == (1, 2, 1.0)
+    assert two["of_alone"] == pytest.approx(two["total_ms"] / (2 * one["total_ms"]))
     text = page.read_text()
     assert "## Engine" in text
+    assert "## Host to host" in text
     assert "torch eager fp32 (baseline)" in text
     assert picture.stat().st_size > 10_000
 

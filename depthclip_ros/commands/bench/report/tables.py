@@ -97,6 +97,20 @@ TABLES: dict[str, TableOf] = {
             ("× baseline", number("times_per_field", 2)),
         ),
     ),
+    "path": TableOf(
+        "Host to host",
+        "Images in, depth, uncertainty and cloud out in the CPU's memory, without a node. `share of 33 ms`: of what a camera "
+        "of 30 Hz leaves; `/ one by one`: a round of cameras over as many rounds of one.",
+        (
+            ("runtime", text("ran")),
+            ("image", text("image")),
+            ("cameras", number("cameras", 0)),
+            ("ms", number("total_ms", 2)),
+            ("share of 33 ms", share("share_of_period")),
+            ("/ one by one", number("of_alone", 2)),
+        ),
+        words=2,
+    ),
     "node": TableOf(
         "Node, below saturation",
         "From an image's stamp to receipt of its depth in another process. Stages are medians as the node says them; "
