@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import DepthClipError, DeviceError, OutOfDeviceMemoryError
+from depthclip_ros.core.present import require_torch
 from depthclip_ros.core.runtimes.background import Background
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.network_output import NetworkOutput
@@ -110,6 +111,7 @@ class CompiledRuntime(ABC):
 
     def to_torch_cpu(self, precision: str) -> TorchRuntime:
         """See `runtime.Runtime.to_torch_cpu`."""
+        require_torch(f"{self.name} cannot go on, and torch on the CPU would run in its place")
         from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 
         network = self._alive()
