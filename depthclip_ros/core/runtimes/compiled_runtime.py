@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,10 @@ class CompiledRuntime(ABC):
     def compile_exactly(self, network: Network, batch: int, height: int, width: int) -> Compiled | None:
         """The same in float32, where this library can tell what is right without torch; else None."""
         return None
+
+    def forget_kept(self, network: Network) -> bool:
+        """Delete what the library itself keeps on the disk of this network; False where there is nothing."""
+        return False
 
     def prepare(self, network_size: tuple[int, int], batch: int = 1) -> None:
         """See `runtime.Runtime.prepare`."""
@@ -164,20 +169,24 @@ class CompiledRuntime(ABC):
 
     def _make_proved(self, network: Network, key: Key) -> tuple[Compiled, Proof]:
         """A network of the runtime's precision; where that is off at this one size, in float32."""
-        batch, height, width = key
-        made = self.compile(network, *key)
-        reference = self._reference(network, width, height)
         try:
-            return made, prove(partial(_call, made), reference, self.name, self.precision, batch)
+            return self._prove(network, key, self.compile(network, *key))
         except RefusedRuntimeError as error:
-            if not self.proofs:  # the first: the runtime has not shown yet that it can run this network at all
-                raise
-            exact = self.compile_exactly(network, *key)
+            if self.forget_kept(network):  # a file that was damaged on the disk is not the library's fault
+                with suppress(RefusedRuntimeError):
+                    return self._prove(network, key, self.compile(network, *key))
+            # The first network of all has to show that the runtime can run it: float32 stands in for later sizes alone.
+            exact = self.compile_exactly(network, *key) if self.proofs else None
             if exact is None:
                 raise
-            proof = prove(partial(_call, exact), reference, self.name, "fp32", batch)
-            self.notices.append(f"{error}: inputs of {width}x{height} run in fp32")
-            return exact, proof
+            found = self._prove(network, key, exact, "fp32")
+            self.notices.append(f"{error}: inputs of {key[2]}x{key[1]} run in fp32")
+            return found
+
+    def _prove(self, network: Network, key: Key, made: Compiled, precision: str = "") -> tuple[Compiled, Proof]:
+        batch, height, width = key
+        reference = self._reference(network, width, height)
+        return made, prove(partial(_call, made), reference, self.name, precision or self.precision, batch)
 
     def _make_beside(self, key: Key) -> None:
         """`_make` beside the thread that runs frames. A device that cannot compile is refused: torch has the frames."""

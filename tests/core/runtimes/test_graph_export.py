@@ -157,18 +157,36 @@ def test_a_precision_that_is_off_at_one_size_gives_way_to_float32_at_that_size(
     engine = DepthEngine.load(weights, runtime="openvino", device="cpu", precision="fp32")
     prove, calls = compiled_runtime.prove, []
 
-    def off_once(*args):
+    def off_twice(*args):  # as compiled, and compiled anew without what was kept on the disk
         calls.append(args)
-        if len(calls) == 1:
+        if len(calls) <= 2:
             raise RefusedRuntimeError("openvino in fp32 is off")
         return prove(*args)
 
-    monkeypatch.setattr(compiled_runtime, "prove", off_once)
+    monkeypatch.setattr(compiled_runtime, "prove", off_twice)
     image = np.random.default_rng(0).integers(0, 256, (1, 40, 120, 3), np.uint8)
     depth = engine.infer(image, [Intrinsics.from_hfov(60, 120, 40)])
     assert np.isfinite(depth.depth_m).all()
     assert engine.runtime == "openvino"
     assert [notice for notice in engine.notices if notice.endswith("run in fp32")]
+
+
+def test_what_was_compiled_and_then_damaged_on_the_disk_is_made_again(weights, compiled_cache) -> None:
+    def load():
+        return DepthEngine.load(weights, runtime="openvino", device="cpu", precision="fp32")
+
+    load()
+    blobs = [path for path in compiled_cache.glob("openvino-cache-*/*.blob") if path.stat().st_size > 100_000]
+    assert blobs
+    for blob in blobs:
+        data = np.frombuffer(blob.read_bytes(), np.uint8).copy()
+        rng = np.random.default_rng(0)
+        data[rng.integers(len(data) // 4, len(data), 2000)] ^= 0xFF  # what is not looked at when it is read: weights
+        blob.chmod(0o644)
+        blob.write_bytes(data.tobytes())
+    again = load()
+    assert (again.runtime, again.notices) == ("openvino", [])
+    assert again.proofs[(1, 48, 64)].p99 < 0.01
 
 
 def test_an_adapter_only_file_says_why_it_has_no_graph(weights, small_model, tmp_path) -> None:

@@ -89,6 +89,14 @@ class OpenVinoRuntime(CompiledRuntime):
 
         return run
 
+    def forget_kept(self, network: Network) -> bool:
+        """See `CompiledRuntime.forget_kept`: OpenVINO notices a blob that was cut short, not other bytes in it."""
+        kept = None if network.graph is None else cache_for(self.name, self._rests_on(network))
+        blobs = [] if kept is None else list(kept.glob("*.blob"))
+        for blob in blobs:
+            blob.unlink(missing_ok=True)
+        return bool(blobs)
+
     def _request(self, network: Network, file: Path, *shapes: list[int], hint: str | None) -> Any:
         model = self._core.read_model(file)
         model.reshape(dict(zip(model.inputs, shapes, strict=True)))
