@@ -99,7 +99,7 @@ TABLES: dict[str, TableOf] = {
     ),
     "path": TableOf(
         "Host to host",
-        "Images in, depth, uncertainty and cloud out in the CPU's memory, without a node. `share of 33 ms`: of the time "
+        "Images in, depth, uncertainty and cloud out in the CPU's memory; no node. `share of 33 ms`: of the time "
         "between images at 30 Hz; `/ one by one` is a round of cameras over as many rounds of one.",
         (
             ("runtime", text("ran")),
