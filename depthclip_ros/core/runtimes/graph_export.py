@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import save
 
 from depthclip_ros.core import tensor_file
-from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.present import is_installed
@@ -23,6 +23,7 @@ from depthclip_ros.core.runtimes.pixel_network import Part, PixelNetwork, call, 
 from depthclip_ros.core.runtimes.proof import Reference
 from depthclip_ros.core.weights.graph import ABOUT, CONFIDENCE_STEPS, READ, SEE, answer_keys, beside
 from depthclip_ros.core.weights.load import load_weights
+from depthclip_ros.core.weights.weights_file import save_weights
 
 IMAGES = ((640, 480), (480, 640), (1280, 720), (720, 1280), (640, 400), (720, 480), (1280, 1024), (640, 640))
 """Usual cameras' sizes, for whose network input torch's answers are kept."""
@@ -33,15 +34,19 @@ PREFIX = "network.model."  # of a model's tensors in `Part`
 def write_graph(path: Path) -> list[Path]:
     """Write the graph of a weights file beside it; the files.
 
+    A file of adapters alone is first written in full as `NAME-full.safetensors`: a graph needs all tensors in one file.
+
     Raises:
         ConfigError: onnx is not installed.
-        WeightsError: a file of adapters alone, or a network that is not the same operations at every size.
+        WeightsError: weights that cannot be loaded, or files that cannot be written.
     """
     if not is_installed("onnx"):
         raise ConfigError(f"making a graph needs onnx; {INSTALL}")
     loaded = load_weights(path)
     if loaded.info.adapter_only:
-        raise WeightsError(f"{path} holds adapters alone, and a graph needs all tensors; export the weights in full")
+        full, info = path.with_name(f"{path.stem}-full.safetensors"), loaded.info
+        save_weights(full, loaded.model, training=info.training, metrics=info.metrics, uncertainty=info.uncertainty)
+        return [full, *write_graph(full)]
     network = PixelNetwork(loaded.model)  # as it is saved: what is folded for inference is no tensor of the file
     network.requires_grad_(False)
     offsets = tensor_offsets(path)

@@ -189,7 +189,7 @@ def test_what_was_compiled_and_then_damaged_on_the_disk_is_made_again(weights, c
     assert again.proofs[(1, 48, 64)].p99 < 0.01
 
 
-def test_an_adapter_only_file_says_why_it_has_no_graph(weights, small_model, tmp_path) -> None:
+def test_adapters_alone_are_written_in_full_first(weights, shared_cache, tmp_path) -> None:
     from depthclip_ros.core.runtimes.graph_export import write_graph
 
     model = load_weights(weights).model
@@ -197,6 +197,13 @@ def test_an_adapter_only_file_says_why_it_has_no_graph(weights, small_model, tmp
     model.sources = ((str(weights), frozenset(model.state_dict())),)
     model.select_trained(["adapters"])
     only = tmp_path / "only.safetensors"
-    save_weights(only, model, training={}, metrics={}, adapter_only=True)
-    with pytest.raises(WeightsError, match="holds adapters alone"):
-        write_graph(only)
+    save_weights(only, model, training={"data": "mine"}, metrics={}, adapter_only=True)
+    assert read_info(only).adapter_only
+    full, *_ = write_graph(only)
+    assert (full.name, read_info(full).training, read_info(full).adapter_only) == (
+        "only-full.safetensors",
+        {"data": "mine"},
+        False,
+    )
+    engine = DepthEngine.load(full, device="cpu", precision="fp32")
+    assert (engine.runtime, engine.notices) == ("openvino", [])
