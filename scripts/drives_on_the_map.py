@@ -2,14 +2,16 @@
 """Goals reached on the costmap of config/nav2.yaml in rendered rooms: exact depth, the network's, and with one anchor.
 
 A round robot of 0.2 m with one camera (256x192, 60 degrees, 0.5 m high, 8 degrees down) drives to a goal 2.5-5 m away
-that a way with 0.25 m to spare leads to. It knows nothing of the room but its own pose. Before each step of 0.2 m, or
-turn of 30 degrees, it stands for 1.5 s, in which the anchor is heard (a range beam at 10 Hz). Then an image goes into
-the map (`tests/navigation/voxel_layer.py`, marking and clearing as config/nav2.yaml says), and the cheapest way is
-looked for; what is not marked is taken as free. Where there is none, it turns on the spot, and after a whole turn
-empties its map, once, as Nav2's default recovery does. A drive is good where the goal is reached and nothing that is
-higher than min_obstacle_height was touched.
+that a way leads to with 0.25 m to spare to all that the map can mark (0.2-2 m high). It knows nothing of the room but
+its own pose. Before each step of 0.2 m, or turn of 30 degrees, it stands for 1.5 s, in which the anchor is heard: the
+floor (`ground`, of known height and attitude) at 5 Hz, or a range beam at 10 Hz. Then an image goes into the map
+(`tests/navigation/voxel_layer.py`, marking and clearing as config/nav2.yaml says), and the cheapest way with 5 cm to
+spare, half a cell of the planner's, is looked for; what is not marked is taken as free. Where there is none, it turns
+on the spot, and after a whole turn empties its map, once, as Nav2's default recovery does. A drive is good where the
+goal is reached and nothing between min_obstacle_height and the robot's top was touched.
 
-`python scripts/drives_on_the_map.py [WEIGHTS] [DRIVES] [FIRST_SEED]` prints the table.
+`python scripts/drives_on_the_map.py [WEIGHTS] [DRIVES] [FIRST_SEED]` prints the table. Each drive is told on the error
+stream with its seed: what was broken off goes on from the next one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ import yaml
 from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimator, prior_sd_of
-from depthclip_ros.core.anchors.measurement import Prediction
+from depthclip_ros.core.anchors.ground import measure_ground
+from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.range_beam import INFRARED, measure_range
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import InputError
@@ -45,13 +48,13 @@ from voxel_layer import VoxelLayer  # noqa: E402
 
 CAMERA = Intrinsics.from_hfov(60.0, 256, 192)
 HEIGHT_M, PITCH_RAD = 0.5, math.radians(-8)
-RADIUS_M, SPARE_M, NEAR_GOAL_M = 0.2, 0.25, 0.25
+TOP_M, RADIUS_M, SPARE_M, NEAR_GOAL_M = 0.6, 0.2, 0.25, 0.25
 STEP_M, TURN_RAD, STOP_S = 0.2, math.radians(30), 1.5
 CELL_M, ROOM_M = 0.1, 12.0  # of the planner's grid, and a side of the map, which holds the room
 MOST_STEPS = 100
 # Rays and points as far apart as those of 640x480 at the defaults.
 SETTINGS = settings_from({"cloud.color": False, "cloud.clear_stride": 2})
-DEPTHS = ("exact", "network", "network, anchor range")
+DEPTHS = ("exact", "network", "network, anchor ground", "network, anchor range")
 Points = NDArray[np.float64]
 Cell = tuple[int, int]
 
@@ -64,12 +67,12 @@ def costmap() -> dict[str, Any]:
 
 
 class Truth:
-    """The room from above: what a robot of this height may not touch."""
+    """The room from above: what stands between two heights."""
 
-    def __init__(self, scene: Any, lowest_m: float) -> None:
+    def __init__(self, scene: Any, lowest_m: float, highest_m: float = TOP_M) -> None:
         space = FreeSpace(scene)
         z, reach = space.centre[:, 2], space.reach[:, 2]
-        hit = (z + reach > lowest_m) & (z - reach < HEIGHT_M + 0.1)
+        hit = (z + reach > lowest_m) & (z - reach < highest_m)
         self._boxes = list(zip(space.centre[hit], space.half[hit], space.matrix[hit], strict=True))
         self._half_m = space.room[:2] / 2
 
@@ -161,7 +164,7 @@ class Eye:
             result = FrameDepth(frame, seen_m, np.ones_like(seen_m), 1.0, {})
         else:
             if "anchor" in self._kind:
-                self._learn(self._pipeline.infer(frame).depth_m, rgb, depth_m)
+                self._learn(self._pipeline.infer(frame).depth_m, rgb, depth_m, matrix)
                 frame = dataclasses.replace(frame, scale=self._estimator.estimate)
             result = self._pipeline.infer(frame, cloud=True, rays=True)
         self._time_s += STOP_S
@@ -172,21 +175,26 @@ class Eye:
             clouds[topic] = points @ matrix[:3, :3].T + matrix[:3, 3]
         return clouds, matrix[:3, 3]
 
-    def _learn(self, predicted_m: NDArray[np.float32], rgb: Any, depth_m: Any) -> None:
-        """Readings at 10 Hz, each with 1 cm of noise."""
-        prediction, beam = (
-            Prediction(predicted_m, CAMERA),
-            {"field_of_view_rad": robot.BEAM_RAD, "radiation": INFRARED},
-        )
-        for time_s in self._time_s + np.arange(0, STOP_S, 0.1):
-            self._estimator.see(float(time_s), predicted_m, rgb)
+    def _learn(self, predicted_m: NDArray[np.float32], rgb: Any, depth_m: Any, matrix: Points) -> None:
+        """What the anchor says while the robot stands; a beam has 1 cm of noise."""
+        prediction = Prediction(predicted_m, CAMERA)
+        name, period_s = ("ground", 0.2) if "ground" in self._kind else ("range", 0.1)
+
+        def measure() -> Measurement:
+            if name == "ground":
+                return measure_ground(prediction, HEIGHT_M, -matrix[2, :3])
             metres = robot.range_m(depth_m, CAMERA, self._rng)
+            beam = {"field_of_view_rad": robot.BEAM_RAD, "radiation": INFRARED}
+            return measure_range(prediction, metres, np.linalg.inv(robot.OPTICAL), **beam)
+
+        for time_s in map(float, self._time_s + np.arange(0, STOP_S, period_s)):
+            self._estimator.see(time_s, predicted_m, rgb)
             try:
-                said = measure_range(prediction, metres, np.linalg.inv(robot.OPTICAL), **beam)
+                said = measure()
             except InputError as error:
-                self._estimator.refuse("range", float(time_s), str(error))
+                self._estimator.refuse(name, time_s, str(error))
             else:
-                self._estimator.add("range", float(time_s), said)
+                self._estimator.add(name, time_s, said)
 
 
 def drive(scene: Any, truth: Truth, start: Points, goal: Points, eye: Eye) -> str:
@@ -203,7 +211,7 @@ def drive(scene: Any, truth: Truth, start: Points, goal: Points, eye: Eye) -> st
         coarse = lethal.reshape(lethal.shape[0] // side, side, lethal.shape[1] // side, side).any((1, 3))
         gap_m = cv2.distanceTransform((~coarse).astype(np.uint8), cv2.DIST_L2, 5) * CELL_M - CELL_M / 2
         gap_m[cell_of(at)] = np.inf  # where the robot stands is free
-        found = way(gap_m, RADIUS_M, cell_of(at), cell_of(goal))
+        found = way(gap_m, RADIUS_M + CELL_M / 2, cell_of(at), cell_of(goal))
         if not found:
             yaw, turned = yaw + TURN_RAD, turned + 1
             if turned * TURN_RAD >= 2 * math.pi:
@@ -229,14 +237,15 @@ def drive(scene: Any, truth: Truth, start: Points, goal: Points, eye: Eye) -> st
 def main(weights: str = "default", drives: str = "50", first_seed: str = "1000") -> None:
     """Print how the drives ended, by kind of depth; each to the error stream as soon as it is known."""
     engine = DepthEngine.load(weights, runtime="auto", device="cpu")
-    lowest_m = costmap()["voxel_layer"]["depth_mark"]["min_obstacle_height"]
+    mark = costmap()["voxel_layer"]["depth_mark"]
+    lowest_m, highest_m = mark["min_obstacle_height"], mark["max_obstacle_height"]
     ends: dict[str, list[str]] = {kind: [] for kind in DEPTHS}
     seed = int(first_seed) - 1
     while len(ends["exact"]) < int(drives):
         seed += 1
         scene = random_scene(seed, SceneRanges.preset("rooms"))
         truth = Truth(scene, lowest_m)
-        found = start_and_goal(truth, np.random.default_rng(seed))
+        found = start_and_goal(Truth(scene, lowest_m, highest_m), np.random.default_rng(seed))
         if found is None or max(scene.room_size_m[:2]) > ROOM_M - 0.2:
             continue
         for kind in DEPTHS:

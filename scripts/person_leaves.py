@@ -2,9 +2,10 @@
 """Ghosts of a person who has left, in rendered rooms: exact depth, the network's, and with one anchor.
 
 A figure of 1.7 m stands 1.5-2.2 m before the camera of `drives_on_the_map.py`, then leaves, and three more images go
-into the map. Counted over all rooms, in cells of 5 cm: what he marked; of these what is still lethal (ghosts); and
-cells of the room that were lethal before and no longer are (emptied). For the map of config/nav2.yaml, the same with
-`uncertainty.level: 0.5`, the same where depth/points clears too, and what it was before there were two clouds.
+into the map. Counted over all rooms, in cells of 5 cm that were free before and are lethal while he is there: all of
+them, and those at his place (within 0.1 m of what exact depth marks). Of both, what is still lethal after he left
+(ghosts); of all, where the floor is truly free. And cells that were lethal before, truly occupied, and no longer are
+(emptied). For the map of config/nav2.yaml and depth_node's defaults, and with one thing of them changed.
 
 `python scripts/person_leaves.py [WEIGHTS] [ROOMS]` prints the table.
 """
@@ -16,9 +17,11 @@ import math
 import sys
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from drives_on_the_map import CAMERA, DEPTHS, HEIGHT_M, PITCH_RAD, SETTINGS, Eye, Truth, costmap, start_and_goal
+from numpy.typing import NDArray
 from voxel_layer import VoxelLayer
 
 from depthclip_ros.core.engine import DepthEngine
@@ -38,32 +41,48 @@ def with_person(scene: Any, x: float, y: float, yaw_rad: float) -> Any:
     return dataclasses.replace(scene, primitives=torch.cat([scene.primitives, primitive_table(parts)], 1))
 
 
-def both_clear() -> dict[str, Any]:
-    """The costmap with depth/points clearing too, up to its points."""
+WIDER = np.ones((5, 5), np.uint8)  # 0.1 m around
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def with_marking(**changes: Any) -> dict[str, Any]:
+    """The costmap with changes to what marks."""
     whole = costmap()
-    mark = {**whole["voxel_layer"]["depth_mark"], "clearing": True, "raytrace_max_range": 6.0}
+    mark = {**whole["voxel_layer"]["depth_mark"], **changes}
     return {**whole, "voxel_layer": {**whole["voxel_layer"], "depth_mark": mark}}
 
 
 def one_cloud() -> dict[str, Any]:
     """The costmap with depth/points for both."""
-    whole = costmap()
+    whole = with_marking(clearing=True, raytrace_max_range=6.0)
     layer = {**whole["voxel_layer"], "observation_sources": "depth_mark", "z_resolution": 0.1}
-    layer["depth_mark"] = {**layer["depth_mark"], "clearing": True, "raytrace_max_range": 6.0}
     return {**whole, "voxel_layer": layer}
+
+
+def leave(parameters: dict[str, Any], clouds: list[Any]) -> Masks:
+    """Lethal cells before he came, those that he marked, and lethal cells after he left."""
+    layer = VoxelLayer(parameters)
+    layer.update(*clouds[0])
+    before = layer.lethal.copy()
+    layer.update(*clouds[1])
+    marked = layer.lethal & ~before
+    for cloud in clouds[2:]:
+        layer.update(*cloud)
+    return before, marked, layer.lethal
 
 
 def main(weights: str = "default", rooms: str = "20") -> None:
     """Print the table."""
     engine = DepthEngine.load(weights, runtime="auto", device="cpu")
-    half = dataclasses.replace(SETTINGS, uncertainty_level=0.5)
+    usual, surer = SETTINGS, dataclasses.replace(SETTINGS, cloud_clear_level=0.9)
     maps = {
-        "two clouds": (costmap(), SETTINGS),
-        "two, level 0.5": (costmap(), half),
-        "two, both clear": (both_clear(), SETTINGS),
-        "one for both": (one_cloud(), SETTINGS),
+        "config/nav2.yaml": (costmap(), usual),
+        "clear_level 0.9": (costmap(), surer),
+        "marking to 5 m": (with_marking(obstacle_max_range=5.0), usual),
+        "depth/points clears": (with_marking(clearing=True, raytrace_max_range=6.0), usual),
+        "one cloud for both": (one_cloud(), usual),
     }
-    counts = {(kind, name): np.zeros(3, int) for kind in DEPTHS for name in maps}
+    counts = {(kind, name): np.zeros(6, int) for kind in DEPTHS for name in maps}
     seed, done = 2000, 0
     while done < int(rooms):
         seed += 1
@@ -83,22 +102,33 @@ def main(weights: str = "default", rooms: str = "20") -> None:
             image, depth = render(one, pose, CAMERA, seed=seed)
             seen.append((image.numpy(), depth.numpy(), pose.numpy().astype(np.float64)))
         for kind in DEPTHS:
-            for name, (parameters, settings) in maps.items():
+            clouds = {}
+            for settings in (usual, surer):
                 eye = Eye(kind, engine, settings)
-                clouds = [eye.clouds_of(*seen[with_him]) for with_him in (0, 1, 0, 0, 0)]
-                layer = VoxelLayer(parameters)
-                layer.update(*clouds[0])
-                before = layer.lethal.copy()
-                layer.update(*clouds[1])
-                marked = layer.lethal & ~before
-                for cloud in clouds[2:]:
-                    layer.update(*cloud)
-                ghosts, emptied = layer.lethal & marked, before & ~layer.lethal
-                counts[kind, name] += [marked.sum(), ghosts.sum(), emptied.sum()]
+                clouds[settings.cloud_clear_level] = [eye.clouds_of(*seen[with_him]) for with_him in (0, 1, 0, 0, 0)]
+            if kind == "exact":
+                there_truly, his, _ = leave(costmap(), clouds[usual.cloud_clear_level])
+                his = cv2.dilate(his.astype(np.uint8), WIDER) > 0
+                free = free_floor(truth, his.shape)
+            for name, (parameters, settings) in maps.items():
+                before, marked, after = leave(parameters, clouds[settings.cloud_clear_level])
+                ghosts, emptied = after & marked, before & ~after & there_truly
+                masks = (marked & his, ghosts & his, marked, ghosts, ghosts & free, emptied)
+                counts[kind, name] += [int(mask.sum()) for mask in masks]
         done += 1
-    print("depth                    map                  marked  ghosts  emptied")
-    for (kind, name), (marked, ghosts, emptied) in counts.items():
-        print(f"{kind:24} {name:20} {marked:6d} {ghosts:7d} {emptied:8d}")
+    print("                                             at his place   everywhere             truly occupied")
+    print("depth                    map                  marked ghosts  marked ghosts on floor  emptied")
+    for (kind, name), numbers in counts.items():
+        row = (f"{number:{width}d}" for number, width in zip(numbers, (6, 6, 7, 6, 8, 8), strict=True))
+        print(f"{kind:24} {name:20}", *row)
+
+
+def free_floor(truth: Truth, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Cells of the map whose middle is 5 cm or more from every thing and wall."""
+    cells = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 2)
+    resolution_m = costmap()["resolution"]
+    middle_m = (cells + 0.5 - np.array(shape) / 2) * resolution_m
+    return np.asarray(truth.clearance(middle_m).reshape(shape) >= 0.05)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,14 @@ def clearing_cloud(
     *,
     stride: int,
     clear_range_m: float,
+    share: float = 1.0,
     unknown: NDArray[np.bool_] | None = None,
     out: NDArray[np.void] | None = None,
 ) -> NDArray[np.void]:
     """Organised cloud of the ends of rays through the pixels of `ray_pixels`, structured [h, w], dtype CLOUD_XYZ.
 
-    A ray ends at the near end of its depth's interval, d e^-h, and at `clear_range_m` where depth is +Inf. NaN (no
-    depth), -Inf (too near) and depth that is not above 0 are no rays: x, y and z are NaN.
+    A ray ends at the near end of its depth's interval, d e^-(share h), and at `clear_range_m` where depth is +Inf. NaN
+    (no depth), -Inf (too near) and depth that is not above 0 are no rays: x, y and z are NaN.
 
     Args:
         depth_m: float32 [H, W], metres along the optical axis.
@@ -42,6 +43,7 @@ def clearing_cloud(
         intrinsics: of the depth.
         stride: at most so many pixels from ray to ray along both axes.
         clear_range_m: metres along the optical axis.
+        share: of h by which a ray ends before the depth.
         unknown: bool [H, W], pixels that are no ray whatever their depth; None: none.
         out: an earlier result of the same size to be filled again.
 
@@ -59,7 +61,7 @@ def clearing_cloud(
     z = depth_m[pixels]
     beyond = np.isposinf(z)
     if half_width is not None:
-        z *= np.exp(-half_width[pixels])
+        z *= np.exp(-share * half_width[pixels])
     z[beyond] = clear_range_m
     z[~((z > 0) & np.isfinite(z))] = np.nan
     if unknown is not None:

@@ -99,10 +99,14 @@ class Uncertainty:
         ]
         return np.array(q), scale_sd
 
+    def share(self, level: float, of_level: float, log_scale_sd: float | None = None) -> float:
+        """Half-width at one rate as a share of that at another: the median over the bands; see `factors`."""
+        asked, usual = (self.factors(one, log_scale_sd)[0] for one in (level, of_level))
+        return float(np.median(asked / usual))
+
     def even_odds_at(self, level: float) -> float:
         """`even_odds` for half-widths of another level, so that the confidence does not depend on it."""
-        asked, usual = (self.factors(one, None)[0] for one in (level, LEVEL))
-        return self.even_odds * float(np.median(asked / usual))
+        return self.even_odds * self.share(level, LEVEL)
 
 
 def uncertainty_m(depth_m: NDArray[np.float32], half_width: NDArray[np.float32]) -> NDArray[np.float32]:

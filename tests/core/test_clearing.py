@@ -44,6 +44,12 @@ def test_each_ray_ends_before_its_depth_and_infinity_at_the_range(stride: int) -
     np.testing.assert_allclose((rays["y"] / rays["z"] * 61 + 24.6)[known], v[known], atol=1e-3)
 
 
+def test_a_share_of_the_interval_ends_rays_farther() -> None:
+    depth_m = np.full((49, 65), 3.0, np.float32)
+    rays = clearing_cloud(depth_m, np.full_like(depth_m, 0.8), CAMERA, stride=4, clear_range_m=9.0, share=0.25)
+    np.testing.assert_allclose(rays["z"], 3.0 * np.exp(-0.2), rtol=1e-6)
+
+
 def test_without_intervals_rays_end_at_the_depth() -> None:
     depth_m = np.random.default_rng(0).uniform(0.3, 9.0, (49, 65)).astype(np.float32)
     rays = clearing_cloud(depth_m, None, CAMERA, stride=2, clear_range_m=9.0)

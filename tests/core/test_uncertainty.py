@@ -58,6 +58,13 @@ def test_confidence_goes_by_the_same_odds_at_any_level(table):
     assert table.even_odds_at(0.5) == pytest.approx(0.6 * np.median([0.5 / 1.5, 0.6 / 2.0]))
 
 
+def test_a_half_width_of_another_level_goes_by_what_the_anchors_know(table):
+    assert table.share(0.9, 0.9) == 1.0
+    assert table.share(0.5, 0.9) == pytest.approx(np.median([0.5 / 1.5, 0.6 / 2.0]))
+    known = [table.factors(level, 0.0)[0] for level in (0.5, 0.9)]
+    assert table.share(0.5, 0.9, 0.0) == pytest.approx(np.median(known[0] / known[1]))
+
+
 def test_metres_are_the_larger_side_and_unknown_where_depth_is():
     depth_m = np.array([[2.0, np.nan, np.inf, -np.inf]], np.float32)
     half_width = np.full((1, 4), math.log(1.5), np.float32)

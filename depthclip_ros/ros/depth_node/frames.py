@@ -64,6 +64,7 @@ class FrameDepth:
         batch_size: images that the network saw at once.
         scenes: labels and weights, most likely first.
         half_width, flying: as in `core.types.ViewDepth`.
+        clear_share: of `half_width` by which a ray of the clearing cloud ends before the depth.
     """
 
     frame: Frame
@@ -76,6 +77,7 @@ class FrameDepth:
     scenes: list[tuple[str, float]] = field(default_factory=list)
     half_width: NDArray[np.float32] | None = None
     flying: NDArray[np.bool_] | None = None
+    clear_share: float = 1.0
 
     @cached_property
     def uncertainty_m(self) -> NDArray[np.float32]:
@@ -119,6 +121,7 @@ class FrameDepth:
             self.half_width,
             self.frame.intrinsics,
             stride=settings.cloud_clear_stride,
+            share=self.clear_share,
             clear_range_m=min(settings.cloud_clear_range, settings.output_max_depth),  # +Inf says no more than this
             unknown=self.flying,
             out=out,

@@ -33,7 +33,9 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
     clear = live.client.subscribe(PointCloud2, "/navigation/depth/points_clear")
     first = live.send_until(make, clear)
     median_m = live.answer(live.stats, first.header.stamp).depth_median_m
-    for name, value in (("output.max_depth", median_m), ("cloud.clear_range", 0.8 * median_m)):
+    usual = live.answer(clear, live.send(*make()))
+    near_end = {"output.max_depth": median_m, "cloud.clear_range": 0.8 * median_m, "cloud.clear_level": 0.9}
+    for name, value in near_end.items():
         assert live.client.set_parameter("/navigation/depth_node", name, value).successful
     stamp = live.send(*make())
     rays, points = live.answer(clear, stamp), live.answer(live.cloud, stamp)
@@ -48,6 +50,9 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
     assert beyond.mean() > 0.2
     assert np.isnan(z[~beyond & ~marked]).all()  # on a depth step there is neither point nor ray
     np.testing.assert_allclose(z[marked], (depth_m**2 / (depth_m + off_m))[marked], rtol=1e-4)  # d e^-h
+    farther = np.frombuffer(usual.data, "<f4").reshape(31, 41, 4)[..., 2]  # cloud.clear_level below uncertainty.level
+    assert (farther[marked] > 1.05 * z[marked]).all()
+    assert (farther[marked] < depth_m[marked]).all()
     assert np.isfinite(z[beyond]).any()
     np.testing.assert_allclose(z[beyond & np.isfinite(z)], 0.8 * median_m, rtol=1e-5)
 

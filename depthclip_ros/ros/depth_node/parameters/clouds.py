@@ -55,6 +55,14 @@ CLOUD_ROWS: tuple[Parameter, ...] = (
         minimum=0.01,
         maximum=1000.0,
     ),
+    Parameter(
+        "cloud.clear_level",
+        0.5,
+        "Rate of the intervals at whose near end a ray of depth/points_clear ends, as uncertainty.level is that of "
+        "depth/uncertainty. Higher clears less far.",
+        minimum=0.5,
+        maximum=0.98,
+    ),
 )
 
 SCAN_ROWS: tuple[Parameter, ...] = (

@@ -52,6 +52,7 @@ class Settings:
     cloud_fields: list[str]
     cloud_clear_stride: int
     cloud_clear_range: float
+    cloud_clear_level: float
     scan_frame: str
     scan_min_height: float
     scan_max_height: float
