@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Goals reached on the costmap of config/nav2.yaml in rendered rooms: exact depth, the network's, and with one anchor.
 
-A round robot of 0.2 m with one camera (256x192, 60 degrees, 0.5 m high, 8 degrees down) drives to a goal 2.5-5 m away
-that a way leads to with 0.25 m to spare to all that the map can mark (0.2-2 m high). It knows nothing of the room but
-its own pose. Before each step of 0.2 m, or turn of 30 degrees, it stands for 1.5 s, in which the anchor is heard: the
-floor (`ground`, of known height and attitude) at 5 Hz, or a range beam at 10 Hz. Then an image goes into the map
-(`tests/navigation/voxel_layer.py`, marking and clearing as config/nav2.yaml says), and the cheapest way with 5 cm to
-spare, half a cell of the planner's, is looked for; what is not marked is taken as free. Where there is none, it turns
-on the spot, and after a whole turn empties its map, once, as Nav2's default recovery does. A drive is good where the
-goal is reached and nothing between min_obstacle_height and the robot's top was touched.
+A round robot of 0.17 m (a TurtleBot 4's), for which 0.2 m are planned, with one camera (256x192, 60 degrees, 0.5 m
+high, 8 degrees down) drives to a goal 2.5-5 m away that a way leads to with 0.25 m more to all that the map can mark
+(0.2-2 m high). It knows nothing of the room but its own pose. Before each step of 0.2 m, or turn of 30 degrees, it
+stands for 1.5 s, in which the anchor is heard: the floor (`ground`, of known height and attitude) at 5 Hz, or a range
+beam at 10 Hz. Then an image goes into the map (`tests/navigation/voxel_layer.py`, marking and clearing as
+config/nav2.yaml says), and the cheapest way is looked for; what is not marked is taken as free. Where there is none, it
+turns on the spot, and after a whole turn empties its map, once, as Nav2's default recovery does. A drive is good where
+the goal is reached and nothing between min_obstacle_height and the robot's top was touched.
 
 `python scripts/drives_on_the_map.py [WEIGHTS] [DRIVES] [FIRST_SEED]` prints the table. Each drive is told on the error
 stream with its seed: what was broken off goes on from the next one.
@@ -48,7 +48,7 @@ from voxel_layer import VoxelLayer  # noqa: E402
 
 CAMERA = Intrinsics.from_hfov(60.0, 256, 192)
 HEIGHT_M, PITCH_RAD = 0.5, math.radians(-8)
-TOP_M, RADIUS_M, SPARE_M, NEAR_GOAL_M = 0.6, 0.2, 0.25, 0.25
+TOP_M, RADIUS_M, PLANNED_M, SPARE_M, NEAR_GOAL_M = 0.6, 0.17, 0.2, 0.25, 0.25
 STEP_M, TURN_RAD, STOP_S = 0.2, math.radians(30), 1.5
 CELL_M, ROOM_M = 0.1, 12.0  # of the planner's grid, and a side of the map, which holds the room
 MOST_STEPS = 100
@@ -128,11 +128,11 @@ def start_and_goal(truth: Truth, rng: np.random.Generator) -> tuple[Points, Poin
     count = round(ROOM_M / CELL_M)
     cells = np.stack(np.meshgrid(*[np.arange(count)] * 2, indexing="ij"), -1).reshape(-1, 2)
     gap_m = truth.clearance((cells + 0.5) * CELL_M - ROOM_M / 2).reshape(count, count)
-    free = [(int(x), int(y)) for x, y in np.argwhere(gap_m > RADIUS_M + SPARE_M)]
+    free = [(int(x), int(y)) for x, y in np.argwhere(gap_m > PLANNED_M + SPARE_M)]
     for _ in range(200 if free else 0):
         start, goal = (free[int(rng.integers(len(free)))] for _ in range(2))
         away_m = math.hypot(start[0] - goal[0], start[1] - goal[1]) * CELL_M
-        if 2.5 < away_m < 5.0 and way(gap_m, RADIUS_M + SPARE_M, start, goal):
+        if 2.5 < away_m < 5.0 and way(gap_m, PLANNED_M + SPARE_M, start, goal):
             return middle_of(start), middle_of(goal)
     return None
 
@@ -211,7 +211,7 @@ def drive(scene: Any, truth: Truth, start: Points, goal: Points, eye: Eye) -> st
         coarse = lethal.reshape(lethal.shape[0] // side, side, lethal.shape[1] // side, side).any((1, 3))
         gap_m = cv2.distanceTransform((~coarse).astype(np.uint8), cv2.DIST_L2, 5) * CELL_M - CELL_M / 2
         gap_m[cell_of(at)] = np.inf  # where the robot stands is free
-        found = way(gap_m, RADIUS_M + CELL_M / 2, cell_of(at), cell_of(goal))
+        found = way(gap_m, PLANNED_M, cell_of(at), cell_of(goal))
         if not found:
             yaw, turned = yaw + TURN_RAD, turned + 1
             if turned * TURN_RAD >= 2 * math.pi:
