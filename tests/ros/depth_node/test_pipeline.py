@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 64, 48
 
 @pytest.fixture
 def pipeline() -> FramePipeline:
-    engine: Any = SimpleNamespace(require_metric=lambda: None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
     return FramePipeline(engine, settings_from({}))
 
 
@@ -109,7 +109,7 @@ def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image
 
 @pytest.mark.parametrize("steady", [False, True])
 def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: SimpleNamespace, steady: bool) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
     pipeline = FramePipeline(engine, settings_from({"filter.temporal": steady}))
     for i, depth in enumerate((2.0, 2.0, 2.0, 2.2)):
         image.header = header(i * 33_000_000)
@@ -128,7 +128,7 @@ def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: Simpl
 def test_what_rectification_did_not_see_has_no_depth_no_confidence_and_no_point(
     image: SimpleNamespace, stride: int
 ) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
     pipeline = FramePipeline(engine, settings_from({"cloud.stride": stride}))
     wide = [
         25.0,
@@ -161,6 +161,8 @@ def test_what_rectification_did_not_see_has_no_depth_no_confidence_and_no_point(
 
 class FromTheTop:
     """An engine to which the upper rows are far: depth is 9 m there, 1 m below, as in a room that it sees upright."""
+
+    uncertainty = None
 
     def require_metric(self) -> None:
         pass

@@ -30,7 +30,7 @@ class Engine:
 
     def __init__(self):
         self.info = SimpleNamespace(system="fake", sha256="0" * 64)
-        self.device, self.notices = "cpu", []
+        self.device, self.notices, self.uncertainty = "cpu", [], None
         self.batches = []
         self.gate = threading.Event()
         self.gate.set()
