@@ -108,7 +108,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             return json.dumps(value, sort_keys=True)
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        if isinstance(option, type) and isinstance(value, option) and isinstance(value, bool) <= (option is bool):
+        plain = (
+            isinstance(option, type) and typing.get_origin(option) is None
+        )  # Python 3.10 takes tuple[int, ...] for a type
+        if plain and isinstance(value, option) and isinstance(value, bool) <= (option is bool):
             return value
     wanted = " or ".join(
         "none" if option is type(None) else getattr(option, "__name__", str(option)) for option in options
