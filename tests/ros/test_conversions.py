@@ -53,7 +53,14 @@ def test_a_broken_image_is_an_input_error():
 def test_float_depth_keeps_every_bit(depth_m):
     values = conversions.depth_image(depth_m, "32FC1")
     assert (values["height"], values["width"], values["step"], values["encoding"]) == (48, 64, 256, "32FC1")
+    assert values["is_bigendian"] == 0
     np.testing.assert_array_equal(values["data"].view("<f4").reshape(48, 64), depth_m)
+
+
+def test_depth_with_too_little_data_is_an_input_error(depth_m):
+    message = _image_message(encoding="32FC1", width=64, height=48, step=256, data=depth_m.tobytes()[:-256])
+    with pytest.raises(InputError):
+        conversions.read_depth(message, keep_limits=True)
 
 
 def test_millimetres_are_rounded_and_invalid_is_0(depth_m):
@@ -73,8 +80,10 @@ def test_camera_info_has_no_distortion_and_the_same_k_in_p():
     values = conversions.camera_info(CAMERA)
     assert (values["width"], values["height"]) == (64, 48)
     assert not values["d"].any()
+    assert (values["binning_x"], values["binning_y"]) == (0, 0)
     np.testing.assert_array_equal(values["k"].reshape(3, 3), [[50, 0, 31.5], [0, 55, 23.5], [0, 0, 1]])
     np.testing.assert_array_equal(values["p"].reshape(3, 4)[:, :3], values["k"].reshape(3, 3))
+    np.testing.assert_array_equal(values["p"].reshape(3, 4)[:, 3], 0)
     np.testing.assert_array_equal(values["r"].reshape(3, 3), np.eye(3))
 
 

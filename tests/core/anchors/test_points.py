@@ -31,6 +31,7 @@ def test_a_scan_of_a_wall_measures_the_wall(wall):
 def test_ranges_that_are_no_distance_are_left_out():
     ranges = np.array([math.nan, math.inf, 0.0, -1.0, 0.05, 50.0, 3.0])
     np.testing.assert_allclose(scan_points(ranges, 0.0, 0.0, 0.1, 10.0), [[3.0, 0, 0]])
+    np.testing.assert_allclose(scan_points(ranges[[2, 6]], 0.0, 0.0, 0.0, 10.0), [[3.0, 0, 0]])  # range_min of 0
     with pytest.raises(InputError, match=r"none of the 6 ranges lies within 0\.1 to 10 m"):
         scan_points(ranges[:6], 0.0, 0.0, 0.1, 10.0)
 

@@ -159,6 +159,16 @@ def test_what_rectification_did_not_see_has_no_depth_no_confidence_and_no_point(
     assert not np.isfinite(found.make_cloud()["z"][~frame.valid[::stride, ::stride]]).any()
 
 
+def test_a_camera_that_is_calibrated_anew_is_rectified_anew(pipeline: FramePipeline, image: SimpleNamespace) -> None:
+    """Its next image has the new lens; one of the same calibration keeps its rectifier."""
+    first = pipeline.prepare(image, info(d=[0.1, 0, 0, 0, 0]))  # type: ignore[arg-type]
+    again = pipeline.prepare(image, info(d=[0.1, 0, 0, 0, 0]))  # type: ignore[arg-type]
+    anew = pipeline.prepare(image, info(d=[-0.2, 0, 0, 0, 0]))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.rgb, first.rgb)
+    assert again.intrinsics is first.intrinsics
+    assert np.any(anew.rgb != first.rgb)
+
+
 class FromTheTop:
     """An engine to which the upper rows are far: depth is 9 m there, 1 m below, as in a room that it sees upright."""
 
