@@ -16,6 +16,7 @@ from depthclip_ros.core.engine.on_device.download import download, split
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.model.contract import DepthModel
+from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 from depthclip_ros.core.types import CloudRequest, DepthLimits, Intrinsics, View
 
 Make = Callable[..., DepthModel]
@@ -84,6 +85,37 @@ def test_a_download_gives_each_its_shape_and_bits() -> None:
         np.testing.assert_array_equal(part, tensor.numpy())
     np.testing.assert_array_equal(parts[3].view(np.int32), [0x7FC00001, 0x00FF8040])
     assert np.shares_memory(download([tensors[0]])[0], tensors[0].numpy())
+
+
+def test_the_devices_path_gives_the_hosts_depth_and_the_cloud(
+    reading_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole path of a device, with the CPU in its place: where there is no GPU, its code runs all the same."""
+    asked = [
+        replace(_view(120, edge_threshold=0.05), cloud=CloudRequest(), flying=0.05),
+        replace(_view(51, scale_factor=2.0, max_depth_m=0.9), cloud=CloudRequest(2, uncertainty=True)),
+    ]
+    for view in asked:
+        view.rgb[:, 64:, 0] = 204
+    host = DepthEngine(reading_model(), device="cpu", precision="fp32").infer_views(asked)
+    engine = DepthEngine(reading_model(), device="cpu", precision="fp32")
+    runtime = engine._runtime
+    assert isinstance(runtime, TorchRuntime)
+    runtime.on_device = True
+    monkeypatch.setattr(runtime, "_graph", lambda network, _: network)  # which only CUDA can record
+    device = engine.infer_views(asked)
+    for view, expected, found in zip(asked, host, device, strict=True):
+        np.testing.assert_allclose(found.depth_m, expected.depth_m, rtol=1e-4)
+        np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-5)
+        assert (found.scale, found.batch_size) == (expected.scale, 2)
+        assert view.cloud is not None
+        assert found.cloud is not None
+        assert expected.cloud is None
+        np.testing.assert_array_equal(found.cloud["z"].shape, [-(-side // view.cloud.stride) for side in (96, 128)])
+    assert device[0].flying is not None
+    np.testing.assert_array_equal(device[0].flying, host[0].flying)
+    assert device[1].flying is None
+    assert set(device[0].timings_ms) == {"preprocess", "network", "postprocess"}
 
 
 @pytest.mark.cuda
