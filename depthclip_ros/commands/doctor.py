@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
@@ -239,7 +238,7 @@ def _numpy() -> Iterator[Finding]:
     import numpy as np
 
     major = int(np.__version__.split(".")[0])
-    if importlib.util.find_spec("cv_bridge") is None:
+    if not present.is_installed("cv_bridge"):
         yield Finding("NumPy and cv_bridge", "OK", f"NumPy {np.__version__}, no cv_bridge (the node needs none)")
         return
     error = _import_error("cv_bridge.boost.cv_bridge_boost")

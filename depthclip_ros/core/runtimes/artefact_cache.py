@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made
 
+CANNOT_KEEP = "cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME"
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,8 +65,7 @@ def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path
         build: writes the artefact's files into the folder that it is given.
     """
     key = {**rests_on, "networks": _source_of_networks()}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    folder = cache_folder() / "compiled" / f"{kind}-{digest[:20]}"
+    folder = _folder(kind, key)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -73,7 +74,7 @@ def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path
             os.utime(folder)
             return folder
     except OSError as error:  # read-only, full, not ours: of no matter to this run
-        _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
+        _log.warning(CANNOT_KEEP, error)
     return _build_for_this_process(build)
 
 
@@ -82,15 +83,19 @@ def cache_for(kind: str, rests_on: Mapping[str, str | int]) -> Path | None:
 
     It is named by what they rest on, and deleted when unused like an artefact.
     """
-    digest = hashlib.sha256(json.dumps(dict(rests_on), sort_keys=True).encode()).hexdigest()
-    folder = cache_folder() / "compiled" / f"{kind}-cache-{digest[:20]}"
+    folder = _folder(f"{kind}-cache", rests_on)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
     except OSError as error:
-        _log.warning("cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME", error)
+        _log.warning(CANNOT_KEEP, error)
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def _folder(kind: str, rests_on: Mapping[str, str | int]) -> Path:
+    digest = hashlib.sha256(json.dumps(dict(rests_on), sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "compiled" / f"{kind}-{digest[:20]}"
 
 
 def _build_in_place(folder: Path, key: Mapping[str, str | int], build: Callable[[Path], None]) -> None:

@@ -110,10 +110,6 @@ class CompiledRuntime(ABC):
         compiled = self._made(key)
         return self._run_meanwhile(pixels, key) if compiled is None else _call(compiled, pixels)
 
-    def synchronize(self) -> None:
-        """See `runtime.Runtime.synchronize`."""
-        return  # a call returns when its result is there
-
     def to_torch_cpu(self, precision: str) -> TorchRuntime:
         """See `runtime.Runtime.to_torch_cpu`."""
         require_torch(f"{self.name} cannot go on, and torch on the CPU would run in its place")

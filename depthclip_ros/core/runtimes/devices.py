@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -42,20 +42,16 @@ def has_bf16_units() -> bool:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch work in so many threads when it is called from this one."""
+    """Let torch work in so many threads when it is called from this one; 0: as many as it likes."""
     before = torch.get_num_threads()
-    if count != before:
+    changes = count not in (0, before)
+    if changes:
         torch.set_num_threads(count)
     try:
         yield
     finally:
-        if count != before:
+        if changes:
             torch.set_num_threads(before)
-
-
-def usual_threads(threads: int) -> AbstractContextManager[None]:
-    """Let torch work in so many threads when it is called from this one; 0: as many as it likes."""
-    return torch_threads(threads) if threads else nullcontext()
 
 
 @contextmanager

@@ -96,11 +96,8 @@ def _traced(part: Part, inputs: tuple[Any, ...], given: tuple[str, ...], found: 
 
     with torch.no_grad():
         outputs = part(*inputs)
-    free = {
-        name: {axis: f"{name}_{axis}" for axis in ((0, 1, 2) if name == INPUT or tensor.ndim == 3 else (0, 2, 3))}
-        for name, tensor in zip((*given, *found), (*inputs, *outputs), strict=True)
-    }
-    free |= {n: {0: f"{n}_0"} for n, t in zip((*given, *found), (*inputs, *outputs), strict=True) if t.ndim == 2}
+    tensors = dict(zip((*given, *found), (*inputs, *outputs), strict=True))
+    free = {name: {axis: f"{name}_{axis}" for axis in _free_axes(name, tensor)} for name, tensor in tensors.items()}
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         torch.onnx.export(
@@ -117,6 +114,13 @@ def _traced(part: Part, inputs: tuple[Any, ...], given: tuple[str, ...], found: 
         return onnx.load(str(temporary))
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _free_axes(name: str, tensor: torch.Tensor) -> tuple[int, ...]:
+    """The batch, and the two sides of a picture, which stand behind the channels where there are any but in pixels."""
+    if tensor.ndim == 4 and name != INPUT:
+        return 0, 2, 3
+    return (0,) if tensor.ndim == 2 else (0, 1, 2)
 
 
 def _refer(model: Any, offsets: dict[str, tuple[str, int, int]], weights: str) -> None:

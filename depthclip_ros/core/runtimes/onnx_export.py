@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
 from pathlib import Path
 
 import torch
 
+from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.runtimes.network_output import INPUT
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, plain_attention
@@ -20,7 +20,7 @@ INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnx and onnxruntime)"
 
 def is_installed() -> bool:
     """Whether the exporter can work."""
-    return importlib.util.find_spec("onnx") is not None
+    return present.is_installed("onnx")
 
 
 def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, about: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, DeviceError
 from depthclip_ros.core.model.contract import Prediction
-from depthclip_ros.core.runtimes.devices import device_errors, find_device, has_bf16_units, usual_threads
+from depthclip_ros.core.runtimes.devices import device_errors, find_device, has_bf16_units, torch_threads
 from depthclip_ros.core.runtimes.network import USUAL_IMAGE, Network
 from depthclip_ros.core.runtimes.network_output import NetworkOutput
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
@@ -81,11 +81,11 @@ class TorchRuntime:
 
     def _run(self, pixels: Tensor) -> tuple[Tensor, ...]:
         network = self._alive()
-        with device_errors(self.device), torch.inference_mode(), usual_threads(self._threads):
+        with device_errors(self.device), torch.inference_mode(), torch_threads(self._threads):
             return (self._graph(network, pixels) if self.on_device else network)(pixels)
 
     def synchronize(self) -> None:
-        """See `runtime.Runtime.synchronize`."""
+        """See `runtime.DeviceRuntime.synchronize`."""
         if self.device.type == "cuda":
             with device_errors(self.device):
                 torch.cuda.synchronize(self.device)

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.files import cache_folder
+from depthclip_ros.core.present import INSTALL_TORCH, is_installed
 from depthclip_ros.core.types import Intrinsics
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
@@ -67,11 +67,11 @@ class RenderedDrive:
     def __init__(self, settings: RoomSettings, progress: Progress) -> None:
         folder = cache_folder() / "rooms" / settings.key
         if not folder.is_dir():
-            if find_spec("torch") is None:
+            if not is_installed("torch"):
                 raise ConfigError(
                     f"the room's drive at {settings.width_px}x{settings.height_px} with seed {settings.seed} and "
                     f"{settings.frames} frames is not in {folder.parent} and would have to be rendered: "
-                    "pip install 'depthclip-ros[torch]', or leave size, seed and frames at their defaults, "
+                    f"{INSTALL_TORCH}, or leave size, seed and frames at their defaults, "
                     "whose drive is shipped"
                 )
             _record(settings, folder, progress)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 
 from depthclip_ros.core.anchors.estimator import prior_sd_of
+from depthclip_ros.core.weights.find import faster_than
 from depthclip_ros.ros.anchors.inputs import AnchorInputs, LiveTransforms
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.depth_node.camera import Camera
@@ -38,8 +39,6 @@ class Rig:
     """
 
     def __init__(self, node: Node, engine: DepthEngine, settings: Settings) -> None:
-        from depthclip_ros.core.weights.find import faster_than  # torch comes with it: not before there is an engine
-
         self.engine = engine
         self._faster_weights = faster_than(engine.info.path)
         self.hangs = False

@@ -180,7 +180,7 @@ def labelled_pixels(model: Any, frame: Sample, count: int) -> Pixels:
 
     height_px, width_px = frame.depth_m.shape
     size_px = model.network_size(width_px, height_px)
-    pixels = torch.from_numpy(network_pixels(frame.image, size_px)[None].copy())
+    pixels = torch.from_numpy(network_pixels(frame.image, size_px)[None])
     with torch.inference_mode():
         probability = model(PixelNetwork(model).normalise(pixels)).bin_logits.softmax(1)
         # Depth is linear in the probabilities, so resizing them is what the engine does when it resizes depth.

@@ -12,7 +12,7 @@ import torch
 from depthclip_ros.core.errors import ConfigError, DeviceError, OutOfDeviceMemoryError
 from depthclip_ros.core.model.contract import DepthModel, Prediction
 from depthclip_ros.core.runtimes import torch_runtime
-from depthclip_ros.core.runtimes.devices import device_errors, find_device, usual_threads
+from depthclip_ros.core.runtimes.devices import device_errors, find_device, torch_threads
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
 
@@ -83,7 +83,7 @@ def test_torch_works_in_the_threads_asked_for_and_gives_them_back(asked: int, in
     torch.set_num_threads(3)  # `one_thread` puts back what was there
 
     def fail() -> None:
-        with usual_threads(asked):
+        with torch_threads(asked):
             assert torch.get_num_threads() == inside
             raise ZeroDivisionError
 

@@ -79,7 +79,7 @@ def test_only_the_last_used_rooms_are_kept(cache: Path) -> None:
 
 def test_without_torch_a_cached_room_plays_and_another_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_source("room", options([]))
-    monkeypatch.setattr(rendered_drive, "find_spec", lambda name: None)
+    monkeypatch.setattr(rendered_drive, "is_installed", lambda name: False)
     assert len(list(open_source("room", options([])))) == 3
     with pytest.raises(ConfigError, match=r"48x32 with seed 13 and 3 frames .* pip install 'depthclip-ros\[torch\]'"):
         open_source("room", options([], seed=13))

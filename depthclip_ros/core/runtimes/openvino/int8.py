@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
 import logging
 import warnings
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.runtimes.openvino.imported import INSTALL_INT8, without_telemetry
 
@@ -59,7 +59,7 @@ def nncf_version() -> str:
 
 def is_installed() -> bool:
     """Whether nncf can be imported."""
-    return importlib.util.find_spec("nncf") is not None
+    return present.is_installed("nncf")
 
 
 @functools.lru_cache(maxsize=1)
