@@ -10,8 +10,8 @@ from pathlib import Path
 from depthclip_ros.core.errors import ConfigError
 
 INSTALL_TORCH = "pip install 'depthclip-ros[torch]'"
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg")
-"""Of NVIDIA's driver: on a computer, on Jetsons, under WSL 2."""
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
+"""Of NVIDIA's driver: on a computer, on Jetsons, under WSL 2; and of AMD's, which torch calls cuda too."""
 
 
 def is_installed(package: str) -> bool:
