@@ -16,6 +16,7 @@ from depthclip_ros.core.model.registry import build_model, config_from_dict, pre
 from depthclip_ros.core.weights.load import load_weights
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.mixture import Mixture
+from depthclip_trainer.data.sample import FramePool, MemoryPool
 from depthclip_trainer.data.sources import open_sources
 from depthclip_trainer.fit.checkpoint import random_state, remove_partial, restore_random_state
 from depthclip_trainer.fit.distributed import launch, leave_out_unreached, share_norms
@@ -41,7 +42,7 @@ def prepare(config: TrainConfig) -> Training:
     sources = open_sources(config.data, "train", fabric.device)
     held_out = open_sources(config.data, "validation", fabric.device) if fabric.is_global_zero else []
     mixture = Mixture(
-        [s.pool for s in sources],
+        [on_device(s.pool, fabric.device) for s in sources],
         [s.share for s in sources],
         loop.batch * loop.accumulate * fabric.world_size,
         *size_px,
@@ -82,6 +83,21 @@ def prepare(config: TrainConfig) -> Training:
     if fabric.is_global_zero:
         remove_partial(Path(loop.out))
     return training
+
+
+def on_device(pool: FramePool, device: torch.device) -> FramePool:
+    """The pool with its frames in the GPU's memory, where they take at most `RESIDENT_SHARE` of what is free there.
+
+    Gathered on the CPU, a batch's frames are copied twice and the copy to the GPU is waited for.
+    """
+    if device.type != "cuda" or not isinstance(pool, MemoryPool):
+        return pool
+    size_bytes = sum(part.nbytes for part in vars(pool.frames).values() if isinstance(part, torch.Tensor))
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return pool.to(device) if size_bytes <= RESIDENT_SHARE * free_bytes else pool
+
+
+RESIDENT_SHARE = 0.1
 
 
 def start_model(config: TrainConfig) -> DepthModel:

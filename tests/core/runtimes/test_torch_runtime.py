@@ -58,6 +58,17 @@ def test_the_gpu_agrees_with_the_cpu(small_model: Callable[[], DepthModel]) -> N
     assert np.abs(on_gpu.depth.cpu().numpy() / full.depth - 1).max() < 0.05
 
 
+@pytest.mark.cuda
+def test_graphs_of_many_sizes_keep_what_they_read(small_model: Callable[[], DepthModel]) -> None:
+    runtime = TorchRuntime(Network.of_model(small_model()), "cuda", "fp32")
+    cpu = TorchRuntime(Network.of_model(small_model()), "cpu", "fp32")
+    random = np.random.default_rng(2)
+    images = [random.integers(0, 256, (1, 32 + 16 * (i % 5), 32 + 16 * (i // 5), 3), np.uint8) for i in range(40)]
+    for image in [*images, *images[::-1], *images[:20] * 2]:  # more sizes than graphs are kept, old ones among new ones
+        again = runtime.run(image)
+        assert np.abs(again.depth / cpu.run(image).depth - 1).max() < 0.02
+
+
 def test_automatic_precision_refuses_what_ruins_the_depth(
     reading_model: Callable[..., DepthModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:

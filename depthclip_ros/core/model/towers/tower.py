@@ -123,7 +123,11 @@ def walk_blocks(
 
 
 class PositionGrid:
-    """Position embeddings for any grid: bicubic from the learned one, exact at its own size; kept per size."""
+    """Position embeddings for any grid: bicubic from the learned one, exact at its own size; kept per size.
+
+    What a CUDA graph reads must live as long as the graph, so that while one is recorded nothing kept is given out: the
+    graph makes its own.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[object, ...], Tensor] = {}
@@ -132,7 +136,8 @@ class PositionGrid:
         """[1, width, R, C] to [1, width, rows, columns]."""
         if learned.shape[-2:] == (rows, columns):
             return learned
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        followed = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+        if torch.is_grad_enabled() or followed or (learned.is_cuda and torch.cuda.is_current_stream_capturing()):
             return self._interpolate(learned, rows, columns)
         version = 0 if learned.is_inference() else learned._version  # changes with every write in place
         key = (rows, columns, learned.data_ptr(), version, learned.dtype, learned.device)

@@ -185,7 +185,7 @@ class RoomCache:
     def __init__(self, name: str, path: Path, count: int = 0) -> None:
         self.name = name
         whole = sorted(p.name.split("_")[0] for p in path.glob("*_intrinsics.npy") if not p.name.startswith("."))
-        if not whole:
+        if not whole or not (path / "meta.json").is_file():
             raise InputError(f"{path} holds no rendered rooms; make some: depthclip-train render-rooms --out {path}")
         self._images = [np.load(path / f"{s}_image.npy", mmap_mode="r") for s in whole]
         self._depth = [np.load(path / f"{s}_depth.npy", mmap_mode="r") for s in whole]

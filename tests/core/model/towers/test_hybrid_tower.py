@@ -4,6 +4,7 @@ import torch
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.towers.hybrid_tower import HybridTower
+from depthclip_ros.core.model.towers.tower import PositionGrid
 
 
 @pytest.fixture
@@ -56,3 +57,20 @@ def test_last_parameters_are_the_last_blocks_and_the_norm(tower):
 def test_refuses_blocks_that_it_does_not_have(tower):
     with pytest.raises(ConfigError, match=r"adapter_layers is \(3,\); allowed: 0..2"):
         tower.check_layers("adapter_layers", (3,))
+
+
+def test_a_graph_that_is_recorded_makes_positions_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+    learned = torch.randn(1, 4, 3, 3).as_subclass(OnGpu)
+    grid = PositionGrid()
+    with torch.inference_mode():
+        recording = False
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: recording)
+        kept = grid.resize(learned, 5, 6)
+        assert grid.resize(learned, 5, 6) is kept
+        recording = True  # what is kept for a size may be gone before the graph is
+        own = grid.resize(learned, 5, 6)
+    assert own is not kept
+    assert torch.equal(own, kept)
