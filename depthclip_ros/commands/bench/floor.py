@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -136,7 +137,10 @@ def measure_work(model: torch.nn.Module, inputs: Tensor) -> Work:
 
     from depthclip_ros.core.runtimes.pixel_network import plain_attention
 
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(
+        display=False,
+        custom_mapping={torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations},
+    )
     counted = set(counter.flop_registry)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     read: dict[int, int] = {}
@@ -160,6 +164,13 @@ def measure_work(model: torch.nn.Module, inputs: Tensor) -> Work:
     with plain_attention(), torch.no_grad(), counter, Traffic():
         model(inputs)
     return Work(float(counter.get_total_flops()), sum(read.values()), moved)
+
+
+def _attention_operations(
+    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """Of query · keyᵀ and what follows of it · value, shapes [B, heads, N, D]: torch before 2.15 leaves both out."""
+    return 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -64,3 +64,58 @@ def test_a_beam_beside_the_view_is_refused(wall):
         measure_range(wall(), 2.0, np.linalg.inv(FORWARD), field_of_view_rad=BEAM)
     with pytest.raises(InputError, match="field_of_view is"):
         measure_range(wall(), 2.0, FORWARD, field_of_view_rad=math.inf)
+
+
+@pytest.mark.parametrize("range_m", [0.1, 4.0])
+def test_both_ends_of_a_sensors_range_are_readings(wall, range_m):
+    found = measure_range(
+        wall(range_m, 1.25), range_m, FORWARD, field_of_view_rad=BEAM, least_m=0.1, most_m=4.0, radiation=INFRARED
+    )
+    assert found.log_ratio == pytest.approx(math.log(1.25), abs=0.002)
+
+
+def test_a_variance_that_the_sensor_states_is_taken(wall):
+    found = measure_range(wall(), 2.0, FORWARD, field_of_view_rad=BEAM, variance_m2=0.04)
+    assert found.noise_variance == pytest.approx(0.04 / 2.0**2)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_an_echo_counts_from_a_tenth_of_the_cone_on_and_its_spread_is_that_of_the_whole_cone(wall, share):
+    """A plate 1 m away fills a part of the cone before a wall 3 m away: the mean square of what is not the middle."""
+    prediction = wall(3.0, 1.0)
+    half_deg, reach_px = 10.0, 200 * math.tan(math.radians(10))
+    edge = 159.5 + reach_px * _chord(share)
+    prediction.depth_m[:, : round(edge)] = 1.0
+    found = measure_range(prediction, 1.0, FORWARD, field_of_view_rad=math.radians(2 * half_deg))
+    assert found.log_ratio == pytest.approx(0.0, abs=0.02)
+    of_minority = min(share, 1 - share)
+    assert found.place_variance - 0.15**2 == pytest.approx(of_minority * math.log(3) ** 2, rel=0.15)
+
+
+def _chord(share):
+    """Where a line cuts this share off a disk of radius one."""
+    at = np.linspace(-1, 1, 2001)
+    area = np.cumsum(np.sqrt(1 - at**2))
+    return float(np.interp(share, area / area[-1], at))
+
+
+def test_half_of_a_beam_in_the_view_is_enough(wall):
+    """A beam of 20 degrees about the right end of the image's 77: half of it is seen; turned further, less is."""
+
+    def turned(deg):
+        angle, matrix = math.radians(-deg), np.eye(4)
+        matrix[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        return FORWARD @ matrix
+
+    edge_deg = math.degrees(math.atan(160 / 200))
+    wide = {"field_of_view_rad": math.radians(20), "radiation": INFRARED}
+    range_m = 2.0 / math.cos(math.radians(edge_deg))
+    assert abs(measure_range(wall(2.0, 1.0), range_m, turned(edge_deg - 1), **wide).log_ratio) < 0.1
+    with pytest.raises(InputError, match=r"4\d% of the beam lies in the image where depth is known; 50% is needed"):
+        measure_range(wall(2.0, 1.0), range_m, turned(edge_deg + 1), **wide)
+
+
+@pytest.mark.parametrize("field_of_view_rad", [-0.01, math.pi, math.nan])
+def test_a_cone_that_is_none_is_refused(wall, field_of_view_rad):
+    with pytest.raises(InputError, match=r"field_of_view is .* allowed: 0 to below pi"):
+        measure_range(wall(), 2.0, FORWARD, field_of_view_rad=field_of_view_rad)
