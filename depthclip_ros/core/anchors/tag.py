@@ -59,12 +59,9 @@ def measure_tags(
         side_px = math.sqrt(abs(cv2.contourArea(quad.astype(np.float32))))
         if side_px < LEAST_SIDE_PX:
             continue
-        # of a square seen exactly from the front OpenCV's closed form makes NaN
-        for how in (cv2.SOLVEPNP_IPPE_SQUARE, cv2.SOLVEPNP_ITERATIVE):
-            found, turn, shift = cv2.solvePnP(square, quad, matrix, None, flags=how)
-            if found and np.isfinite(shift).all():
-                break
-        else:
+        # not IPPE_SQUARE: of a square that is seen symmetrically OpenCV's closed form makes NaN, or another tilt
+        found, turn, shift = cv2.solvePnP(square, quad, matrix, None, flags=cv2.SOLVEPNP_ITERATIVE)
+        if not (found and np.isfinite(shift).all()):
             continue
         normal = cv2.Rodrigues(turn)[0][:, 2]
         at = shift[:, 0]
