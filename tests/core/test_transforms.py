@@ -113,3 +113,47 @@ def test_rotations_are_those_of_their_quaternions(quaternion):
     point, axis = np.array([1.0, 2.0, 3.0]), np.array([x, y, z])
     expected = point + 2 * np.cross(axis, np.cross(axis, point) + w * point)
     np.testing.assert_allclose(tree.between("b", 0, "a", 0)[:3, :3] @ point, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_a_turn_is_interpolated_evenly_along_the_shorter_way_whatever_its_quaternions_say(sign, share):
+    """From 20 to 140 degrees about z; the later quaternion is of length 3, and of either sign."""
+    tree = Transforms()
+    first, last = (
+        (0, 0, math.sin(math.radians(degrees) / 2), math.cos(math.radians(degrees) / 2)) for degrees in (20, 140)
+    )
+    tree.add(transform(1, "odom", "base", (1, 0, 0), first), is_static=False)
+    tree.add(transform(2, "odom", "base", (3, 0, 4), tuple(3 * sign * value for value in last)), is_static=False)
+    found = tree.between("base", 10**9 + round(share * 10**9), "odom", 0)
+    angle = math.radians(20 + share * 120)
+    np.testing.assert_allclose(found[:2, :2], [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    np.testing.assert_allclose(found[:3, 3], [1 + 2 * share, 0, 4 * share])
+
+
+def test_a_gap_of_just_the_most_and_both_ends_of_what_is_known_are_served():
+    tree = moving(1, 2.5, max_gap_s=1.5)
+    assert [tree.between("base", ns, "odom", 0)[0, 3] for ns in (10**9, 2 * 10**9, 2_500_000_000)] == [1.0, 2.0, 2.5]
+    tree = moving(1, 2, 3, history_s=2)
+    assert tree.between("base", 10**9, "odom", 0)[0, 3] == 1.0, "two seconds ago are still known"
+    tree.add(transform(1, "odom", "base", (7, 0, 0)), is_static=False)  # not so old that a new history begins
+    assert [tree.between("base", ns * 10**9, "odom", 0)[0, 3] for ns in (1, 3)] == [7.0, 3.0]
+
+
+def test_a_rotation_about_one_axis_alone_and_slashes_before_names_are_taken():
+    tree = Transforms()
+    tree.add(transform(1, "/a", "/b", (0, 0, 0), (1, 0, 0, 0)), is_static=True)
+    np.testing.assert_allclose(tree.between("/b", 0, "/a", 0) @ [1, 2, 3, 1], [1, -2, -3, 1], atol=1e-12)
+    tree.add(transform(1, "b", "c", (0, 0, 0)), is_static=False)
+    tree.add(transform(3, "b", "c", (0, 0, 2)), is_static=False)
+    np.testing.assert_allclose(tree.moved("/a", "/c", 10**9, 3 * 10**9)[:3, 3], [0, 0, -2])
+
+
+def test_where_only_one_frame_is_common_the_time_that_is_missing_is_named():
+    tree = moving(1, 2)
+    tree.add(transform(0, "base", "camera", (0, 0, 0)), is_static=True)
+    tree.add(transform(0, "base", "lidar", (0, 0, 1)), is_static=True)
+    assert tree.common_frames("lidar", "camera") == ["base", "odom"]
+    np.testing.assert_allclose(tree.between("lidar", 9 * 10**9, "camera", 9 * 10**9)[:3, 3], [0, 0, 1])
+    with pytest.raises(TransformNotYetError):
+        tree.between("camera", 9 * 10**9, "odom", 0)

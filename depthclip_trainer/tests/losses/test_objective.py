@@ -6,8 +6,9 @@ import dataclasses
 import pytest
 import torch
 from depthclip_trainer.data.sample import Batch
-from depthclip_trainer.losses.objective import batch_loss
+from depthclip_trainer.losses.objective import batch_loss, left_out, normalise
 
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.model.registry import build_model, preset
 
@@ -29,3 +30,38 @@ def test_batches_of_another_size_show_the_same_view_and_ask_for_the_same_depth(w
 
     assert says(2.0 * 300 / 60) == pytest.approx(0.0, abs=1e-6)
     assert says(2.0 * 300 / 120) > 0.5
+
+
+def small_model(**changed):
+    return build_model(
+        preset("nano", input_pixels=64 * 32, tower_blocks=2, tap_layers=[1], adapter_layers=[1], **changed)
+    )
+
+
+def test_images_are_normalised_as_the_network_takes_them():
+    model = small_model()
+    mean, std = torch.tensor(model.image_mean), torch.tensor(model.image_std)
+    image = (mean + 2 * std)[None, :, None, None].expand(2, 3, 4, 6)
+    found = normalise(image, model)
+    torch.testing.assert_close(found, torch.full((2, 3, 4, 6), 2.0))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_relative_depth_is_compared_by_terms_without_metres_alone():
+    model = small_model()
+    model.config = dataclasses.replace(model.config, metric=False)
+    with pytest.raises(
+        ConfigError, match=r"'l1' compares metres, but moa_depthclip gives relative depth here; allowed: aff"
+    ):
+        batch_loss(model, model, None, {"affine_invariant": 1.0, "silog": 0.0, "l1": 1.0})
+
+
+def test_terms_without_a_head_are_named_and_the_model_stays_as_it_was():
+    model = small_model().train()
+    weights = {"l1": 1.0, "bin_cross_entropy": 0.5, "regression_l1": 1.0, "confidence": 0.0}
+    assert left_out(model, weights) == []
+    assert model.training
+    model.eval()
+    model.forward = lambda images: Prediction(torch.ones(1, 4, 4), torch.ones(1, 4, 4))
+    assert left_out(model, weights) == ["bin_cross_entropy", "regression_l1"]
+    assert not model.training

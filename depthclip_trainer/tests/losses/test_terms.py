@@ -140,3 +140,63 @@ def test_composite_refuses_unknown_terms_and_no_terms():
         losses.composite(prediction, torch.ones(1, 2, 2), ALL, None, {"sillog": 1.0})
     with pytest.raises(ConfigError, match="none of the loss terms"):
         losses.composite(prediction, torch.ones(1, 2, 2), ALL, None, {"bin_cross_entropy": 1.0})
+
+
+def test_confidence_is_a_probability_that_depth_is_within_a_quarter_of_the_truth():
+    target = torch.full((1, 2, 2), 2.0)
+    depth = torch.tensor([[[2.49, 2.51], [1.61, 1.59]]], requires_grad=True)  # 2 * 1.25 and 2 / 1.25 are the ends
+    confidence = torch.tensor([[[0.9, 0.8], [0.6, 0.3]]], requires_grad=True)
+    loss = losses.confidence_likelihood(confidence, depth, target, ALL)
+    expected = -(math.log(0.9) + math.log(1 - 0.8) + math.log(0.6) + math.log(1 - 0.3)) / 4
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss.sum(), confidence)
+    assert (gradient.sign() == torch.tensor([[[-1, 1], [-1, 1]]])).all()
+    sure = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])  # wrong about each: large, and finite
+    assert 5 < float(losses.confidence_likelihood(sure, depth.detach(), target, ALL)) < 40
+    prediction = Prediction(depth=depth.detach(), confidence=confidence.detach())
+    named = losses.image_terms(prediction, target, ALL, None, ["confidence"])
+    assert float(named["confidence"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_are_summed_over_halvings_until_a_side_is_gone():
+    """A ramp of ln depth: neighbours differ by 0.1, 0.2, 0.4 across, and not at all down."""
+    ramp = torch.exp(0.1 * torch.arange(8.0)).expand(1, 8, 8)
+    target, valid = torch.ones(1, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)
+    found = [float(losses.gradient_matching(ramp, target, valid, scales=scales)) for scales in (1, 2, 3, 4)]
+    assert found == pytest.approx([0.1, 0.3, 0.7, 0.7], rel=1e-4)
+    turned = losses.gradient_matching(ramp.transpose(1, 2), target, valid, scales=2)
+    assert float(turned) == pytest.approx(0.3, rel=1e-4)
+    assert float(losses.gradient_matching(ramp[:, :1], target[:, :1], valid[:, :1])) == 0.0, "one row has no square"
+
+
+def test_silog_by_hand():
+    """ln ratios 0 and 0.2: ten times the root of their mean square less 0.85 of their squared mean."""
+    target = torch.ones(1, 1, 2)
+    depth = torch.exp(torch.tensor([[[0.0, 0.2]]]))
+    valid = torch.ones(1, 1, 2, dtype=torch.bool)
+    assert float(losses.silog(depth, target, valid)) == pytest.approx(10 * math.sqrt(0.02 - 0.85 * 0.01), rel=1e-3)
+
+
+def test_disparities_are_normalised_by_median_and_mean_deviation():
+    depth = 1 / torch.tensor([[[1.0, 2.0, 4.0, 9.0]]])
+    valid = torch.tensor([[[True, True, True, False]]])
+    found = losses.normalised_disparity(depth, valid)
+    assert found.flatten().tolist() == pytest.approx([-1.0, 0.0, 2.0, 0.0])  # median 2, deviations 1, 0 and 2: mean 1
+    nothing = losses.normalised_disparity(depth, torch.zeros_like(valid))
+    assert nothing.abs().sum() == 0
+
+
+def test_which_term_compares_pixels_with_each_other_is_known():
+    target = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) + 1
+    depth = target * (1 + 0.1 * torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(1)))
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
+    shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(2))
+    for name, loss in losses.DEPTH_TERMS.items():
+        same, other = (float(loss(d, t, valid)) for d, t in (
+            (depth, target), (depth.flatten()[shuffled].view(1, 8, 8), target.flatten()[shuffled].view(1, 8, 8)),
+        ))  # fmt: skip
+        compares_neighbours = "gradient" in name
+        assert (same == pytest.approx(other, rel=1e-4)) is not compares_neighbours, name
+        assert (name in losses.POINTWISE_TERMS) is (name in ("l1", "log_l1"))
+    with pytest.raises(ConfigError, match=r"loss term 'a' does not exist; there are l1, .*confidence"):
+        losses.check_terms(["l1", "b", "a"])

@@ -76,3 +76,33 @@ def test_a_tiny_picture_has_no_room_for_a_legend() -> None:
     result = draw_legend(picture, 1, 5)
     assert (result == picture).all()
     assert result is not picture
+
+
+def test_the_legend_lies_on_a_darkened_box_and_its_bar_goes_from_near_to_far() -> None:
+    picture = np.full((480, 640, 3), 200, np.uint8)
+    result = draw_legend(picture, 1, 5)
+    rows, columns = np.nonzero((result == 200 // 4).all(-1))
+    assert len(rows) > 1000
+    assert (rows.max(), columns.max()) > (470, 630)
+    bar_row = result[rows.min() + 15, columns.min() : columns.max()].astype(int)
+    coloured = bar_row[(bar_row.max(1) - bar_row.min(1)) > 60]
+    assert coloured[2, 0] > coloured[2, 2]
+    assert coloured[-3, 2] > coloured[-3, 0]
+
+
+def test_one_end_of_the_range_may_come_from_the_image() -> None:
+    ramp = np.linspace(1, 5, 200, dtype=np.float32).reshape(10, 20)
+    near_m, far_m = depth_range(ramp)
+    assert (colorize(ramp, near_m=1.5) == colorize(ramp, 1.5, far_m)).all()
+    assert (colorize(ramp, far_m=4.0) == colorize(ramp, near_m, 4.0)).all()
+    before = np.full((10, 20), 2.0, np.float32)
+    before[0, 0] = 8.5
+    near, far = colorize(np.array([[1.0, 2.0]], np.float32), 1.0, 2.0)[0]
+    found = colorize(before, near_m=8.0)
+    assert (found[0, 0] == far).all()
+    assert (found[1:] == near).all(), "all before the range"
+
+
+def test_the_range_holds_96_percent_and_is_never_empty() -> None:
+    assert depth_range(np.linspace(0, 1, 10_001, dtype=np.float32)[None]) == pytest.approx((0.02, 0.98), abs=1e-3)
+    assert depth_range(np.full((3, 3), 2.0, np.float32)) == pytest.approx((2.0, 2.1))

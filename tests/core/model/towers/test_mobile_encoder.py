@@ -7,7 +7,13 @@ from torchvision.models import MobileNetV2
 
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.registry import build_model, preset
-from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS, ScaledConv, encoder_blocks, load_encoder
+from depthclip_ros.core.model.towers.mobile_encoder import (
+    ENCODERS,
+    InvertedResidual,
+    ScaledConv,
+    encoder_blocks,
+    load_encoder,
+)
 
 MOBILENET = ENCODERS["mobilenet-v2"]
 
@@ -80,3 +86,48 @@ def test_teacher_starts_from_the_encoder_and_leaves_its_first_levels_alone(refer
     frozen = sum(1 for level in model.tower.stem[:2] for _ in level.parameters())
     assert not any(trained[:frozen])
     assert all(trained[frozen:])
+
+
+# Of the whole networks with their head of 1280 channels and 1000 classes, as torchvision and TensorFlow publish them.
+PARAMETERS = {
+    "mobilenet-v2": 3_504_872,
+    "efficientnet-lite0": 4_652_008,
+    "efficientnet-lite1": 5_416_680,
+    "efficientnet-lite2": 6_092_072,
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_have_the_parameters_of_the_published_networks(name):
+    """A folded normalisation has a gain and a bias for each channel, as it had before."""
+    encoder = ENCODERS[name]
+    blocks = encoder_blocks(encoder)
+    last = encoder.levels[-1][0]
+    head = last * 1280 + 2 * 1280 + 1280 * 1000 + 1000
+    assert sum(p.numel() for p in blocks.parameters()) + head == PARAMETERS[name]
+    assert sum(isinstance(m, ScaledConv) for m in blocks.modules()) == encoder.convolutions
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_each_level_has_half_the_size_of_the_one_before(name):
+    encoder = ENCODERS[name]
+    x = torch.rand(1, 3, 64, 96)
+    blocks = encoder_blocks(encoder).eval()
+    assert encoder.levels[0][1] == 0
+    assert encoder.levels[-1][2] == len(blocks)
+    with torch.no_grad():
+        for level, (channels, start, end) in enumerate(encoder.levels, 1):
+            x = blocks[start:end](x)
+            assert x.shape == (1, channels, 64 >> level, 96 >> level)
+    assert len(encoder.levels) == 5
+
+
+def test_a_block_adds_its_input_where_it_keeps_size_and_channels():
+    same, wider, smaller = (InvertedResidual(8, outputs, 6, stride, 3) for outputs, stride in ((8, 1), (12, 1), (8, 2)))
+    x = torch.rand(1, 8, 6, 6)
+    for block in (same, wider, smaller):
+        for parameter in block.parameters():
+            nn.init.zeros_(parameter)
+    torch.testing.assert_close(same(x), x)
+    assert not wider(x).any()
+    assert not smaller(x).any()
