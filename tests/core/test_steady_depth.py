@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depthclip_ros.core.steady_depth import GAP_S, SteadyDepth
+from depthclip_ros.core.steady_depth import GAP_S, MEMORY, SteadyDepth
 
 HEIGHT, WIDTH = 120, 160
 
@@ -116,3 +116,40 @@ def test_unknown_and_infinite_stay_and_limits_hold():
     assert finite.size
     assert (finite.min(), finite.max()) >= (1.0, 0)
     assert finite.max() <= 3.0
+
+
+def test_what_comes_into_the_picture_has_no_past():
+    """The camera turns: at one side the wall is new, and there depth stays as it came."""
+    steady = SteadyDepth()
+    for i in range(8):
+        steady.apply(i / 30, picture(12 * i), slope(12 * i))
+    came = slope(12 * 8) * np.float32(1.1)
+    made = came.copy()
+    steady.apply(8 / 30, picture(12 * 8), made)
+    np.testing.assert_array_equal(made[:, -6:], came[:, -6:])
+    assert np.mean(made[:, 20:100] < 0.98 * came[:, 20:100]) > 0.9
+
+
+def test_each_image_counts_for_less_the_longer_the_wall_is_known_down_to_a_share():
+    """The second counts half; after many the change that is left of a step is that of the memory's length."""
+    steady = SteadyDepth()
+    steady.apply(0.0, picture(), slope())
+    made = slope() * np.float32(1.1)
+    steady.apply(1 / 30, picture(), made)
+    np.testing.assert_allclose(np.median(made / slope()), 1.1**0.5, rtol=1e-3)
+    long = SteadyDepth()
+    for i in range(60):
+        long.apply(i / 30, picture(), slope())
+    made = slope() * np.float32(1.1)
+    long.apply(2.0, picture(), made)
+    np.testing.assert_allclose(np.median(np.log(made / slope())), np.log(1.1) / MEMORY, rtol=1e-2)
+
+
+def test_depth_that_is_of_another_surface_is_not_mixed():
+    for factor, mixed in ((1.2, True), (1.25, False)):
+        steady = SteadyDepth()
+        steady.apply(0.0, picture(), slope())
+        came = slope() * np.float32(factor)
+        made = came.copy()
+        steady.apply(1 / 30, picture(), made)
+        assert bool(np.median(made / came) < 0.99) is mixed

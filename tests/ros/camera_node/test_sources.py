@@ -226,3 +226,24 @@ def test_what_is_no_source_is_refused_with_the_kinds(tmp_path: Path) -> None:
     ros1.write_text("#ROSBAG V2.0")
     with pytest.raises(InputError, match="rosbags-convert"):
         open_source(str(ros1))
+
+
+def test_a_video_that_breaks_off_says_how_many_frames_are_missing(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    for _ in range(6):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    source = open_source(str(path))
+    assert len(list(source)) == 6
+    assert source.skipped == []
+
+    class Torn(cv2.VideoCapture):
+        def read(self):
+            self.count = getattr(self, "count", 0) + 1
+            return super().read() if self.count <= 4 else (False, None)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Torn)
+    for _ in range(2):
+        assert [frame.name for frame in source] == ["frame 0", "frame 1", "frame 2", "frame 3"]
+        assert source.skipped == ["clip.avi: the last 2 of 6 frames cannot be decoded"]

@@ -210,3 +210,72 @@ def test_a_pause_is_not_made_up_for():
     burst = [limit.passes(5, 60 + k / 100) for k in range(20)]
     assert sum(burst) <= 2
     assert all(limit.passes(0, 60.2) for _ in range(5))
+
+
+def test_what_comes_after_the_end_is_let_go_though_somebody_still_asks():
+    mailboxes: Mailboxes[int] = Mailboxes()
+    box = mailboxes.add()
+    box.put(1)
+    mailboxes.close()
+    box.put(2)
+    box.put_back(3)
+    assert box.take() is None
+    late = mailboxes.add()
+    late.put(4)
+    assert late.take() is None
+
+
+def test_of_an_item_that_is_put_back_over_two_the_older_is_overtaken():
+    mailboxes: Mailboxes[str] = Mailboxes()
+    box = mailboxes.add(lambda _item: 0.0)
+    held = mailboxes.add(lambda item: 3600.0)
+    held.put("first")
+    held.put("second")
+    assert held.overtaken == 0
+    held.put_back("old")
+    assert held.overtaken == 1, "the second stays, the first is overtaken"
+    box.put("free")
+    box.put_back("back")
+    assert mailboxes.take() == ["back"]
+    assert mailboxes.take() == ["free"]
+    assert box.overtaken == 0
+
+
+def test_the_shortest_wait_of_all_boxes_is_waited_for():
+    due_s = time.monotonic() + 0.05
+    mailboxes: Mailboxes[str] = Mailboxes()
+    mailboxes.add(lambda _item: 3600.0).put("late")
+    mailboxes.add(lambda _item: due_s - time.monotonic()).put("soon")
+    mailboxes.add(lambda _item: 1800.0).put("later")
+    assert mailboxes.take() == ["soon"]
+    assert time.monotonic() < due_s + 5
+
+
+def test_after_a_new_timeline_begins_the_old_ones_are_counted_anew():
+    order = StampOrder(patience=2)
+    order.check(60_000 * MS)
+    assert [order.check(stamp * MS)[0] for stamp in (1000, 1001, 900, 1002, 901, 902)] == [
+        "back", "new timeline", "back", "in order", "back", "new timeline",
+    ]  # fmt: skip
+    order.reset()
+    order.check(60_000 * MS)
+    verdict, back_s = order.check(59_000 * MS)
+    assert (verdict, back_s) == ("back", pytest.approx(1.0))
+    order.reset()
+    assert [order.check(stamp * MS)[0] for stamp in (10, 5)] == ["in order", "back"]
+
+
+def test_old_stamps_that_repeat_are_a_row():
+    order = StampOrder(patience=3)
+    order.check(100 * MS)
+    assert [order.check(7 * MS)[0] for _ in range(3)] == ["back", "back", "new timeline"]
+
+
+def test_a_rate_counts_from_its_own_first_frame_and_each_is_due_a_period_later():
+    limit = RateLimit()
+    assert [limit.passes(4, now_s) for now_s in (10.0, 10.249, 10.25, 10.4, 10.5, 10.76)] == [
+        True, False, True, False, True, True,
+    ]  # fmt: skip
+    assert not limit.passes(4, 10.99), "the next is due at 11.0, though the last came late"
+    assert limit.passes(4, 11.0)
+    assert limit.passes(-1, 11.0)

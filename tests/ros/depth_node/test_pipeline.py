@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depthclip_ros.core.anchors.estimator import ScaleEstimate
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import ViewDepth
@@ -264,3 +266,28 @@ def test_a_mask_of_another_size_is_named_and_refused(image: SimpleNamespace, tmp
         pipeline.prepare(image, info())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="nowhere"):
         FramePipeline(engine, settings_from({"input.mask": "/nowhere.png"}))
+
+
+@pytest.mark.parametrize("rays", [False, True])
+@pytest.mark.parametrize("cloud", [False, True])
+def test_the_engine_is_asked_for_what_is_wanted_and_no_more(image: SimpleNamespace, cloud: bool, rays: bool) -> None:
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    values = {"cloud.stride": 3, "cloud.max_range": 7.0, "cloud.fields": ["uncertainty"], "scale.factor": 2.0}
+    asked = FramePipeline(engine, settings_from(values))
+    asked.scale = lambda: ScaleEstimate(math.log(1.5), 0.25)
+    view = asked.view(asked.prepare(image, info()), cloud=cloud, rays=rays)
+    assert view.limits.scale_factor == pytest.approx(3.0)
+    assert view.limits.log_scale_sd == 0.25
+    assert (view.cloud is not None) is cloud
+    assert (view.flying > 0) is rays
+    if view.cloud is not None:
+        assert (view.cloud.stride, view.cloud.max_range_m, view.cloud.color) == (3, 7.0, True)
+        assert view.cloud.uncertainty is True
+
+
+def test_a_cloud_without_uncertainty_and_colour_asks_for_neither(image: SimpleNamespace) -> None:
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    asked = FramePipeline(engine, settings_from({"cloud.fields": [], "cloud.color": False}))
+    request = asked.view(asked.prepare(image, info()), cloud=True).cloud
+    assert request is not None
+    assert (request.color, request.uncertainty) == (False, False)

@@ -341,3 +341,17 @@ def test_a_highest_rate_leaves_images_out_and_takes_the_newest_that_comes(rig, m
     account = camera.counters.account(camera.box.overtaken)
     assert (account["in"], account["out"], account["skipped"]) == (32, 4, 28)
     assert (account["refused"], account["failed"], account["dropped"]) == (0, 0, 0)
+
+
+def test_what_goes_wrong_is_said_with_its_trace_once_and_counted_each_time(rig, monkeypatch):
+    def break_down(views):
+        raise ZeroDivisionError("what nobody expected")
+
+    monkeypatch.setattr(rig.engine, "infer_views", break_down)
+    for count in (1, 2, 3):
+        _send(rig.front, 50)
+        _until(lambda count=count: rig.front.counters.failed == count)
+    said = [line for line in rig.log.lines if "what nobody expected" in line]
+    assert len(said) == 1
+    assert said[0].startswith("front: no depth for an image: Traceback")
+    assert "break_down" in said[0]
