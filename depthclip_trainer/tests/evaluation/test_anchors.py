@@ -10,6 +10,7 @@ import pytest
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.anchors.simulated import Place, sensors_of, true_floor
 
+from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.types import Depth, Intrinsics
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
@@ -91,3 +92,76 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, monkeypatch, capsys)
     points = next(row for row in rows if row["anchor"] == "points")
     assert points["covers"] == points["worst source"] == pytest.approx(1.0)  # without the anchor ln 1.2 is outside
     assert points["of that without"] == pytest.approx(1 / 3, rel=1e-3)
+
+
+def test_scores_of_a_frame_are_those_of_its_counted_pixels():
+    truth_m = np.array([[2.0, 4.0], [0.0, 0.5]], np.float32)
+    predicted_m = np.array([[1.0, 2.0], [9.0, np.nan]], np.float32)
+
+    def intervals(scale):
+        return predicted_m * np.float32(scale.factor), np.array([[0.8, 0.6], [0.1, 0.1]], np.float32)
+
+    one = replay.Shown("a", np.zeros((2, 2, 3), np.uint8), predicted_m, truth_m, CAMERA, intervals)
+    assert one.abs_rel(1.0) == pytest.approx((0.5 + 0.5 + (0.5 - 1e-3) / 0.5) / 3)
+    assert one.abs_rel(20.0) == pytest.approx((4.0 + 1.5 + (0.5 - 1e-3) / 0.5) / 3), "depth ends at 10 m"
+    assert one.median_factor == pytest.approx(3.0 / 1.5)
+    covered, wide = one.coverage(replay.NO_SCALE)
+    assert (covered, wide) == (pytest.approx(0.5), pytest.approx(0.7)), "ln 2 = 0.69 is within 0.8 and not 0.6"
+    assert one.free_half_width == pytest.approx(0.7)
+    bare = replay.Shown("a", one.rgb, predicted_m, truth_m, CAMERA)
+    assert all(math.isnan(value) for value in (*bare.coverage(replay.NO_SCALE), bare.free_half_width))
+
+
+def test_a_row_counts_each_source_alike():
+    row = replay.Row(sources=["a", "a", "b"])
+    assert row.mean([1.0, 3.0, 10.0]) == pytest.approx(6.0)
+    assert math.isnan(replay.Row().mean([]))
+
+
+def test_rows_hold_a_figure_of_each_frame_that_was_read():
+    row = replay.replay([shown(1.4), shown(1.4, "b", 1)])["depth"]
+    assert row.sources == ["a", "b"]
+    for values in (row.published, row.median_scaled, row.anchored, row.deviations, row.sds, row.covered):
+        assert len(values) == 2
+    assert all(0.02 < sd < 0.12 for sd in row.sds)
+    assert all(abs(deviation) < 3 for deviation in row.deviations)
+
+
+@pytest.mark.parametrize(("height_m", "pitch_deg"), [(0.3, 10.0), (1.5, 40.0)])
+def test_the_true_floor_is_found_at_any_height_and_pitch(height_m, pitch_deg):
+    found_m, down = true_floor(Place.of(room(height_m, pitch_deg), CAMERA))
+    assert found_m == pytest.approx(height_m, rel=0.02)
+    expected = (0, math.cos(math.radians(pitch_deg)), math.sin(math.radians(pitch_deg)))
+    np.testing.assert_allclose(down, expected, atol=0.03)
+
+
+def test_a_table_with_more_below_it_is_no_floor_and_neither_is_a_wall():
+    depth_m = room(0.6, 30.0, 9.0)
+    depth_m[:, 60:] = room(1.2, 30.0, 9.0)[:, 60:]
+    found_m, _ = true_floor(Place.of(depth_m, CAMERA))
+    assert found_m == pytest.approx(1.2, rel=0.03)
+    assert true_floor(Place.of(np.full((120, 160), 2.0, np.float32), CAMERA)) is None
+
+
+def prediction_of(place):
+    return Prediction(place.depth_m, place.camera)
+
+
+@pytest.mark.parametrize("name", ["range", "range, ultrasound", "scan", "points", "depth", "ground"])
+def test_readings_are_right_but_for_their_noise_and_wild_where_they_are_told_to_be(name):
+    place = Place.of(room(), CAMERA)
+    read = sensors_of(place)[name]
+    rng = np.random.default_rng(0)
+    ratios = [read(prediction_of(place), rng, 0.0).log_ratio for _ in range(10)]
+    assert abs(np.median(ratios)) < 0.06
+    assert np.std(ratios) < 0.03
+    if name in ("scan", "points", "ground"):
+        assert np.std([read(prediction_of(place), rng, 1.0).log_ratio for _ in range(10)]) > 0.1
+
+
+def test_a_place_knows_what_lies_within_ten_metres_and_where():
+    depth_m = np.zeros((120, 160), np.float32)
+    depth_m[10, 20], depth_m[30, 40], depth_m[50, 60], depth_m[0, 0] = 2.0, np.nan, 10.0, 9.9
+    place = Place.of(depth_m, CAMERA)
+    np.testing.assert_array_equal(place.pixels, [[0, 0], [20, 10]])
+    np.testing.assert_allclose(place.points[1], [(20 - 79.5) / 100 * 2, (10 - 59.5) / 100 * 2, 2.0], rtol=1e-6)

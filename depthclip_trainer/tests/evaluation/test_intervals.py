@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,101 @@ def test_confidence_is_calibrated_to_the_share_of_right_pixels(monkeypatch):
     surely, hardly = table.even_odds_at(LEVEL) > half_widths(table, np.array([0.0, 9.0]), np.array([2.0, 3.0]))
     assert surely
     assert not hardly
+
+
+def test_bands_hold_as_much_weight_each_and_are_fewer_where_places_are_few():
+    frames = frames_of(7, 80, pixels=60)
+    depths_m = fit_uncertainty(frames).depths_m
+    assert len(depths_m) == intervals.BANDS
+    expected = np.quantile(np.concatenate([f.predicted_m for f in frames]), [0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_allclose(depths_m, expected, rtol=0.05)
+    twenty = frames_of(7, 20, pixels=60)
+    near = [dataclasses.replace(f, predicted_m=f.predicted_m * (0.01 if i < 20 else 1)) for i, f in enumerate(twenty)]
+    few = [frames[0], frames[4], frames[8]]
+    assert len(fit_uncertainty(few).depths_m) == 1, "three frames are fewer than a band needs"
+    # five of twenty places are near: a band of a quarter or a fifth would have them alone, and eight are needed
+    assert len(fit_uncertainty(near).depths_m) == 3
+
+
+def test_a_quantile_is_the_first_value_that_enough_weight_lies_at_or_under():
+    values, weight = np.array([3.0, 1.0, 2.0]), np.array([1.0, 2.0, 1.0])
+    found = [intervals._quantile(values, weight, level) for level in (0.0, 0.5, 0.51, 0.75, 0.76, 1.0, 1.1)]
+    assert found == [1, 1, 2, 2, 3, 3, 3]
+
+
+def test_floor_and_gain_are_those_of_the_errors():
+    """Errors of 0.2 in each pixel and 0.3 times its own spread: both parts are found."""
+    rng = np.random.default_rng(0)
+    found = []
+    for place in range(40):
+        spread2, predicted_m = rng.uniform(0, 4, 500), rng.uniform(1, 5, 500)
+        error = rng.normal(0, 1, 500) * np.sqrt(0.2**2 + 0.3**2 * spread2)
+        found.append(Pixels(f"room {place}", spread2, predicted_m, predicted_m * np.exp(error)))
+    table = fit_uncertainty(found)
+    assert table.floor == pytest.approx(0.2, abs=0.04)
+    assert table.gain == pytest.approx(0.3, abs=0.04)
+    assert table.scale_sd < 0.05
+
+
+def test_higher_levels_have_wider_intervals_and_more_places_narrower_ones():
+    table = fit_uncertainty(frames_of(8, 80, pixels=60))
+    for rows in (table.free, table.anchored):
+        assert (np.diff(np.array(rows), axis=0) >= 0).all()
+    one = Pixels("a", np.ones(100), np.full(100, 2.0), 2.0 * np.exp(np.linspace(-1, 1, 100)))
+    few, many = ([dataclasses.replace(one, place=f"{i}") for i in range(count)] for count in (9, 90))
+    widths = [fit_uncertainty(frames).free[intervals.LEVELS.index(0.9)][0] for frames in (few, many)]
+    # of |errors| from 0 to 1: the quantile at 0.9 * (n + 1) / n, which of nine places is the largest there is
+    assert widths[0] / widths[1] == pytest.approx(1.0 / (0.9 * 91 / 90), rel=0.03)
+
+
+def test_coverage_counts_each_place_alike():
+    table = fit_uncertainty(frames_of(9, 40, pixels=60))
+    right = Pixels("right", np.ones(50), np.full(50, 2.0), np.full(50, 2.0))
+    wrong = [Pixels("wrong", np.ones(n), np.full(n, 2.0), np.full(n, 40.0)) for n in (10, 700)]
+    assert coverage_of([right, *wrong], table)["coverage"] == pytest.approx(0.5)
+    with pytest.raises(InputError, match="nothing to score"):
+        coverage_of([], table)
+
+
+@pytest.mark.parametrize(
+    ("frames", "places"),
+    [
+        ([("s", "a/1"), ("s", "a/2"), ("s", "a/3")], 1),
+        ([("s", "a/1"), ("s", "a/3")], 2),
+        ([("s", "a/1"), ("s", "b/2")], 2),
+        ([("s", "a/1"), ("t", "a/2")], 2),
+        ([("s", "a/7.png"), ("s", "a/7.png")], 1),
+        ([("s", "a/x.png"), ("s", "a/y.png"), ("s", "b/x.png")], 2),
+    ],
+)
+def test_numbers_that_follow_each_other_are_one_place(frames, places):
+    assert len(set(places_of(frames))) == places
+
+
+def test_pixels_are_drawn_where_both_depths_are_known(monkeypatch):
+    class Engine:
+        def __init__(self, model, **_) -> None:
+            pass
+
+        def infer(self, images, intrinsics, limits):
+            depth_m = np.full(images.shape[:3], 2.0, np.float32)
+            depth_m[:, 0], depth_m[:, 1] = np.nan, np.inf
+            return Depth(depth_m, np.full_like(depth_m, 0.25), [1.0])
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(intervals, "DepthEngine", Engine)
+    truth_m = np.full((8, 8), 3.0, np.float32)
+    truth_m[2] = 0
+    camera = Intrinsics(300.0, 300.0, 4.0, 4.0, 8, 8)
+    sample = Sample(np.zeros((8, 8, 3), np.uint8), truth_m, truth_m > 0, camera, "a/1")
+    blind = Sample(sample.image, truth_m, np.zeros((8, 8), bool), camera, "a/2")
+    (found,) = intervals.pixels_of(torch.nn.Identity(), [("x", sample), ("x", blind)])
+    assert len(found.truth_m) == intervals.PIXELS
+    assert set(found.predicted_m) == {2.0}
+    assert set(found.truth_m) == {3.0}
+    np.testing.assert_allclose(found.spread2, 1 / 0.25 - 1)
+    assert intervals.describe([("x", sample), ("y", sample), ("x", blind)]) == "2 of x, 1 of y"
+    rescaled = intervals.rescaled([found], 4.0)[0]
+    np.testing.assert_allclose(rescaled.spread2, 12.0)
