@@ -133,3 +133,15 @@ def test_cloud_refuses_what_does_not_fit(depth_m: np.ndarray) -> None:
         geometry.organised_cloud(depth_m, None, CAMERA, stride=0)
     with pytest.raises(InputError, match="cloud buffer"):
         geometry.organised_cloud(depth_m, None, CAMERA, out=np.zeros((4, 4), geometry.CLOUD_XYZ))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 640, 480), (639, 479, 1, 1), (0, 0, 1, 1)])
+def test_a_crop_may_reach_to_the_edge(box: tuple[int, int, int, int]) -> None:
+    crop = geometry.crop_intrinsics(CAMERA, *box)
+    assert (crop.width_px, crop.height_px) == box[2:]
+
+
+@pytest.mark.parametrize("box", [(0, -1, 10, 10), (0, 471, 10, 10), (0, 0, 5, 0), (1, 0, 640, 10)])
+def test_a_crop_over_any_edge_is_refused(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(InputError, match="does not lie inside"):
+        geometry.crop_intrinsics(CAMERA, *box)

@@ -179,3 +179,16 @@ def test_at_the_networks_own_size_both_sides_of_a_step_go(flying_pixels):
 def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str):
     with pytest.raises(ConfigError, match=message):
         check_limits(limits)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (16, 12), (8, 24), (64, 6), (5, 48), (48, 5)])
+def test_sizes_of_other_proportions_average_where_they_shrink_and_interpolate_where_they_grow(size, metric_depth):
+    """(width, height), from 24 x 16: a constant stays, and a fine pattern that is made small becomes its mean."""
+    depth = torch.full((1, 16, 24), 2.0)
+    metres, _, _ = metric_depth(depth, torch.ones_like(depth), torch.ones(1), size, DepthLimits(), 10)
+    torch.testing.assert_close(metres, torch.full((1, size[1], size[0]), 2.0))
+    if size[0] <= 12 and size[1] <= 16:
+        stripes = 2.0 + 0.5 * (torch.arange(24) % 2 * 2 - 1).expand(1, 16, 24)
+        metres, _, _ = metric_depth(stripes, torch.ones_like(depth), torch.ones(1), size, DepthLimits(), 10)
+        inside = metres[:, :, 1:-1]
+        torch.testing.assert_close(inside, torch.full_like(inside, 2.0), rtol=0.06, atol=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.images.encodings import ENCODINGS, decode
+from depthclip_ros.core.images.encodings import ENCODINGS, check_size, decode
 
 HEIGHT, WIDTH = 32, 48
 
@@ -157,3 +157,31 @@ def test_bad_images_are_refused_with_the_value(change: dict[str, object], messag
     good = {"data": bytes(4608), "encoding": "rgb8", "width_px": WIDTH, "height_px": HEIGHT, "step_bytes": 144}
     with pytest.raises(InputError, match=message):
         decode(**(good | change))  # type: ignore[arg-type]
+
+
+def test_without_a_word_of_it_bytes_are_little_endian_and_the_first_row_padding_is_left_out(
+    picture: np.ndarray,
+) -> None:
+    data, step = _padded((picture.astype(np.uint16) * 257).astype("<u2"), 6)
+    np.testing.assert_array_equal(decode(data, "rgb16", WIDTH, HEIGHT, step), picture)
+    np.testing.assert_array_equal(decode(bytes(data) + b"\xff" * 99, "rgb16", WIDTH, HEIGHT, step), picture)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [((8000, 8000), True), ((8000, 8001), False), ((1, 1), True), ((0, 1), False)]
+)
+def test_images_of_up_to_64_megapixels_are_taken(size: tuple[int, int], fits: bool) -> None:
+    if fits:
+        check_size(*size)
+    else:
+        with pytest.raises(InputError, match="image size is"):
+            check_size(*size)
+
+
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if ENCODINGS[name].even_width])
+def test_rows_that_share_colour_have_even_sides_and_planes_behind_each_other(encoding: str) -> None:
+    rows = 3 if ENCODINGS[encoding].half_height_chroma else 2
+    size = 2 * rows * ENCODINGS[encoding].bytes_per_pixel
+    assert decode(bytes(size), encoding, 2, 2, 2 * ENCODINGS[encoding].bytes_per_pixel).shape == (2, 2, 3)
+    with pytest.raises(InputError, match="image data is"):
+        decode(bytes(size - 1), encoding, 2, 2, 2 * ENCODINGS[encoding].bytes_per_pixel)

@@ -178,3 +178,58 @@ def test_effect_names_what_waits_for_a_configure_and_only_that():
     assert "scale" not in effect
     assert parameters.effect_of(["model.device"], configured=False) == ""
     assert parameters.effect_of(["scale.factor"], configured=True) == ""
+
+
+PAGE = Path(__file__).parents[4] / "docs" / "depth_node.md"
+EFFECTS = {
+    "with the next frame": "next frame",
+    "at the next configure": "next configure",
+    "at the next start of the node": "at start; read-only",
+}
+
+
+def test_the_page_has_the_table_as_it_is_and_nothing_else():
+    """`name` | `default` | allowed | description | when a change takes effect."""
+    rows = [line.split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): row for row in rows if len(row) == 5}
+    assert set(told) == set(parameters.BY_NAME)
+    for name, row in parameters.BY_NAME.items():
+        default = str(row.default).lower() if isinstance(row.default, bool) else str(row.default)
+        _, stated, allowed, description, effect = told[name]
+        assert stated.strip("`") == default, name
+        assert allowed == row.allowed, name
+        assert " ".join(description.split()) == " ".join(row.description.split()), name
+        assert effect.rstrip(" |") == EFFECTS[row.effect], name
+
+
+@pytest.mark.parametrize("name", [row.name for row in parameters.TABLE if row.minimum is not None and not row.element])
+def test_both_ends_of_a_range_are_taken_and_what_lies_beyond_is_refused(name):
+    row = parameters.BY_NAME[name]
+    beyond = row.step if isinstance(row.default, int) else 1e-6
+    for value in (row.minimum, row.maximum):
+        value = type(row.default)(value)  # noqa: PLW2901
+        assert row.check(value) == value
+        assert type(row.check(value)) is type(row.default)
+    for value in (row.minimum - beyond, row.maximum + beyond):
+        with pytest.raises(ConfigError, match=rf"{name} is .*; allowed: {row.allowed}"):
+            row.check(type(row.default)(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("input.rotation", 45), ("model.threads", 1.0), ("cloud.color", 1), ("cloud.stride", True), ("model.weights", ""),
+     ("model.weights", 3), ("scale.factors", [0.5, "a"]), ("scale.factors", "12"), ("scale.factors", [True]),
+     ("scale.factors", [0.001]), ("scale.factors", [101]), ("cameras", ["a", "a"]), ("cameras", [""]),
+     ("cameras", ["1a"]), ("cameras", "ab"), ("output.max_depth", True), ("output.max_depth", "9"),
+     ("output.max_depth", math.nan)],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"^{name} is "):
+        parameters.BY_NAME[name].check(value)
+
+
+def test_lists_and_whole_numbers_become_what_is_asked_for():
+    assert parameters.BY_NAME["scale.factors"].check((1, 0.01, 100)) == [1.0, 0.01, 100.0]
+    assert all(type(value) is float for value in parameters.BY_NAME["scale.factors"].check([1, 2]))
+    assert parameters.BY_NAME["input.mask"].check("") == ""
+    assert parameters.BY_NAME["cloud.fields"].check(["uncertainty"]) == ["uncertainty"]
