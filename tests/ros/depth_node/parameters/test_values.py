@@ -197,7 +197,8 @@ def test_the_page_has_the_table_as_it_is_and_nothing_else():
         default = str(row.default).lower() if isinstance(row.default, bool) else str(row.default)
         _, stated, allowed, description, effect = told[name]
         assert stated.strip("`") == default, name
-        assert allowed == row.allowed, name
+        short = "OpenCV's names, e.g. DICT_4X4_50"  # there are 27
+        assert allowed == (short if name == "anchor.tag.dictionary" else row.allowed), name
         assert " ".join(description.split()) == " ".join(row.description.split()), name
         assert effect.rstrip(" |") == EFFECTS[row.effect], name
 
