@@ -319,3 +319,27 @@ def test_the_weights_say_how_far_off_the_scale_may_be_at_first(bench):
         rig.drive(6, 2.6)
     assert wide.watch.estimate.factor == pytest.approx(1.3, rel=0.04)
     assert narrow.watch.estimate.log_scale_sd is None or narrow.watch.estimate.factor < 1.1
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "reason"),
+    [
+        (-0.05, None),
+        (-0.35, r"its stamp is -0\.35 s from the nearest image's"),
+        (-90.0, "-90 s from the image's: another clock"),
+    ],
+)
+def test_a_reading_goes_with_the_image_of_about_its_time(bench, apart_s, reason):
+    rig = bench("range")
+    rig.frame()
+    rig.range(2.6, stamp_ns=rig.stamp_ns + round(apart_s * SECOND))
+    rig.wait(lambda: rig.used() + rig.refused())
+    assert (rig.used(), rig.refused()) == ((1, 0) if reason is None else (0, 1))
+    if reason is not None:
+        assert re.search(reason, rig.watch.reports["range"].refusal)
+
+
+def test_a_report_has_how_long_a_reading_took(bench):
+    rig = bench("range")
+    rig.drive(3, 2.6)
+    assert 0 < rig.watch.reports["range"].measure_ms < 5000

@@ -70,3 +70,49 @@ def test_share_within_counts_true_depths_inside_both_ends_of_their_interval() ->
     truth_m = np.array([[1.3, 1.4, 2.9, 3.1, np.nan, 2.0]], np.float32)
     assert share_within(depth_m, uncertainty_m, truth_m) == pytest.approx(3 / 5)
     assert np.isnan(share_within(depth_m, uncertainty_m, np.full((1, 6), np.nan, np.float32)))
+
+
+def test_only_truth_between_a_fifth_of_a_metre_and_ten_metres_counts() -> None:
+    truth = np.array([[0.19, 0.21, 9.99, 10.01, 0.0, 15.0]], np.float32)
+    one = score(truth * np.float32(2), truth)
+    assert one is not None
+    assert one.abs_rel == pytest.approx((1 + 0.01 / 9.99) / 2, rel=1e-3)  # 0.42 for 0.21, and 10 for 9.99
+    statistics = TruthStatistics()
+    statistics.add(truth)
+    assert statistics.score_constants(np.array([9.99])).delta1 == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("ratio", "right"), [(1.24, 1.0), (1.26, 0.0), (1 / 1.24, 1.0), (1 / 1.26, 0.0)])
+def test_delta1_is_within_a_quarter_either_way(ratio: float, right: float) -> None:
+    truth = np.full((1, 4), 2.0, np.float32)
+    one = score(truth * np.float32(ratio), truth)
+    assert one is not None
+    assert one.delta1 == right
+    statistics = TruthStatistics()
+    statistics.add(truth)
+    found = statistics.score_constants(np.array([2.005 * ratio]))
+    assert (found.delta1, found.abs_rel) == (right, pytest.approx(abs(ratio - 1), rel=1e-3))
+    assert found.rmse_m == pytest.approx(2.005 * abs(ratio - 1), rel=1e-3)
+
+
+def test_without_a_frame_there_is_no_constant() -> None:
+    assert TruthStatistics().best_constant() is None
+    assert TruthStatistics().frame_medians() is None
+    far = TruthStatistics()
+    far.add(np.full((2, 2), 9.9, np.float32))
+    constant, best = far.best_constant() or (0.0, None)
+    assert best is not None
+    assert best.delta1 == 1.0
+    assert 7.9 < constant < 10.0
+    medians = TruthStatistics()
+    medians.add(np.array([[1.0, 3.0, 3.0]], np.float32))
+    found = medians.frame_medians()
+    assert found is not None
+    assert found.delta1 == pytest.approx(2 / 3)
+
+
+def test_only_known_depth_above_zero_is_within_or_not() -> None:
+    depth_m = np.array([[2.0, 0.0, 2.0, 2.0]], np.float32)
+    uncertainty_m = np.array([[1.0, 1.0, np.nan, 1.0]], np.float32)
+    truth_m = np.array([[2.0, 2.0, 2.0, 0.0]], np.float32)
+    assert share_within(depth_m, uncertainty_m, truth_m) == 1.0
