@@ -102,3 +102,16 @@ def test_training_changes_exactly_the_trainable_names(model):
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed <= model.trainable_names()
     assert {name for name in model.trainable_names() if "running_mean" in name} <= changed
+
+
+def test_what_is_frozen_while_a_model_trains_keeps_its_statistics(model):
+    model.select_trained(list(model.all_groups()))
+    model.train()
+    assert not list(model.frozen_norms())
+    model.select_trained(["tower"])
+    frozen = list(model.frozen_norms())
+    assert frozen
+    assert not any(norm.training for norm in frozen)
+    assert model.training
+    model.select_trained(list(model.all_groups()))
+    assert all(norm.training for norm in frozen)

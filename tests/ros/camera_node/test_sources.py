@@ -238,10 +238,18 @@ def test_a_video_that_breaks_off_says_how_many_frames_are_missing(tmp_path: Path
     assert len(list(source)) == 6
     assert source.skipped == []
 
-    class Torn(cv2.VideoCapture):
+    class Torn:
+        """A video whose fifth frame does not decode."""
+
+        def __init__(self, *arguments, whole=cv2.VideoCapture):
+            self.whole, self.count = whole(*arguments), 0
+
+        def __getattr__(self, name):
+            return getattr(self.whole, name)
+
         def read(self):
-            self.count = getattr(self, "count", 0) + 1
-            return super().read() if self.count <= 4 else (False, None)
+            self.count += 1
+            return self.whole.read() if self.count <= 4 else (False, None)
 
     monkeypatch.setattr(cv2, "VideoCapture", Torn)
     for _ in range(2):
