@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ def ros_domain_id() -> int:
     return 100 + os.getpid() % 100
 
 
+# A small weights file with its graph, for tests in an environment that cannot make it: `test_light_environment.py`.
+MADE_WEIGHTS = os.environ.get("DEPTHCLIP_TEST_WEIGHTS", "")
+
 SMALL_NANO = {
     "input_pixels": 64 * 48,
     "tower_blocks": 2,
@@ -52,8 +56,10 @@ def small_config() -> Callable[[], Any]:
 
 
 @pytest.fixture(scope="session")
-def small_weights(small_config: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file of `small_config`, untrained: its depth means nothing, its path is the real one."""
+    if MADE_WEIGHTS:
+        return Path(MADE_WEIGHTS)
     import torch
 
     from depthclip_ros.core.model.registry import build_model
@@ -66,8 +72,21 @@ def small_weights(small_config: Callable[[], Any], tmp_path_factory: pytest.Temp
     intervals = Uncertainty(
         0.1, 0.3, 0.5, (0.5, 0.9), (1.0, 3.0), ((0.6, 0.7), (1.5, 2.0)), ((0.5, 0.6), (1.2, 1.6)), 0.5, 9, 30
     )
-    model = build_model(small_config())
+    model = build_model(request.getfixturevalue("small_config")())
     save_weights(path, model, training=training, metrics={"delta1": 0.5}, uncertainty=intervals)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_graph_weights(small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with its graph beside it: what runs without torch."""
+    if MADE_WEIGHTS:
+        return Path(MADE_WEIGHTS)
+    pytest.importorskip("onnx", reason="needs the extra `onnx`")
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    path = Path(shutil.copy(small_weights, tmp_path_factory.mktemp("weights_with_graph")))
+    write_graph(path)
     return path
 
 

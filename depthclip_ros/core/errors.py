@@ -28,6 +28,10 @@ class OutOfDeviceMemoryError(DeviceError):
     """The batch does not fit into the device's memory; a smaller one may."""
 
 
+class NotReadyError(DepthClipError):
+    """The network for images of this size is being compiled; they have to wait, others need not."""
+
+
 def missing_package(error: ModuleNotFoundError) -> str:
     """One sentence on a package that is not there, for the edge that handles it; most often nothing is activated.
 

@@ -65,9 +65,8 @@ class DepthEngine:
         allow_cpu_fallback: bool = True,
     ) -> None:
         """Make an engine of a network, which belongs to the engine from here on; see `load` for the rest."""
-        network = (
-            model if isinstance(model, Network) else Network.of_model(model, None if info is None else info.sha256)
-        )
+        sha256 = None if info is None else info.sha256
+        network = model if isinstance(model, Network) else Network.of_model(model, sha256)
         self.info = info
         self.config = network.config
         self.scene_labels = network.scene_labels
@@ -154,12 +153,11 @@ class DepthEngine:
         )
 
     def infer_views(self, views: Sequence[View]) -> list[ViewDepth]:
-        """Depth and confidence of images that may differ in size and limits, in the order given.
-
-        Images whose network input has the same size go through the network as one batch.
+        """Depth and confidence of images that may differ in size and limits; those of one network size are one batch.
 
         Raises:
             InputError, ConfigError, DeviceError: as `infer`; then there is no depth of any of the views.
+            NotReadyError: after `prepare_in_background`, of a new size of weights with a graph.
         """
         groups = by_network_size(views, self._network_size)
         found: dict[int, ViewDepth] = {}
@@ -205,9 +203,9 @@ class DepthEngine:
         self.infer(grey, [Intrinsics.from_hfov(60.0, width_px, height_px)] * batch)
 
     def prepare_in_background(self) -> None:
-        """For cameras, after `warm_up`: no image waits for the compilation of a new size or batch any more.
+        """For cameras, after `warm_up`: no call waits for the compilation of a new size or batch any more.
 
-        Until that is done and proved, its images are slower, by torch or one by one.
+        Until that is done and proved, its images are slower, by torch or one by one, or `NotReadyError` is raised.
         """
         if self._runtime is not None:
             self._runtime.prepare_in_background()
@@ -218,6 +216,11 @@ class DepthEngine:
         keys = () if self._runtime is None else self._runtime.preparing
         sizes = [(batch, *self._image_sizes[width, height]) for batch, height, width in keys]
         return ", ".join(f"{batch} x {width}x{height}".removeprefix("1 x ") for batch, width, height in sizes)
+
+    def is_preparing(self, width_px: int, height_px: int) -> bool:
+        """Whether the network for images of this size is being compiled, or is to be."""
+        width, height = self._network_size(width_px, height_px)
+        return self._runtime is not None and (1, height, width) in self._runtime.preparing
 
     @property
     def proofs(self) -> dict[tuple[int, int, int], Proof]:

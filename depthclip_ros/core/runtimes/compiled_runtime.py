@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.errors import DepthClipError, DeviceError, OutOfDeviceMemoryError
+from depthclip_ros.core.errors import DepthClipError, DeviceError, NotReadyError, OutOfDeviceMemoryError
 from depthclip_ros.core.present import require_torch
 from depthclip_ros.core.runtimes.background import Background
 from depthclip_ros.core.runtimes.network import Network
@@ -194,11 +194,13 @@ class CompiledRuntime(ABC):
             raise RefusedRuntimeError(str(error)) from error
 
     def _run_meanwhile(self, pixels: NDArray[np.uint8], key: Key) -> NetworkOutput:
-        """The same depth, slower: image by image where that is compiled, else by torch; without torch it waits."""
-        single = self._made((1, *key[1:]))
-        if single is None and self._stand_in is None:
-            return _call(self._make(key), pixels)
+        """The same depth, slower: image by image where that is compiled, else by torch.
+
+        Raises:
+            NotReadyError: neither is there.
+        """
         assert self._background is not None
+        single = self._made((1, *key[1:]))
         if single is None:
             self._background.ask((1, *key[1:]))
         self._background.ask(key)
@@ -206,7 +208,8 @@ class CompiledRuntime(ABC):
             parts = [[output.copy() for output in single(one[None])] for one in pixels]
             return NetworkOutput.of([np.concatenate(part) for part in zip(*parts, strict=True)])
         self._alive()
-        assert self._stand_in is not None
+        if self._stand_in is None:
+            raise NotReadyError(f"the network for an input of {key[2]}x{key[1]} is being compiled")
         return self._stand_in(pixels)
 
     def _reference(self, network: Network, width: int, height: int) -> Reference:

@@ -59,8 +59,8 @@ class Runtime(Protocol):
     def prepare_in_background(self) -> None:
         """From now on `run` waits for no compilation: a thread makes what is missing, and `run` is slower until then.
 
-        The depth meanwhile is the network's too. What goes wrong in the thread is raised by a later `run` of the same
-        size and batch.
+        The depth meanwhile is the network's too; where there is nothing to make it, `run` raises `NotReadyError`. What
+        goes wrong in the thread is raised by a later `run` of the same size and batch.
         """
 
     @property
@@ -73,6 +73,7 @@ class Runtime(Protocol):
         Raises:
             OutOfDeviceMemoryError: the batch does not fit; a smaller one may.
             RefusedRuntimeError: the network for this size or batch cannot be compiled, or did not prove itself.
+            NotReadyError: it is being compiled, see `prepare_in_background`.
             DeviceError: the device does not answer.
         """
 

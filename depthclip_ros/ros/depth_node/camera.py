@@ -29,6 +29,7 @@ from depthclip_ros.ros.frame_names import FrameNames
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
+LOOK_AGAIN_S = 0.05  # whether the network that a camera waits for is compiled
 CHANGED_S = 0.5  # a camera that changes its resolution may send the image before the new CameraInfo
 
 
@@ -108,6 +109,7 @@ class Camera:
         self.anchors = anchors
         pipeline.warn = lambda sentence: logger.warning(f"{self._label}{sentence}")
         self._now_ns = now_ns
+        self._awaited_size: tuple[int, int] | None = None  # of images, as the engine sees them
         self._throttle = Throttle()
         self._rate = RateLimit()
 
@@ -147,6 +149,18 @@ class Camera:
             self.fail(error)
             return None
 
+    def wait_for_network(self, task: Task) -> None:
+        """Let this camera's images lie until the network of their size is compiled; the newest wins then as ever."""
+        intrinsics = task.view.intrinsics
+        self._awaited_size = intrinsics.width_px, intrinsics.height_px
+        self.box.put_back(task.arrival, first=False)
+
+    @property
+    def awaited(self) -> str:
+        """The size whose network this camera's images wait for, e.g. 1280x720; "" where they wait for none."""
+        size = self._awaited_size
+        return "" if size is None else f"{size[0]}x{size[1]}"
+
     def publish(self, task: Task, depth: ViewDepth) -> LateFrame | None:
         """Send the depth image and its camera_info; what is left to `late`. None where that failed."""
         try:
@@ -168,8 +182,12 @@ class Camera:
             self._logger.error(f"{self._label}{reason if device else f'no depth for an image: {trace}'}")
 
     def _wait_s(self, arrival: Arrival) -> float:
-        """Seconds for which an image should still lie for its CameraInfo."""
+        """Seconds for which an image should still lie, for its network or its CameraInfo."""
         now_s = time.monotonic()
+        if self._awaited_size is not None:
+            if self.pipeline.engine.is_preparing(*self._awaited_size):
+                return LOOK_AGAIN_S
+            self._awaited_size = None
         if arrival.fault is not None:
             return 0.0 if self.infos.has(arrival.stamp_ns) else max(0.0, arrival.retry_s - now_s)
         return self.infos.wait_s(arrival.stamp_ns, now_s - arrival.came_s, lambda: self.count_camera_infos() > 0)

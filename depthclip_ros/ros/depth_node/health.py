@@ -31,6 +31,7 @@ class Health:
     state: str  # lifecycle state: unconfigured, inactive, active, ...
     configure_error: str = ""
     preparing: str = ""  # what configure is at, or what is compiled beside the frames
+    awaited: str = ""  # the size whose network this camera's images wait for
     doing: str = ""  # what the worker is at, and for how long
     doing_s: float = 0.0
     counters: Counters = field(default_factory=Counters)
@@ -81,6 +82,11 @@ def judge(health: Health) -> tuple[int, str]:
         )
         return level, (
             f"{start} on {health.image_topic} for {silent_s:.0f} s: {health.image_publishers} publishers; {advice}"
+        )
+    if health.awaited:
+        return WARN, (
+            f"images of {health.awaited} wait for their network, which is being compiled; until then there is no depth "
+            "of them"
         )
     bad, good = counters.window_bad.count, counters.window_out.count
     if bad:

@@ -89,8 +89,8 @@ class Box(Generic[T]):
                 self._newest = item
             self._changed.notify()
 
-    def put_back(self, item: T) -> None:
-        """Leave an item that was taken: nothing is taken before it, and nothing overtakes it."""
+    def put_back(self, item: T, *, first: bool = True) -> None:
+        """Leave an item that was taken, with `first` so that nothing is taken before it and nothing overtakes it."""
         with self._changed:
             if self._closed:
                 return
@@ -98,7 +98,7 @@ class Box(Generic[T]):
                 self._newest = self._first
             else:
                 self.overtaken += 1
-            self._first, self._decided_first = item, True
+            self._first, self._decided_first = item, first
             self._changed.notify()
 
     def wake(self) -> None:

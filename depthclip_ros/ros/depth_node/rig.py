@@ -198,6 +198,7 @@ class Rig:
             health = dataclasses.replace(
                 health,
                 prefix=_prefix(name),
+                awaited=camera.awaited,
                 counters=camera.counters,
                 overtaken=camera.box.overtaken,
                 outputs_overtaken=camera.late.overtaken,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from depthclip_ros.core.errors import DeviceError
+from depthclip_ros.core.errors import DeviceError, NotReadyError
 from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.camera import Arrival, Camera, Task
 from depthclip_ros.ros.depth_node.mailbox import Mailboxes
@@ -115,6 +115,9 @@ class DepthWorker:
             return list(zip(tasks, self._engine.infer_views([task.view for task in tasks]), strict=True))
         except Exception as error:
             # Of a batch it is not known whose image was at fault: each is asked for alone. A device fails them all.
+            if len(tasks) == 1 and isinstance(error, NotReadyError):
+                tasks[0].camera.wait_for_network(tasks[0])
+                return []
             if len(tasks) == 1 or isinstance(error, DeviceError):
                 for task in tasks:
                     task.camera.fail(error)

@@ -113,3 +113,66 @@ def test_a_node_stops_while_something_compiles(life, client, camera, room, label
         life.end()
         client.wait(lambda: NAME not in client.node.get_fully_qualified_node_names(), what="the end", pause_s=0.01)
     assert life.runtime.preparing  # nobody waited for the compiler
+
+
+@pytest.fixture
+def two_cameras(client, monkeypatch, small_graph_weights):
+    """An active node of two cameras whose network torch does not make, with a compiler that a gate holds up."""
+    from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime
+
+    gate, compiled = threading.Event(), []
+    gate.set()
+    compile_now = OpenVinoRuntime.compile
+
+    def compile_later(self, network, *key):
+        assert gate.wait(60)
+        compiled.append(key)
+        return compile_now(self, network, *key)
+
+    monkeypatch.setattr(OpenVinoRuntime, "compile", compile_later)
+    context = rclpy.Context()
+    values = {"model.weights": small_graph_weights, "model.device": "cpu", "autostart": "true"}
+    values["cameras"] = "[left, right]"
+    parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/compiles", *parameters], context=context)
+    life = NodeThread(lambda: DepthNode(context=context), context)
+    life.start()
+    client.wait(lambda: client.state(NAME) == "active", what="activation", pause_s=0.5)
+    yield gate, compiled
+    gate.set()
+    life.end()
+    context.try_shutdown()
+
+
+def test_a_camera_of_a_new_size_waits_for_its_network_and_no_other_camera_does(two_cameras, client, camera, room):
+    gate, compiled = two_cameras
+    said = client.subscribe(DiagnosticArray, "/diagnostics")
+    left, right = camera("/compiles/left"), camera("/compiles/right")
+    for eye in (left, right):
+        eye.send_until(lambda eye=eye: (eye.image_message(room), eye.info_message(160, 120)), eye.depth)
+    gate.clear()
+    known = list(compiled)
+    sent = [left.send(*_upright(left, room)) for _ in range(2)]
+
+    def verdicts(name):
+        return [
+            status.message
+            for message in said.messages
+            for status in message.status
+            if status.name.endswith(f": {name}")
+        ]
+
+    client.wait(lambda: any("images of 120x160 wait for their network" in one for one in verdicts("left")), what="word")
+    for _ in range(5):
+        right.answer(right.depth, right.send(right.image_message(room), right.info_message(160, 120)))
+    assert not any(left.depth.of_stamp(stamp) for stamp in sent)
+    client.wait(lambda: any("preparing: 120x160; meanwhile" in one for one in verdicts("right")), what="word")
+    sent.append(left.send(*_upright(left, room)))
+
+    gate.set()
+    assert left.answer(left.depth, sent[-1]).width == 120  # the newest, with no further image
+    assert not any(left.depth.of_stamp(stamp) for stamp in sent[:-1])
+    assert compiled[len(known) :].count((1, 64, 48)) == 1
+    stats = client.wait(lambda: left.stats.of_stamp(sent[-1]), what="stats")
+    assert (stats.frames_failed, stats.frames_refused, stats.frames_dropped) == (0, 0, 2)
+    client.wait(lambda: "wait for their network" not in verdicts("left")[-1], what="the end of it")
