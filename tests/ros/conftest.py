@@ -117,7 +117,8 @@ def start_node(ros_environment, small_weights, tmp_path_factory) -> Iterator[Cal
         namespace: str, parameters: dict | None = None, remaps: dict | None = None, params_file: Path | None = None
     ) -> NodeProcess:
         values = {"autostart": True, "model.weights": small_weights, "model.device": "cpu", "model.precision": "fp32"}
-        values["model.runtime"] = "torch"  # the others take seconds to convert the network
+        # Torch, for the others take seconds to convert the network; where it is not, the weights have a graph.
+        values["model.runtime"] = "openvino" if os.environ.get("DEPTHCLIP_TEST_WEIGHTS") else "torch"
         log = tmp_path_factory.mktemp("node") / "log.txt"
         node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {}, params_file)
         started.append(node)

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+"""The node's own tests once more, in an environment that has nothing but what `make demo` installs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ABSENT = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
+TESTS = ("test_node_depth.py", "test_node_cameras.py", "test_node_navigation.py", "test_node_mounting.py")
+LEAST = 20  # tests that are in them
+
+
+@pytest.mark.timeout(600)
+def test_the_nodes_tests_hold_without_torch(small_graph_weights, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "DEPTHCLIP_TEST_WEIGHTS": str(small_graph_weights),
+    }
+    settings = [
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={REPOSITORY}",
+        f"--config-file={REPOSITORY}/pyproject.toml",
+    ]
+    files = [str(REPOSITORY / "tests" / "ros" / "depth_node" / name) for name in TESTS]
+    command = [sys.executable, "-m", "pytest", *settings, *files]  # elsewhere: the checkout has no messages
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (passed,) = re.findall(r"(\d+) passed", done.stdout)
+    assert int(passed) >= LEAST
+    assert "skipped" not in done.stdout
