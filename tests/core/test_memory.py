@@ -62,3 +62,39 @@ print(before - resident_mb())
 def test_what_loading_left_goes_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", LEAVINGS], capture_output=True, text=True, check=True, timeout=120)
     assert float(done.stdout) > 60
+
+
+READ = """
+import mmap, sys
+from pathlib import Path
+from depthclip_ros.core.memory import let_go_of_files
+
+folder = Path(sys.argv[1])
+
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+kept = []
+for name in ("inside/read", "outside/read"):
+    with (folder / name).open("rb") as file:
+        kept.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+with (folder / "inside/written").open("r+b") as file:
+    kept.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    kept[-1][:4] = b"mine"
+for one in kept:
+    assert sum(one[::4096]) >= 0
+before = resident_mb()
+let_go_of_files(folder / "inside")
+print(before - resident_mb())
+assert kept[0][-4:] == b"last" and kept[2][:4] == b"mine"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file of Linux")
+def test_what_was_read_of_mapped_files_goes_and_can_be_read_again(tmp_path) -> None:
+    for name in ("inside/read", "inside/written", "outside/read"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(8 * 2**20 - 4) + b"last")
+    command = [sys.executable, "-c", READ, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert 7 < float(done.stdout) < 9  # of three files the one that is inside and only read

@@ -22,7 +22,8 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from depthclip_ros.core.errors import ConfigError, DepthClipError, missing_package
-from depthclip_ros.core.memory import give_back_freed_memory, keep_freed_memory
+from depthclip_ros.core.files import cache_folder
+from depthclip_ros.core.memory import give_back_freed_memory, keep_freed_memory, let_go_of_files
 from depthclip_ros.ros.depth_node import health
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.parameters import values as parameters
@@ -176,6 +177,7 @@ class DepthNode(LifecycleNode):
                     engine.warm_up(width, height, batch)
                 engine.prepare_in_background()
                 give_back_freed_memory()
+                let_go_of_files(cache_folder())
                 made.pop_all()
             return engine, settings
         finally:
