@@ -271,3 +271,20 @@ def test_the_workflow_runs_the_lines_of_the_readme():
     distros = [one["distro"] for one in workflow["strategy"]["matrix"]["include"]]
     named = re.search(r"On a robot with ROS 2 \((.*?)\)", readme)[1].lower().split(", ")
     assert distros == named
+
+
+RUN = """
+import os, sys, types
+node = types.ModuleType("depthclip_ros.ros.depth_node.node")
+node.main = lambda: print(os.environ["OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER"], "cv2" in sys.modules)
+sys.modules[node.__name__] = node
+exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"))
+"""
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "0"), ({"OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER": "7"}, "7")])
+def test_opencvs_threads_are_told_not_to_spin_in_a_node_before_opencv_is_there(given, taken):
+    command = [sys.executable, "-c", RUN, str(REPOSITORY / "executables" / "depth_node")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**environment, **given})
+    assert done.stdout.split() == [taken, "False"]

@@ -187,8 +187,6 @@ class FramePipeline:
         if depth.scene_weights is not None:
             weights = depth.scene_weights
             scenes = [(depth.scene_labels[index], float(weights[index])) for index in np.argsort(-weights)]
-        levels = frame.settings.cloud_clear_level, frame.settings.uncertainty_level
-        table = self.engine.uncertainty
         return FrameDepth(
             frame,
             depth.depth_m,
@@ -200,7 +198,7 @@ class FramePipeline:
             scenes,
             depth.half_width,
             depth.flying,
-            1.0 if table is None else table.share(*levels, frame.scale.log_scale_sd),
+            self.engine.uncertainty,
         )
 
     def _steady_ms(self, frame: Frame, depth: ViewDepth) -> float:

@@ -76,9 +76,14 @@ class OpenVinoRuntime(CompiledRuntime):
     def _compile(self, network: Network, key: Key, hint: str | None, *, quantised: bool) -> Compiled:
         batch, height, width = key
         see_file, read_file = self._files(network, height, width, quantised)
-        see = self._request(network, see_file, [batch, height, width, 3], hint=hint)
-        seen = [see.get_output_tensor(index) for index in range(len(see.model_outputs))]
-        read = self._request(network, read_file, *[list(each.shape) for each in seen], hint=HINTS["fp32"])
+        see_model = self._core.read_model(see_file)
+        see_model.reshape({see_model.inputs[0]: [batch, height, width, 3]})
+        shapes = [list(output.shape) for output in see_model.outputs]
+        see = self._request(network, self._channels_last(see_model, "output"), hint)
+        seen = [see.get_output_tensor(index) for index in range(len(shapes))]
+        read_model = self._core.read_model(read_file)
+        read_model.reshape(dict(zip(read_model.inputs, shapes, strict=True)))
+        read = self._request(network, self._channels_last(read_model, "input"), HINTS["fp32"])
         for index, each in enumerate(seen):  # handed over without a copy
             read.set_input_tensor(index, each)
         outputs = [read.get_output_tensor(index) for index in range(len(read.model_outputs))]
@@ -98,9 +103,20 @@ class OpenVinoRuntime(CompiledRuntime):
             blob.unlink(missing_ok=True)
         return bool(blobs)
 
-    def _request(self, network: Network, file: Path, *shapes: list[int], hint: str | None) -> Any:
-        model = self._core.read_model(file)
-        model.reshape(dict(zip(model.inputs, shapes, strict=True)))
+    def _channels_last(self, model: Any, side: str) -> Any:
+        """The model with pictures of features handed over as the CPU computes them, [B, h, w, C]: none is turned."""
+        if self._device != DEVICES["cpu"]:
+            return model
+        library = openvino()
+        around = library.preprocess.PrePostProcessor(model)
+        for index, port in enumerate(getattr(model, f"{side}s")):
+            if len(port.shape) == 4:
+                step = getattr(around, side)(index)
+                step.model().set_layout(library.Layout("NCHW"))
+                step.tensor().set_layout(library.Layout("NHWC"))
+        return around.build()
+
+    def _request(self, network: Network, model: Any, hint: str | None) -> Any:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if self._device == DEVICES["cpu"]:
             settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
