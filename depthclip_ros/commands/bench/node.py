@@ -10,17 +10,20 @@ import numpy as np
 
 from depthclip_ros.commands.bench.running import Scene, Seen, wait_until_active
 from depthclip_ros.commands.bench.settings import Row, Settings, Unit, ratio, size_name
+from depthclip_ros.commands.bench.systems import peer_weights
 
 SATURATION = 0.4  # of the time that the node is busy at the quiet rate
 OVERLOAD = 2.0
 HIGHEST_HZ, LOWEST_HZ = 30.0, 0.5
 QUICK_S = 3.0
 FASTEST_CAMERA_HZ = 400.0  # what a camera in Python may be asked for
+RAW, PEER = "raw", "raw, Depth Anything V2-S"
 # name: how images travel, whether with the shipped DDS profile
 WAYS = {
-    "raw": ("raw", True),
+    RAW: ("raw", True),
     "compressed": ("compressed", True),
     "raw, default DDS settings": ("raw", False),
+    PEER: ("raw", True),
 }
 
 
@@ -37,27 +40,36 @@ def _quiet_hz(engine_ms: float) -> float:
 
 
 def _measure_latency(settings: Settings) -> list[Row]:
-    """A B C A B C: the nodes of all ways run at once and idle, only one has a camera at a time."""
+    """A B C A B C: the nodes of all ways run at once and idle, only one has a camera at a time.
+
+    Depth and cloud are subscribed.
+    """
     rounds, seconds = (1, QUICK_S) if settings.quick else (2, 5.0)
     sizes = settings.sizes_px[:1] if settings.quick else settings.sizes_px
-    seen = {(size, way): Seen() for size in sizes for way in WAYS}
+    peer = None if settings.quick else peer_weights(settings.weights)
+    ways = {way: how for way, how in WAYS.items() if way != PEER or peer is not None}
+    seen = {(size, way): Seen() for size in sizes for way in ways}
     memory: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         scenes = {}
-        for way, (transport, profile) in WAYS.items():
+        for way, (transport, profile) in ways.items():
             settings.say(f"node: starting, {way}")
-            scene = stack.enter_context(Scene(settings, f"node_{len(scenes)}", profile=profile).open())
-            scene.start_node(input__transport=transport)
+            scene = stack.enter_context(Scene(settings, f"node_{len(scenes)}", profile=profile).open(clouds=True))
+            scene.start_node(input__transport=transport, **({"model__weights": peer} if way == PEER else {}))
             scenes[way] = scene
         for scene in scenes.values():
             wait_until_active(scene)
-        rates = {size: _quiet_hz(scenes["raw"].pilot_ms(size)) for size in sizes}
+        quiet_hz = {size: _quiet_hz(scenes[RAW].pilot_ms(size)) for size in sizes}
+        rates = {(size, way): quiet_hz[size] for size in sizes for way in ways}
+        if peer is not None:
+            rates |= {(size, PEER): _quiet_hz(scenes[PEER].pilot_ms(size)) for size in sizes}
         for _ in range(rounds):
             for size in sizes:
                 for way, scene in scenes.items():
-                    settings.say(f"node: {way}, {size_name(size)}, {rates[size]:.1f} Hz")
-                    with scene.cameras(size, rates[size]):
-                        seen[size, way].add(scene.watch(max(seconds, 4 / rates[size]))[""])
+                    rate_hz = rates[size, way]
+                    settings.say(f"node: {way}, {size_name(size)}, {rate_hz:.1f} Hz")
+                    with scene.cameras(size, rate_hz):
+                        seen[size, way].add(scene.watch(max(seconds, 4 / rate_hz))[""])
                     memory[way] = scene.nodes[0].resident_bytes().get("total", 0) / 2**20
     rows = []
     for (size, way), one in seen.items():
@@ -72,7 +84,7 @@ def _measure_latency(settings: Settings) -> list[Row]:
             {
                 "way": way,
                 "image": size_name(size),
-                "rate_hz": rates[size],
+                "rate_hz": rates[size, way],
                 **figures,
                 "overhead_ms": overhead_ms,
                 "latency_over_engine": ratio(figures["latency_p50_ms"], figures["engine_ms"]),
@@ -80,7 +92,7 @@ def _measure_latency(settings: Settings) -> list[Row]:
             }
         )
     for row in rows:
-        beside = next(one for one in rows if one["way"] == "raw" and one["image"] == row["image"])
+        beside = next(one for one in rows if one["way"] == RAW and one["image"] == row["image"])
         row["times_raw"] = ratio(row["latency_p50_ms"], beside["latency_p50_ms"])
     return rows
 

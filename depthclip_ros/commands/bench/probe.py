@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.present import has_cuda
 
 FIRST_DEPTH = "first depth"
 FRAMES = 10  # after the first, until memory is read
@@ -123,9 +124,11 @@ def memory_fields(pid: int | str) -> dict[str, float]:
 
 
 def _gpu_free() -> Any:
+    if not has_cuda():  # which does not import torch to say so
+        return None
     import torch
 
-    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    return torch.cuda.mem_get_info()[0]
 
 
 def _gpu_allocated() -> float:

@@ -94,8 +94,8 @@ class Scene:
         self._environment = processes.private_environment(self._domain, shared_memory_profile=profile)
 
     @contextlib.contextmanager
-    def open(self, *, everything: bool = False) -> Iterator[Scene]:
-        """Listen to depth and stats of all namespaces, or to all outputs; stop all nodes at the end."""
+    def open(self, **heard: bool) -> Iterator[Scene]:
+        """Listen to depth and stats of all namespaces, and what `Recorder` is asked for; stop all nodes at the end."""
         with processes.interruptible(), contextlib.ExitStack() as stack:
             stack.callback(lambda: processes.stop(self.nodes))
             with processes.environment_of(self._environment):
@@ -103,7 +103,7 @@ class Scene:
 
                 for namespace in self.namespaces:
                     self._recorders[namespace] = stack.enter_context(
-                        recording(self._domain, pictures=False, namespace=namespace, everything=everything)
+                        recording(self._domain, pictures=False, namespace=namespace, **heard)
                     )
             yield self
 

@@ -1,5 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""Cold start and memory: a process's start to its first depth, with a warm and an empty cache, each beside torch."""
+"""Cold start and memory: a process's start to its first depth, with a warm and an empty cache, each beside torch.
+
+And what images of a size that was not there before wait for.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,28 @@ from typing import Any
 import numpy as np
 
 from depthclip_ros.commands.bench.engine import device_of, options_of
-from depthclip_ros.commands.bench.probe import probe
-from depthclip_ros.commands.bench.running import Scene
-from depthclip_ros.commands.bench.settings import Row, Settings, Unit, ratio
+from depthclip_ros.commands.bench.probe import memory_fields, probe
+from depthclip_ros.commands.bench.running import Scene, wait_until_active
+from depthclip_ros.commands.bench.settings import Row, Settings, Unit, ratio, size_name
+from depthclip_ros.commands.bench.systems import PEER, peer_weights
 from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.present import is_installed
+from depthclip_ros.ros.processes import NodeProcess
 
 TORCH = ("torch", "fp32")
 AUTO = ("auto", "auto")
+SETTLED_S = 5.0  # of images with every output subscribed, until a node's memory is read
+LEFT, RIGHT = "left", "right"  # cameras of one node
+NEW_SIZE, NEW_SIZE_HZ = (1280, 720), 10.0
+STATS_S = 0.5  # that what is said of a depth may take after it
 
 
 def units(settings: Settings) -> list[Unit]:
-    """The engine alone in every runtime, the node as it starts by itself and with torch."""
+    """The engine alone in every runtime, the node as it starts by itself and with torch, and a new size in a node."""
     return [
         Unit("start", "engine", functools.partial(_measure_engine, settings)),
         Unit("start", "node", functools.partial(_measure_node, settings)),
+        Unit("start", "new size", functools.partial(_measure_new_size, settings)),
     ]
 
 
@@ -74,42 +85,109 @@ def _measure_engine(settings: Settings) -> list[Row]:
 
 
 def _measure_node(settings: Settings) -> list[Row]:
-    """The node's process until its first depth is received here, a camera playing all the while."""
-    size = settings.sizes_px[0]
-    rounds = 1 if settings.quick else 2
-    found: dict[tuple[Any, str], list[float]] = {}
-    memory: dict[tuple[Any, str], float] = {}
+    """The node's process until its first depth is received here, a camera playing and all outputs subscribed.
+
+    As it starts by itself, with torch, and with Depth Anything V2-S as it starts by itself.
+    """
+    rounds = 1 if settings.quick else 3
+    peer = None if settings.quick else peer_weights(settings.weights)
+    asked = {"auto auto": (settings.weights, AUTO)}
+    if is_installed("torch"):
+        asked["torch fp32"] = (settings.weights, TORCH)
+    if peer is not None:
+        asked[PEER] = (peer, AUTO)
+    found: dict[tuple[str, str], list[Row]] = {}
     for turn in range(1 + rounds):
         cache_state = "warm" if turn else "empty"
-        for key in (AUTO, TORCH):
-            settings.say(f"start: node, {' '.join(key)}, {cache_state} cache")
-            with _cache(settings.folder / "node caches" / "-".join(key)):
-                start_s, resident_mb = _node_start(settings, key, size)
-            found.setdefault((key, cache_state), []).append(start_s)
-            memory[key, cache_state] = resident_mb
+        for name, (weights, key) in asked.items():
+            settings.say(f"start: node, {name}, {cache_state} cache")
+            with _cache(settings.folder / "node caches" / name.replace(" ", "-")):
+                found.setdefault((name, cache_state), []).append(_node_start(settings, weights, key))
     shutil.rmtree(settings.folder / "node caches", ignore_errors=True)
+    medians = {
+        of: {name: float(np.median([one[name] for one in rows])) for name in rows[0]} for of, rows in found.items()
+    }
     return [
         {
             "what": "node over DDS",
-            "asked": " ".join(key),
+            "asked": name,
             "cache": cache_state,
             "ran": None,
-            "start_s": float(np.median(starts)),
-            "resident_mb": memory[key, cache_state],
-            "of_torch": ratio(float(np.median(starts)), float(np.median(found[TORCH, cache_state]))),
-            "memory_of_torch": ratio(memory[key, cache_state], memory[TORCH, cache_state]),
+            **one,
+            **_beside("of_torch", "memory_of_torch", one, medians.get(("torch fp32", cache_state))),
+            **_beside("of_peer", "memory_of_peer", one, medians.get((PEER, cache_state))),
         }
-        for (key, cache_state), starts in found.items()
+        for (name, cache_state), one in medians.items()
     ]
 
 
-def _node_start(settings: Settings, key: tuple[str, str], size: tuple[int, int]) -> tuple[float, float]:
-    with Scene(settings, "start").open() as scene, scene.cameras(size, 30.0, wait=False):
+def _beside(start: str, memory: str, one: Row, other: Row | None) -> Row:
+    """Ratios of one node's start and memory to another's, by these names."""
+    return {
+        start: ratio(one["start_s"], other and other["start_s"]),
+        memory: ratio(one["resident_mb"], other and other["resident_mb"]),
+    }
+
+
+def _node_start(settings: Settings, weights: str, key: tuple[str, str]) -> Row:
+    size = settings.sizes_px[0]
+    with Scene(settings, "start").open(everything=True) as scene, scene.cameras(size, 30.0, wait=False):
         time.sleep(1.5)  # the camera is there
         start_s = time.perf_counter()
-        node = scene.start_node(model__runtime=key[0], model__precision=key[1])
+        node = scene.start_node(model__runtime=key[0], model__precision=key[1], model__weights=weights)
         scene.wait_for_depth(1)
-        return time.perf_counter() - start_s, node.resident_bytes().get("total", 0) / 2**20
+        start_s = time.perf_counter() - start_s
+        time.sleep(0.5 if settings.quick else SETTLED_S)
+        return {"start_s": start_s, **memory_mb(node)}
+
+
+def memory_mb(node: NodeProcess) -> Row:
+    """Resident megabytes of a node: all, its own, of mapped files, of DDS's shared memory."""
+    fields = memory_fields(node.pid)
+    names = {"resident_mb": "VmRSS", "private_mb": "RssAnon", "files_mb": "RssFile", "shared_mb": "RssShmem"}
+    return {name: fields[of] for name, of in names.items()}
+
+
+def _measure_new_size(settings: Settings) -> list[Row]:
+    """One of a node's two cameras comes again with larger images: its first depth, and what the other one loses."""
+    found: dict[str, list[Row]] = {}
+    for turn in range(2 if settings.quick else 4):
+        cache_state = "warm" if turn else "empty"
+        settings.say(f"start: images of {size_name(NEW_SIZE)} come, {cache_state} cache")
+        with _cache(settings.folder / "new size cache"):
+            found.setdefault(cache_state, []).append(_new_size(settings))
+    shutil.rmtree(settings.folder / "new size cache", ignore_errors=True)
+    return [
+        {
+            "what": f"first {size_name(NEW_SIZE)} of a running node",
+            "asked": "auto auto",
+            "cache": cache_state,
+            "ran": None,
+            **{name: float(np.median([one[name] for one in rows])) for name in rows[0]},
+        }
+        for cache_state, rows in found.items()
+    ]
+
+
+def _new_size(settings: Settings) -> Row:
+    """Seconds from the first larger image in the node to its depth, and the longest that the other camera had none."""
+    small, hz = settings.sizes_px[0], NEW_SIZE_HZ
+    with Scene(settings, "new_size", (LEFT, RIGHT)).open() as scene:
+        scene.start_node(cameras=(LEFT, RIGHT), model__runtime=AUTO[0], model__precision=AUTO[1])
+        wait_until_active(scene)
+        with scene.cameras(small, hz, (RIGHT,)):
+            with scene.cameras(small, hz, (LEFT,)):
+                time.sleep(STATS_S)
+            left, right = scene.recorder(LEFT).record, scene.recorder(RIGHT).record
+            come, seen, others = left.stats[-1].frames_in, len(left.stats), right.depths
+            with scene.cameras(NEW_SIZE, hz, (LEFT,)):
+                time.sleep(STATS_S)
+        first = left.stats[seen]
+        received_s = (np.array(right.stamps_ns[others:]) / 1e6 + np.array(right.latency_ms[others:])) / 1e3
+        return {
+            "start_s": (first.frames_in - come - first.frames_waiting - 1) / hz + first.latency_ms / 1e3,
+            "gap_s": float(np.diff(received_s).max()),
+        }
 
 
 @contextlib.contextmanager

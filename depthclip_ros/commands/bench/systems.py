@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.present import is_installed
 
 DEFAULT = "moa_depthclip dino-small"
 REFERENCE = "depth_anything V2-S"
+PEER = "depth-anything-v2-indoor-small"  # the same network, of metres: a node publishes nothing else
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,25 @@ def weights_of(system: System) -> str:
 def reference_weights(pixels: int) -> str:
     """Depth Anything V2-S with random weights whose network takes `pixels`, the area of another system's input."""
     return str(_random_weights(SYSTEMS[REFERENCE].preset, {"input_pixels": pixels}))
+
+
+def peer_weights(weights: str) -> str | None:
+    """Depth Anything V2-S for metres, with random weights, to run in a node beside `weights` as they run.
+
+    Its network takes the same area, and it has a graph, so that torch is in neither of the two. None where what makes
+    it is not installed.
+    """
+    from depthclip_ros.core.weights.find import read_info
+    from depthclip_ros.core.weights.graph import ABOUT, beside
+
+    if not all(map(is_installed, ("torch", "transformers", "onnx"))):
+        return None
+    path = _random_weights(PEER, {"input_pixels": read_info(weights).config["input_pixels"]})
+    if not beside(path, ABOUT).is_file():
+        from depthclip_ros.core.runtimes.graph_export import write_graph
+
+        write_graph(path)
+    return str(path)
 
 
 def _random_weights(preset_name: str, changes: dict[str, Any]) -> Path:

@@ -117,6 +117,7 @@ class Recorder:
         sample_every_s: time between two kept frames.
         pictures: False listens to depth and stats alone (the bench: no other load on the machine).
         everything: listen to the node's other outputs as well, so that it has to make them.
+        clouds: listen to the cloud, and take it as the bytes that came, which is what a program in C++ does.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Recorder:
         sample_every_s: float = 2.0,
         pictures: bool = True,
         everything: bool = False,
+        clouds: bool = False,
     ) -> None:
         self.record = Record()
         self._sample_every_s = sample_every_s
@@ -156,6 +158,11 @@ class Recorder:
             node.create_subscription(message, topic, callback, QoSProfile(depth=5))
             for topic, message, callback in subscriptions
         ]
+        if clouds:
+            heard = partial(self._on_other, "depth/points")
+            self._subscriptions.append(
+                node.create_subscription(PointCloud2, "depth/points", heard, QoSProfile(depth=5), raw=True)
+            )
 
     def finish(self) -> Record:
         """Stop counting, score what is waiting, and hand over the record."""

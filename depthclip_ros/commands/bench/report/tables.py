@@ -165,7 +165,10 @@ TABLES: dict[str, TableOf] = {
     ),
     "start": TableOf(
         "Cold start and memory",
-        "From the start of a process to its first depth; the node's is received in another process.",
+        "From the start of a process to its first depth. The node's is received in another process; its memory, five "
+        "seconds later with all outputs subscribed, is its own, mapped files (which the system can drop) and DDS's "
+        "shared memory. peer: Depth Anything V2-S with the same input area in the same runtime, with a graph too. Last "
+        "rows: from the first larger image of one of two cameras to its depth, and how long the other had none.",
         (
             ("what", text("what")),
             ("asked for", text("asked")),
@@ -173,8 +176,12 @@ TABLES: dict[str, TableOf] = {
             ("ran", text("ran")),
             ("first depth s", number("start_s", 2)),
             ("× torch", number("of_torch", 2)),
+            ("× peer", number("of_peer", 2)),
+            ("other camera without s", number("gap_s", 2)),
             ("resident MB", number("resident_mb", 0)),
+            ("own / files / shared MB", joined(*(number(f"{name}_mb", 0) for name in ("private", "files", "shared")))),
             ("× torch's memory", number("memory_of_torch", 2)),
+            ("× peer's memory", number("memory_of_peer", 2)),
             ("peak MB", number("peak_mb", 0)),
             ("GPU MB", number("gpu_mb", 0)),
         ),
