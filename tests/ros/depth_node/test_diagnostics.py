@@ -166,6 +166,8 @@ def test_what_is_compiled_beside_the_frames_is_said_with_how_they_fare():
     level, message = judge(_active(counters=counters, preparing="1280x720"))
     assert level == OK
     assert re.fullmatch(r"preparing: 1280x720; meanwhile .* depth images/s, latency p50 20 ms", message)
+    level, message = judge(_active(counters=counters, preparing="1280x720", awaited="1280x720"))  # its own images
+    assert (level, message.partition(",")[0]) == (WARN, "images of 1280x720 wait for their network")
     assert judge(Health("inactive", preparing="1280x720"))[1].startswith("inactive: configure and activate")
     assert health.values(_active(counters=counters, preparing="1280x720"))["preparing"] == "1280x720"
 

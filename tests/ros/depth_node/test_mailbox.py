@@ -150,6 +150,21 @@ def test_an_item_that_is_put_back_is_decided_before_newer_ones():
     assert box.overtaken == 2
 
 
+def test_an_item_that_is_put_back_to_wait_gives_way_to_newer_ones():
+    ready: set[str] = set()
+    mailboxes: Mailboxes[str] = Mailboxes()
+    box = mailboxes.add(lambda item: 0.0 if item in ready else 3600.0)
+    box.put_back("old", first=False)
+    for item in ("new", "newer"):
+        box.put(item)
+    ready.update({"old", "new", "newer"})
+    assert mailboxes.take() == ["newer"]
+    assert box.overtaken == 2
+    box.put_back("only", first=False)
+    ready.add("only")
+    assert mailboxes.take() == ["only"]
+
+
 def test_one_old_stamp_is_refused_however_old_and_does_not_move_the_order():
     order = StampOrder(patience=5)
     assert order.check(1_000_000 * MS) == ("in order", 0.0)
