@@ -47,7 +47,9 @@ def head(names: list[str]) -> Picture:
 
 def row(tiles: list[Picture]) -> Picture:
     """Tiles beside each other, with gaps."""
-    return np.hstack([cv2.copyMakeBorder(t, 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=(255,) * 3) for t in tiles])
+    return np.hstack(
+        [cv2.copyMakeBorder(t, 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=(255,) * 3) for t in tiles]
+    )
 
 
 def main() -> None:

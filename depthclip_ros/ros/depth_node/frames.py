@@ -15,7 +15,7 @@ from depthclip_ros.core.clearing import clearing_cloud, ray_pixels
 from depthclip_ros.core.geometry import CLOUD_XYZ, cloud_dtype, organised_cloud
 from depthclip_ros.core.level_scan import LevelScan, level_scan
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.uncertainty import Uncertainty, uncertainty_m
+from depthclip_ros.core.uncertainty import uncertainty_m
 from depthclip_ros.ros.depth_node.parameters.values import Settings
 
 MEDIAN_PIXELS = 80_000  # the median is taken over about this many pixels of a regular grid
@@ -64,7 +64,7 @@ class FrameDepth:
         batch_size: images that the network saw at once.
         scenes: labels and weights, most likely first.
         half_width, flying: as in `core.types.ViewDepth`.
-        table: the weights' intervals; None: they have none.
+        clear_share: of `half_width` by which a ray of the clearing cloud ends before the depth.
     """
 
     frame: Frame
@@ -77,7 +77,7 @@ class FrameDepth:
     scenes: list[tuple[str, float]] = field(default_factory=list)
     half_width: NDArray[np.float32] | None = None
     flying: NDArray[np.bool_] | None = None
-    table: Uncertainty | None = None
+    clear_share: float = 1.0
 
     @cached_property
     def uncertainty_m(self) -> NDArray[np.float32]:
@@ -106,14 +106,6 @@ class FrameDepth:
             uncertainty_m=self.uncertainty_m if "uncertainty" in settings.cloud_fields else None,
             out=out,
         )
-
-    @property
-    def clear_share(self) -> float:
-        """Of `half_width`: by how much a ray of the clearing cloud ends before the depth."""
-        settings, log_scale_sd = self.frame.settings, self.frame.scale.log_scale_sd
-        if self.table is None:
-            return 1.0
-        return self.table.share(settings.cloud_clear_level, settings.uncertainty_level, log_scale_sd)
 
     @property
     def clearing_cloud_type(self) -> tuple[tuple[int, ...], np.dtype[np.void]]:

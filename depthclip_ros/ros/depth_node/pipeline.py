@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class FramePipeline:
         self._said: set[str] = set()
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
         self._steady = SteadyDepth()
+        self._share: tuple[Any, float] = (None, 1.0)  # what the last frame's was made of, and it
         self._mask = read_mask(settings.input_mask.replace("{camera}", camera)) if settings.input_mask else None
         self._seen: tuple[Rectifier | None, NDArray[np.bool_] | None] = (None, self._mask)
 
@@ -198,8 +199,16 @@ class FramePipeline:
             scenes,
             depth.half_width,
             depth.flying,
-            self.engine.uncertainty,
+            self._clear_share(frame),
         )
+
+    def _clear_share(self, frame: Frame) -> float:
+        """See `FrameDepth.clear_share`; kept while nothing changes that it is made of."""
+        of = frame.settings.cloud_clear_level, frame.settings.uncertainty_level, frame.scale.log_scale_sd
+        if self._share[0] != of:
+            table = self.engine.uncertainty
+            self._share = of, 1.0 if table is None else table.share(*of)
+        return self._share[1]
 
     def _steady_ms(self, frame: Frame, depth: ViewDepth) -> float:
         """Steadies depth and cloud, in place, where that is asked for; the time it took."""
