@@ -161,3 +161,19 @@ def test_p_of_a_rectified_stereo_camera_holds_its_offset_in_pixels():
     assert p[3] == pytest.approx(-0.12 * 50)
     assert p[7] == 0
     assert conversions.stereo_offset_m([0.0] * 12) == (0.0, 0.0)
+
+
+def test_a_scan_is_of_one_moment_and_its_beams_go_from_first_to_last():
+    scan = SimpleNamespace(first_rad=-0.5, increment_rad=0.25, ranges_m=np.array([1, 2, np.inf, 4, np.nan], np.float32))
+    values = conversions.laser_scan(scan, SimpleNamespace(min_range_m=0.1, max_range_m=8.0))
+    assert (values["angle_min"], values["angle_max"], values["angle_increment"]) == (-0.5, 0.5, 0.25)
+    assert (values["time_increment"], values["scan_time"]) == (0.0, 0.0)
+    assert (values["range_min"], values["range_max"]) == (0.1, 8.0)
+    np.testing.assert_array_equal(values["ranges"], scan.ranges_m)
+
+
+def test_a_cloud_may_have_points_that_are_none_and_says_so(depth_m):
+    values = conversions.point_cloud(organised_cloud(depth_m, None, CAMERA))
+    assert (values["is_dense"], values["is_bigendian"]) == (False, False)
+    assert (values["height"], values["width"]) == (48, 64)
+    assert values["row_step"] == 64 * values["point_step"] == len(values["data"]) // 48

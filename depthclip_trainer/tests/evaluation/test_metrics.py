@@ -106,3 +106,9 @@ def test_intervals_of_no_pixel_are_not_known_and_those_of_some_are_shares_and_me
     assert found["coverage"] == 0.5
     assert found["half_width"] == pytest.approx(0.15)
     assert found["interval_score"] == pytest.approx(np.mean([0.2, 0.2 + 4 * 0.1, 0.4 + 4 * 0.3, 0.4]))
+
+
+def test_errors_or_confidences_that_are_all_the_same_correlate_with_nothing():
+    truth = np.array([1.0, 2.0, 4.0])
+    for predicted, confidence in ((truth * 1.5, np.array([0.1, 0.5, 0.9])), (truth + 1, np.full(3, 0.5))):
+        assert confidence_metrics(truth, predicted, confidence)["confidence_correlation"] == 0.0

@@ -93,3 +93,9 @@ def test_two_markers_count_both():
     both = measure_tags(Prediction(depth_m, CAMERA), two, side_m=SIDE_M)
     assert both.place_variance < alone.place_variance
     assert both.log_ratio == pytest.approx(0.0, abs=0.02)
+
+
+def test_what_a_printed_side_is_off_by_stays_where_the_network_is_right():
+    exact = Prediction(np.full((480, 640), 1.0, np.float32), CAMERA, shape_sd=0.0)
+    found = measure_tags(exact, picture(1.0), side_m=SIDE_M)
+    assert 0.01**2 <= found.place_variance < 3 * 0.01**2

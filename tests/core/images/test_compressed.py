@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.images.compressed import decode_compressed, decode_depth_values, decode_picture
+from depthclip_ros.core.images.compressed import check_png, decode_compressed, decode_depth_values, decode_picture
 
 
 @pytest.fixture
@@ -143,3 +143,13 @@ def test_depth_is_no_picture_whatever_it_is_compressed_by(picture: np.ndarray, n
     with pytest.raises(InputError, match="is of depth, not of a picture; give the colour camera's topic"):
         decode_compressed(data, name)
     assert decode_compressed(data, "mono16; png compressed mono16").shape == picture.shape
+
+
+@pytest.mark.parametrize("change", ["no IHDR", "twenty bytes", "a header alone"])
+def test_a_png_without_its_header_names_no_size(change: str) -> None:
+    whole = cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes()
+    data = {"no IHDR": whole[:12] + b"IHDX" + whole[16:], "twenty bytes": whole[:20], "a header alone": whole[:32]}[
+        change
+    ]
+    with pytest.raises(InputError, match=f"PNG of {len(data)} bytes is broken: its header names no size"):
+        check_png(np.frombuffer(data, np.uint8))

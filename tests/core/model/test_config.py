@@ -10,6 +10,7 @@ import pytest
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.config import DENSE_VITB16, LITE, NANO, PRESETS
+from depthclip_ros.core.model.registry import preset
 
 SMALL = dataclasses.replace(NANO, tap_layers=(1, 3), adapter_layers=(1, 3))
 
@@ -100,3 +101,45 @@ def test_the_canonical_focal_length_grows_with_the_input_where_it_is_meant_for_o
     assert sized.focal_px_at(256, 192) == pytest.approx(300.0)
     assert sized.focal_px_at(512, 384) == pytest.approx(600.0)
     assert dataclasses.replace(NANO, canonical_focal_px=None, canonical_pixels=1024).focal_px_at(64, 64) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({"mirror_tokens": 1}, True), ({"mirror_tokens": 0}, False), ({"tap_layers": (0,)}, True),
+        ({"tap_layers": ()}, False), ({"tap_layers": (2, 1)}, False), ({"tap_layers": (-1,)}, False),
+        ({"decoder_heads": 1}, True), ({"decoder_heads": 0}, False), ({"decoder_heads": 7}, False),
+        ({"deconvolutions": (4,)}, True), ({"deconvolutions": ()}, False), ({"deconvolutions": (3,)}, False),
+        ({"depth_low": 0.0}, False), ({"depth_low": 1e-3}, True), ({"depth_high": math.inf}, False),
+        ({"prior_depth": 0.0}, False), ({"prior_depth": 1e9}, False), ({"system": "depthclip"}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_clip2depth_takes_and_refuses_likewise(changes, good):
+    config = preset("clip2depth-vitb16")
+    if good:
+        dataclasses.replace(config, **changes)
+    else:
+        with pytest.raises(ConfigError, match=rf"^({'|'.join(changes)}|depth_low|prior_depth) is .*; allowed: "):
+            dataclasses.replace(config, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "good"),
+    [
+        ({"classes": ("near", "far"), "bins_m": (1.0, 2.0)}, True), ({"classes": ("near",), "bins_m": (1.0,)}, False),
+        ({"classes": ("near", "near"), "bins_m": (1.0, 2.0)}, False), ({"bins_m": (1.0, 2.0)}, False),
+        ({"template": "no place"}, False), ({"template": "{} and {}"}, False), ({"features": "other"}, False),
+        ({"temperature": 0.0}, False), ({"temperature": 1e-3}, True), ({"logit_scale": 0.0}, False),
+        ({"classes": ("near", "far"), "bins_m": (2.0, 1.0)}, False),
+        ({"classes": ("near", "far"), "bins_m": (0.0, 1.0)}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_depthclip_takes_and_refuses_likewise(changes, good):
+    config = preset("depthclip-rn50")
+    if good:
+        dataclasses.replace(config, **changes)
+    else:
+        with pytest.raises(ConfigError, match="allowed: "):
+            dataclasses.replace(config, **changes)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -12,9 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.runtimes import artefact_cache
-from depthclip_ros.core.runtimes.artefact_cache import MANIFEST, artefact
+from depthclip_ros.core.runtimes.artefact_cache import MANIFEST, artefact, identity_of
 
 # Builds slowly, in two files, and says when it is in between; `log` gets a line per build.
 BUILDER = """
@@ -145,3 +148,28 @@ def test_what_nobody_has_used_for_long_is_deleted(compiled_cache: Path) -> None:
     artefact("test", {"weights": "used"}, _write)
     artefact("test", {"weights": "new"}, _write)
     assert (old.exists(), used.exists()) == (False, True)
+
+
+def test_a_model_is_its_file_or_else_its_weights_and_configuration(small_model) -> None:
+    model = small_model()
+    assert identity_of(model, "0" * 64)() == "0" * 64
+    before = identity_of(model, None)
+    said = before()
+    assert identity_of(small_model(), None)() == said
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    assert identity_of(model, None)() != said
+    other = small_model()
+    other.config = dataclasses.replace(other.config, max_depth_m=12.0)
+    assert identity_of(other, None)() != said
+
+
+@pytest.fixture
+def small_model():
+    """The same network each time."""
+
+    def make():
+        torch.manual_seed(0)
+        return build_model(preset("nano", tower_blocks=1, tap_layers=[0], adapter_layers=[]))
+
+    return make

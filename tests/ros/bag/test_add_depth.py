@@ -325,3 +325,10 @@ def test_a_highest_rate_leaves_images_of_a_bag_out(
     assert len(messages_of(tmp_path / "out", "/cam/image_raw")) == 8
     _, stats = messages_of(tmp_path / "out", "/depth/stats")[-1]
     assert (stats.frames_in, stats.frames_out, stats.frames_skipped) == (7, 4, 3)
+
+
+def test_the_time_that_depth_took_is_counted(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    result = add_depth_to_bag(write_bag("bag"), tmp_path / "out", pipeline)
+    assert 0 < result.depth_s < 300

@@ -188,3 +188,13 @@ def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, ma
     assert level == OK
     assert ("model.weights: fast" in message and "95 ms" in message) == advised
     assert "fast" not in judge(_active(counters=counters))[1]
+
+
+@pytest.mark.parametrize(("age_s", "silent"), [(2.9, False), (3.1, True)])
+def test_a_camera_is_silent_after_three_seconds(age_s, silent):
+    counters = Counters()
+    counters.count_received()
+    counters.window_in = SimpleNamespace(age_s=age_s, count=1, rate_hz=30.0)
+    level, message = judge(_active(image_publishers=1, counters=counters))
+    assert ("no more images" in message) is silent
+    assert (level == ERROR) is silent

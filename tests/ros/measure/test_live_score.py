@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from depthclip_ros.core.errors import InputError
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
-from depthclip_ros.ros.measure.live_score import LiveRecord, resized_depth, score_pair
+from depthclip_ros.ros.measure.live_score import LiveRecord, _metres, resized_depth, score_pair
 
 # Another process: a camera whose measured depth is 2 m but for a strip without a reading, and a node that says 2.2 m.
 PUBLISHER = """
@@ -115,3 +116,10 @@ def test_depth_takes_the_size_of_the_reference():
     np.testing.assert_allclose(large[:, 0], np.linspace(0, 8, 6), atol=0.2)
     with pytest.raises(InputError, match="4x3 and the reference 10x3"):
         resized_depth(depth_m, (3, 10))
+
+
+def test_a_depth_image_keeps_what_is_too_near_and_too_far():
+    metres = np.array([[1.0, np.inf, -np.inf, np.nan]], np.float32)
+    fields = {"encoding": "32FC1", "width": 4, "height": 1, "step": 16, "is_bigendian": 0}
+    found = _metres(SimpleNamespace(data=metres.tobytes(), header=None, **fields))
+    np.testing.assert_array_equal(found, metres)

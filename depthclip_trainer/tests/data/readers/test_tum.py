@@ -90,3 +90,18 @@ def test_lists_that_do_not_read_or_never_meet_are_refused(make_tum):
     (folder / "depth.txt").unlink()
     with pytest.raises(InputError, match=r"rgb\.txt and depth\.txt"):
         TumSequence(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "camera"),
+    [
+        ("rgbd_dataset_freiburg1_xyz", (517.3, 516.5, 318.6, 255.3)),
+        ("rgbd_dataset_freiburg2_desk", (520.9, 521.0, 325.1, 249.7)),
+        ("rgbd_dataset_freiburg3_long_office", (535.4, 539.2, 320.1, 247.6)),
+        ("a_room_of_mine", (525.0, 525.0, 319.5, 239.5)),
+    ],
+)
+def test_each_of_the_three_cameras_has_the_lens_that_the_data_sets_page_states(make_tum, name, camera):
+    frames = TumSequence(make_tum(name, 2))
+    found = frames.read(frames.frame_names[0]).intrinsics
+    assert (found.fx_px, found.fy_px, found.cx_px, found.cy_px) == camera

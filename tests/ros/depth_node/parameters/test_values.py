@@ -234,3 +234,12 @@ def test_lists_and_whole_numbers_become_what_is_asked_for():
     assert all(type(value) is float for value in parameters.BY_NAME["scale.factors"].check([1, 2]))
     assert parameters.BY_NAME["input.mask"].check("") == ""
     assert parameters.BY_NAME["cloud.fields"].check(["uncertainty"]) == ["uncertainty"]
+
+
+@pytest.mark.parametrize(("hfov", "good"), [(5.0, True), (4.9, False), (0.0, True), (170.0, True)])
+def test_a_field_of_view_that_no_lens_has_is_refused(hfov, good):
+    if good:
+        assert parameters.settings_from({"input.assumed_hfov": hfov}).input_assumed_hfov == hfov
+    else:
+        with pytest.raises(ConfigError, match=r"input\.assumed_hfov is 4\.9; allowed: 5 to 170 degrees, 0: unknown"):
+            parameters.settings_from({"input.assumed_hfov": hfov})
