@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from depthclip_trainer.data.sample import CANONICAL, METRIC, TARGETS, Batch
@@ -13,6 +15,7 @@ from depthclip_trainer.losses.distillation import (
     ImitatingObjective,
     alignment,
     encoder_of,
+    features_of,
     imitation,
     objective_of,
 )
@@ -195,3 +198,10 @@ def test_networks_that_differ_behind_the_stem_are_refused(teacher):
 def test_weight_of_nothing_is_refused():
     with pytest.raises(ConfigError, match=r"imitate\.weight is 0"):
         ImitateConfig("x", weight=0)
+
+
+def test_features_are_the_deepest_that_an_encoder_gives():
+    maps = [torch.full((1, 2, 3, 3), float(depth)) for depth in range(3)]
+    assert features_of(maps[0]) is maps[0]
+    assert features_of(SimpleNamespace(taps=maps)) is maps[-1]
+    assert features_of(SimpleNamespace(feature_maps=maps)) is maps[-1]
