@@ -159,7 +159,7 @@ def _measure_new_size(settings: Settings) -> list[Row]:
     shutil.rmtree(settings.folder / "new size cache", ignore_errors=True)
     return [
         {
-            "what": f"first {size_name(NEW_SIZE)} of a running node",
+            "what": f"then {size_name(NEW_SIZE)}",
             "asked": "auto auto",
             "cache": cache_state,
             "ran": None,

@@ -170,7 +170,7 @@ def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.Monke
     arguments = ["bench", "--quick", "--parts", "start", "--device", "cpu", "--size", "160x120", "--json", str(out)]
     assert main([*arguments, "--weights", str(small_weights)]) == 0
     rows = figures_of(out)["rows"]
-    larger = [row for row in rows if row["what"] == "first 1280x720 of a running node"]
+    larger = [row for row in rows if row["what"] == "then 1280x720"]
     assert [row["cache"] for row in larger] == ["empty", "warm"]
     assert all(0 < row["start_s"] < 60 and 0.05 < row["gap_s"] < 60 for row in larger)
     rows = [row for row in rows if row not in larger]
