@@ -174,3 +174,11 @@ def test_room_cache_restarts_and_equals_rooms_made_on_the_spot(tmp_path, monkeyp
 def test_an_empty_cache_says_how_to_make_one(tmp_path):
     with pytest.raises(InputError, match="render-rooms"):
         rooms.RoomCache("rooms", tmp_path)
+
+
+def test_a_cache_without_its_meta_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "SHARD", 1)
+    rooms.render_cache(tmp_path, 1, 5, 32, 24, "rooms", CPU)
+    (tmp_path / "meta.json").unlink()
+    with pytest.raises(InputError, match=r"no rendered rooms with their meta\.json"):
+        rooms.RoomCache("rooms", tmp_path)

@@ -186,7 +186,10 @@ class RoomCache:
         self.name = name
         whole = sorted(p.name.split("_")[0] for p in path.glob("*_intrinsics.npy") if not p.name.startswith("."))
         if not whole or not (path / "meta.json").is_file():
-            raise InputError(f"{path} holds no rendered rooms; make some: depthclip-train render-rooms --out {path}")
+            raise InputError(
+                f"{path} holds no rendered rooms with their meta.json; make some: "
+                f"depthclip-train render-rooms --out {path}"
+            )
         self._images = [np.load(path / f"{s}_image.npy", mmap_mode="r") for s in whole]
         self._depth = [np.load(path / f"{s}_depth.npy", mmap_mode="r") for s in whole]
         self._intrinsics: list[NDArray[np.float32]] = [np.load(path / f"{s}_intrinsics.npy") for s in whole]
