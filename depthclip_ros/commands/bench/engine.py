@@ -28,7 +28,7 @@ from depthclip_ros.commands.bench.settings import (
 )
 from depthclip_ros.commands.bench.systems import REFERENCE, System, chosen, reference_weights, weights_of
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.present import is_installed
+from depthclip_ros.core.present import is_installed, require_torch
 
 if TYPE_CHECKING:
     from depthclip_ros.core.engine import DepthEngine
@@ -83,9 +83,14 @@ def options_of(device: str) -> list[Key]:
 
 
 def device_of(name: str) -> str:
-    """The device that "auto" means."""
-    if not is_installed("torch"):
+    """The device that "auto" means.
+
+    Raises:
+        ConfigError: another than the CPU, without torch.
+    """
+    if name in ("auto", "cpu") and not is_installed("torch"):
         return "cpu"
+    require_torch(f"--device {name}")
     from depthclip_ros.core.runtimes.devices import find_device
 
     return str(find_device(name))

@@ -14,6 +14,8 @@ from depthclip_ros.cli import main
 from depthclip_ros.commands.bench import command, engine
 from depthclip_ros.commands.bench.settings import Unit
 from depthclip_ros.commands.bench.systems import REFERENCE, SYSTEMS, System
+from depthclip_ros.core import present
+from depthclip_ros.core.errors import ConfigError
 
 OPTIONS = [("torch", "fp32")]
 
@@ -201,3 +203,11 @@ def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.Monke
 def test_bad_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_without_torch_the_device_is_the_cpu_and_another_is_refused(monkeypatch):
+    monkeypatch.setattr(engine, "is_installed", lambda package: package != "torch")
+    monkeypatch.setattr(present, "is_installed", lambda package: package != "torch")
+    assert engine.device_of("auto") == engine.device_of("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="--device cuda: this needs torch, which is not installed"):
+        engine.device_of("cuda")
