@@ -120,6 +120,17 @@ def project(points: NDArray[np.floating], intrinsics: Intrinsics) -> NDArray[np.
     return np.stack([x / z * intrinsics.fx_px + intrinsics.cx_px, y / z * intrinsics.fy_px + intrinsics.cy_px], axis=-1)
 
 
+def nearest_pixels(
+    pixels: NDArray[np.float64], intrinsics: Intrinsics
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+    """Which of the pixels [N, 2] (u, v) lie in the image, bool [N], and of those the nearest column and row."""
+    nearest = np.rint(pixels)
+    size = intrinsics.width_px, intrinsics.height_px
+    inside = np.asarray(((nearest >= 0) & (nearest < size)).all(axis=1), np.bool_)  # NaN lies nowhere
+    columns, rows = nearest[inside].astype(np.intp).T
+    return inside, columns, rows
+
+
 _workspace = threading.local()
 
 

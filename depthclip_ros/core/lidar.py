@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.geometry import project
+from depthclip_ros.core.geometry import nearest_pixels, project
 from depthclip_ros.core.types import Intrinsics
 
 # sensor_msgs/PointField
@@ -56,13 +56,9 @@ def sparse_depth(points: NDArray[np.float64], camera: Intrinsics) -> NDArray[np.
     A LiDAR does not stand where the camera does and sees past things that hide the wall from the camera. Of the
     points of one pixel the nearest counts, and of those around it none that is much farther.
     """
-    z = points[:, 2]
-    pixels = project(points, camera)
-    columns, rows = np.rint(np.nan_to_num(pixels, nan=-1.0, posinf=-1.0, neginf=-1.0)).clip(-1, 2**30).astype(int).T
-    seen = (z > 0) & (columns >= 0) & (columns < camera.width_px) & (rows >= 0) & (rows < camera.height_px)
-    nearest = np.full(camera.height_px * camera.width_px, np.inf, np.float32)
-    np.minimum.at(nearest, rows[seen] * camera.width_px + columns[seen], z[seen].astype(np.float32))
-    image = nearest.reshape(camera.height_px, camera.width_px)
+    seen, columns, rows = nearest_pixels(project(points, camera), camera)
+    image = np.full((camera.height_px, camera.width_px), np.inf, np.float32)
+    np.minimum.at(image, (rows, columns), points[seen, 2].astype(np.float32))
     side = max(3, round(OCCLUSION_WINDOW * camera.width_px)) | 1
     around = cv2.erode(image, np.ones((side, side), np.uint8))  # the smallest of each window
     visible = np.isfinite(image) & (image / OCCLUSION_RATIO <= around)

@@ -69,7 +69,7 @@ class CameraModel:
         # Raises for focal lengths that cannot be. K all zero says "not calibrated", as P all zero does.
         _ = self.pinhole
         if any(self.k) or not self.is_rectified:
-            self._pinhole(self.k)
+            self._pinhole(self.k[0], self.k[4], self.k[2], self.k[5])
         if not self.is_rectified:
             self._check_distortion()
 
@@ -119,13 +119,13 @@ class CameraModel:
         P first, as every ROS consumer of a rectified image reads it: a driver that rectifies may leave K as it was.
         """
         if self.p is not None and any(self.p):
-            return self._pinhole((*self.p[:3], *self.p[4:7], *self.p[8:11]))
-        return self._pinhole(self.k)
+            return self._pinhole(self.p[0], self.p[5], self.p[2], self.p[6])
+        return self._pinhole(self.k[0], self.k[4], self.k[2], self.k[5])
 
-    def _pinhole(self, k: tuple[float, ...]) -> Intrinsics:
-        if 0 < min(k[0], k[4]) < SMALLEST_FOCAL_PX:
-            raise InputError(f"focal length is {min(k[0], k[4]):g} pixels; allowed: {SMALLEST_FOCAL_PX:g} or more")
-        return Intrinsics(k[0], k[4], k[2], k[5], self.width_px, self.height_px)
+    def _pinhole(self, fx_px: float, fy_px: float, cx_px: float, cy_px: float) -> Intrinsics:
+        if 0 < min(fx_px, fy_px) < SMALLEST_FOCAL_PX:
+            raise InputError(f"focal length is {min(fx_px, fy_px):g} pixels; allowed: {SMALLEST_FOCAL_PX:g} or more")
+        return Intrinsics(fx_px, fy_px, cx_px, cy_px, self.width_px, self.height_px)
 
     def _check_distortion(self) -> None:
         allowed = COEFFICIENTS.get(self.distortion_model)
@@ -227,10 +227,9 @@ class Rectifier:
         k = self.intrinsics
         u, v = np.meshgrid(np.arange(k.width_px), np.arange(k.height_px))
         rays = np.stack([(u - k.cx_px) / k.fx_px, (v - k.cy_px) / k.fy_px, np.ones(u.shape)], -1) @ r  # r inverted
-        ahead = rays[..., 2] > 0
+        z, radius = rays[..., 2], np.full(u.shape, np.inf)
         with np.errstate(over="ignore"):  # of a ray that grazes the image plane: infinite is right
-            radius: NDArray[np.float64] = np.hypot(rays[..., 0], rays[..., 1]) / np.where(ahead, rays[..., 2], 1.0)
-        return np.where(ahead, radius, np.inf)
+            return np.asarray(np.divide(np.hypot(rays[..., 0], rays[..., 1]), z, out=radius, where=z > 0))
 
 
 def _fold_radius(d: tuple[float, ...]) -> float:

@@ -179,8 +179,7 @@ def _interpolated(before: NDArray[np.float64], after: NDArray[np.float64], share
     if cosine < 0:  # the same rotation by the other quaternion is the shorter way
         b, cosine = -b, -cosine
     angle = math.acos(min(1.0, cosine))
-    weights = (1 - share, share)
-    if angle > 1e-6:
-        weights = (math.sin((1 - share) * angle) / math.sin(angle), math.sin(share * angle) / math.sin(angle))
+    # sin(part * angle) over angle, which is `part` where the two are one rotation; `matrix_of` takes any length
+    weights = [part * np.sinc(part * angle / math.pi) for part in (1 - share, share)]
     translation = (1 - share) * before[:3] + share * after[:3]
     return matrix_of(np.concatenate([translation, weights[0] * a + weights[1] * b]))

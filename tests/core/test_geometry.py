@@ -145,3 +145,12 @@ def test_a_crop_may_reach_to_the_edge(box: tuple[int, int, int, int]) -> None:
 def test_a_crop_over_any_edge_is_refused(box: tuple[int, int, int, int]) -> None:
     with pytest.raises(InputError, match="does not lie inside"):
         geometry.crop_intrinsics(CAMERA, *box)
+
+
+def test_the_nearest_pixel_is_half_a_pixel_wide_to_either_side_and_none_lies_outside() -> None:
+    camera = Intrinsics(1.0, 1.0, 0.0, 0.0, 4, 3)
+    inside = [(-0.4, -0.4), (3.4, 2.4), (0.6, 1.4)]
+    outside = [(-0.6, 1), (3.6, 1), (1, -0.6), (1, 2.6), (np.nan, 1), (1, np.inf), (-1e300, 1)]
+    found, columns, rows = geometry.nearest_pixels(np.array([*inside, *outside], np.float64), camera)
+    assert found.tolist() == [True] * 3 + [False] * 7
+    assert (columns.tolist(), rows.tolist()) == ([0, 3, 1], [0, 2, 1])

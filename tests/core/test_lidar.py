@@ -76,3 +76,47 @@ def test_points_without_an_image_of_them_are_judged_alike():
     v = rng.random(500) * 90 + 25  # a floor, as test_a_floor_at_a_slant_is_kept
     floor = np.stack([rng.random(500) * 159, v], axis=-1)
     assert visible(floor, 100.0 / v, CAMERA).mean() > 0.95
+
+
+def around(u, v, px):
+    return [(u + px, v), (u - px, v), (u, v + px), (u, v - px)]
+
+
+@pytest.mark.parametrize(("width_px", "reach_px"), [(400, 4), (100, 1)])
+def test_a_point_hides_what_is_a_quarter_farther_within_a_hundredth_of_the_width(width_px, reach_px):
+    """The window is a fiftieth of the width, an odd number of pixels, three at least."""
+    camera = Intrinsics(100.0, 100.0, 50.0, 50.0, width_px, 100)
+
+    def depth_m(*pixels_and_depths):
+        u, v, z = np.array([(50, 50, 2.0), *pixels_and_depths], np.float64).T
+        return sparse_depth(np.stack([(u - 50) / 100 * z, (v - 50) / 100 * z, z], axis=-1), camera)
+
+    for u, v in around(50, 50, reach_px):
+        assert depth_m((u, v, 2.5))[v, u] == 2.5
+        assert depth_m((u, v, 2.6))[v, u] == 0
+    for u, v in around(50, 50, reach_px + 1):
+        assert depth_m((u, v, 9.0))[v, u] == 9.0
+    assert depth_m((50, 50, 1.9))[50, 50] == np.float32(1.9), "of one pixel the nearest"
+
+
+@pytest.mark.parametrize(
+    ("width_px", "at", "first", "last"), [(400, 50.0, 43.5, 55.5), (40, 20.0, 18.5, 21.5)], ids=["4 px", "1 px"]
+)
+def test_of_points_alone_those_of_the_cells_around_are_hidden(width_px, at, first, last):
+    """Cells of a hundredth of the width, of a pixel at least; the first one begins at -0.5."""
+    camera = Intrinsics(100.0, 100.0, 20.0, 50.0, width_px, 300)
+
+    def is_seen(u, v, depth_m):
+        near, other = visible(np.array([[at, at], [u, v]]), np.array([2.0, depth_m]), camera)
+        assert near
+        return bool(other)
+
+    for inside in (first + 0.1, last - 0.1):
+        assert is_seen(inside, at, 2.5)
+        assert is_seen(at, inside, 2.5)
+        assert not is_seen(inside, at, 2.6)
+        assert not is_seen(at, inside, 2.6)
+    for beyond in (first - 0.1, last + 0.1):
+        assert is_seen(beyond, at, 9.0)
+        assert is_seen(at, beyond, 9.0)
+    assert is_seen(width_px - 0.6, 299.4, 9.0), "the last pixel"

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from depthclip_ros.core import memory
+
 # Page faults of the later rounds, each with the depth and the confidence of a 1280x720 frame.
 FRAMES = """
 import resource, sys
@@ -98,3 +100,33 @@ def test_what_was_read_of_mapped_files_goes_and_can_be_read_again(tmp_path) -> N
     command = [sys.executable, "-c", READ, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert 7 < float(done.stdout) < 9  # of three files the one that is inside and only read
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the C library, by a stand-in for it: arguments by the function's name."""
+    made = []
+
+    class Library:
+        def __getattr__(self, name):
+            return lambda *arguments: made.append((name, *arguments))
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: Library())
+    return made
+
+
+def test_glibc_is_asked_by_the_numbers_of_its_headers(calls) -> None:
+    """malloc.h: M_TRIM_THRESHOLD is -1, M_MMAP_THRESHOLD -3, and no more than HEAP_MAX_SIZE / 2 is taken for it."""
+    memory.keep_freed_memory()
+    settings = {number: size for _, number, size in calls}
+    assert set(settings) == {-1, -3}
+    assert settings[-3] <= 32 * 2**20 < settings[-1] <= 2**31 - 1
+    calls.clear()
+    memory.give_back_freed_memory()
+    assert calls == [("malloc_trim", 0)]
+
+
+def test_a_c_library_without_these_settings_is_left_alone(monkeypatch) -> None:
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    memory.keep_freed_memory()
+    memory.give_back_freed_memory()

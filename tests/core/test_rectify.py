@@ -227,3 +227,26 @@ def test_numbers_that_no_lens_has_are_refused(field, value):
 def test_sizes_that_no_image_has_are_refused(size):
     with pytest.raises(InputError, match="image size is"):
         CameraModel.from_numbers(*size, [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1], [0.1, 0, 0, 0], "plumb_bob")
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_each_side_of_a_fisheyes_image_is_to_lie_within_its_view(side: int) -> None:
+    """Of an ideal fisheye (D zero but for a trace) of 100 px the right angle is 157 px from the centre."""
+    for reach_px, has_picture in ((150.0, True), (158.0, False)):
+        sides = [100.0] * 4
+        sides[side] = reach_px
+        left, right, up, down = sides
+        k = (100.0, 0.0, left, 0.0, 100.0, up, 0.0, 0.0, 1.0)
+        camera = CameraModel.from_numbers(int(left + right), int(up + down), k, (1e-9, 0, 0, 0), "equidistant")
+        if has_picture:
+            assert Rectifier(camera).intrinsics.fx_px > 0
+        else:
+            with pytest.raises(InputError, match="sees 180 degrees or more"):
+                Rectifier(camera)
+
+
+def test_p_is_read_by_its_places() -> None:
+    numbers = [211.0, 1.0, 33.0, 4.0, 5.0, 222.0, 44.0, 8.0, 9.0, 10.0, 1.0, 12.0]
+    found = CameraModel.from_numbers(64, 96, K, p=numbers).pinhole
+    assert (found.fx_px, found.fy_px, found.cx_px, found.cy_px) == (211.0, 222.0, 33.0, 44.0)
+    assert (found.width_px, found.height_px) == (64, 96)

@@ -123,10 +123,7 @@ def _fitted_down(points: Points) -> NDArray[np.float64]:
     lower = lower[rng.permutation(len(lower))[:TRIED_ON]]
     three = lower[rng.integers(len(lower), size=(TRIES, 3))]
     normals = np.cross(three[:, 1] - three[:, 0], three[:, 2] - three[:, 0])
-    length = np.linalg.norm(normals, axis=1)
-    normals = normals[length > 1e-9] / length[length > 1e-9, None]
-    three = three[length > 1e-9]
-    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)
+    normals *= np.where(normals[:, 1:2] < 0, -1.0, 1.0)  # of any length, and of none where the three are on a line
     heights = np.einsum("ni,ni->n", normals, three[:, 0])
     roll, pitch = np.arctan2(normals[:, 0], normals[:, 1]), np.arctan2(normals[:, 2], normals[:, 1])
     floor_like = (np.abs(roll) < MOST_ROLL_RAD) & (pitch > PITCH_RAD[0]) & (pitch < PITCH_RAD[1]) & (heights > 0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.geometry import nearest_pixels
 from depthclip_ros.core.types import Intrinsics
 
 Points = NDArray[np.float64]
@@ -45,11 +46,9 @@ class Prediction:
 
     def at(self, pixels: Points) -> Points:
         """Depth [N] at the pixels [N, 2] (u, v) nearest to these; NaN outside the image and where it is unknown."""
-        columns, rows = np.rint(np.nan_to_num(pixels, nan=-1.0, posinf=-1.0, neginf=-1.0)).clip(-1, 2**30).astype(int).T
-        height, width = self.depth_m.shape
-        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        inside, columns, rows = nearest_pixels(pixels, self.intrinsics)
         found = np.full(len(pixels), np.nan)
-        found[inside] = self.depth_m[rows[inside], columns[inside]]
+        found[inside] = self.depth_m[rows, columns]
         found[~(np.isfinite(found) & (found > 0))] = np.nan
         return found
 

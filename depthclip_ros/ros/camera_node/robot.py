@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.geometry import pixel_rays, project
+from depthclip_ros.core.geometry import nearest_pixels, pixel_rays, project
 from depthclip_ros.core.types import Intrinsics
 
 BASE, ODOM, BEAM, LASER = "base_footprint", "odom", "range_frame", "laser_frame"
@@ -57,10 +57,9 @@ def scan_m(
     angles = np.arange(-half, half, SCAN_STEP_RAD)
     level = np.stack([np.cos(angles), np.sin(angles), np.zeros(len(angles))], axis=-1)
     in_camera = level @ base_pose(camera_pose)[:3, :3].T @ camera_pose[:3, :3]
-    pixels = np.rint(np.nan_to_num(project(in_camera, camera), nan=-1.0)).astype(int)
-    inside = (pixels >= 0).all(axis=1) & (pixels[:, 0] < camera.width_px) & (pixels[:, 1] < camera.height_px)
+    inside, columns, rows = nearest_pixels(project(in_camera, camera), camera)
     ranges = np.full(len(angles), np.inf, np.float32)
-    depth = depth_m[pixels[inside, 1], pixels[inside, 0]]
+    depth = depth_m[rows, columns]
     ranges[inside] = depth / in_camera[inside, 2] + rng.normal(0, NOISE_M, len(depth))
     ranges[~np.isfinite(ranges) | (ranges > MOST_M)] = np.inf
     return ranges, float(angles[0])

@@ -108,11 +108,10 @@ class LiveScorer:
         self.record = LiveRecord()
         self.lock = threading.Lock()
         self._tolerance_ns = round(tolerance_s * 1e9)
-        self._kept: dict[str, OrderedDict[int, NDArray[np.float32]]] = {}
         self._subscriptions: dict[str, tuple[Any, Any]] = {}  # QoS asked for, subscription
         self._node = node
         self.topics = tuple(self._node.resolve_topic_name(topic) for topic in (depth_topic, reference_topic))
-        self._kept = {topic: OrderedDict() for topic in self.topics}
+        self._kept: dict[str, OrderedDict[int, NDArray[np.float32]]] = {topic: OrderedDict() for topic in self.topics}
         self._watch()
         self._node.create_timer(WATCH_S, self._watch)
 

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ import pytest
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.anchors.simulated import Place, sensors_of, true_floor
 
-from depthclip_ros.core.anchors.measurement import Prediction
+from depthclip_ros.core.anchors.estimator import ScaleEstimator
+from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.types import Depth, Intrinsics
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
@@ -165,3 +167,64 @@ def test_a_place_knows_what_lies_within_ten_metres_and_where():
     place = Place.of(depth_m, CAMERA)
     np.testing.assert_array_equal(place.pixels, [[0, 0], [20, 10]])
     np.testing.assert_allclose(place.points[1], [(20 - 79.5) / 100 * 2, (10 - 59.5) / 100 * 2, 2.0], rtol=1e-6)
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """One sensor, which says that all is as predicted: (middle depth of its place, readings) in order."""
+    calls: list[float] = []
+
+    def sensors(place):
+        def read(prediction, rng, wild):
+            calls.append(round(float(np.median(place.depth_m)), 3))
+            return Measurement(0.0, 1e-4, 1e-4)
+
+        return {"sensor": read}
+
+    monkeypatch.setattr(replay, "sensors_of", sensors)
+    return lambda: [(depth_m, len([*same])) for depth_m, same in itertools.groupby(calls)]
+
+
+def flat(predicted_m: float, truth_m: float, source: str = "a") -> replay.Shown:
+    predicted, truth = (np.full((120, 160), depth_m, np.float32) for depth_m in (predicted_m, truth_m))
+    return replay.Shown(source, np.zeros((120, 160, 3), np.uint8), predicted, truth, CAMERA)
+
+
+def test_each_frame_is_held_for_two_seconds_of_eight_readings(heard):
+    row = replay.replay([flat(2.0, 2.0), flat(4.0, 5.0)])["sensor"]
+    assert heard() == [(2.0, 16), (5.0, 16)]
+    assert row.published == pytest.approx([0.0, 0.2])
+
+
+def test_a_wrong_constant_is_heard_for_five_seconds_after_five_of_the_truth(heard):
+    costs = replay.wrong_constant([flat(2.0, 2.5)])
+    assert heard() == [(2.5, 80)]
+    assert costs == {"sensor": (pytest.approx(1.0), 1)}, "ln 0.4 is too far off to be believed"
+
+
+def test_a_cut_changes_the_scale_by_three_tenths_and_is_watched_for_ten_seconds(heard):
+    """Scales of 1.5, then 1.3 times that, then 1.3 times that; another source begins anew."""
+    shares = replay.cuts([flat(2.0, 3.0), flat(1.0, 1.0), flat(3.0, 9.0), flat(2.0, 2.0, "b")])
+    second_m, third_m = 1.5 * 1.3, 3 * 1.5 * 1.3**2
+    assert heard() == [(3.0, 16), (round(second_m, 3), 16 + 64 + 16), (round(third_m, 3), 16 + 64)]
+    assert shares["sensor"][1] == 2
+
+
+@pytest.mark.parametrize(("moved", "within"), [(0.09, 1.0), (0.12, 0.0), (-0.12, 0.0)])
+def test_a_scale_within_a_tenth_of_where_it_settles_is_found(monkeypatch, moved, within):
+    """Of an estimator that says 0 for two seconds and `moved` from there on."""
+
+    class Estimator(ScaleEstimator):
+        @property
+        def estimate(self):
+            return replay.ScaleEstimate(moved if self.added > 32 else 0.0, 0.1)
+
+        added = 0
+
+        def add(self, name, time_s, measurement):
+            self.added += 1
+            return True
+
+    monkeypatch.setattr(replay, "ScaleEstimator", Estimator)
+    monkeypatch.setattr(replay, "sensors_of", lambda place: {"sensor": lambda *_: Measurement(0.0, 1e-4, 1e-4)})
+    assert replay.cuts([flat(2.0, 2.0), flat(2.0, 2.0)]) == {"sensor": (within, 1)}

@@ -106,3 +106,31 @@ def test_one_end_of_the_range_may_come_from_the_image() -> None:
 def test_the_range_holds_96_percent_and_is_never_empty() -> None:
     assert depth_range(np.linspace(0, 1, 10_001, dtype=np.float32)[None]) == pytest.approx((0.02, 0.98), abs=1e-3)
     assert depth_range(np.full((3, 3), 2.0, np.float32)) == pytest.approx((2.0, 2.1))
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "bar", "baseline"),
+    [
+        ((480, 640), (408, 474, 412, 634), (420, 432, 424, 616), 456),
+        ((120, 160), (102, 119, 103, 159), (105, 108, 106, 154), 114),
+    ],
+)
+def test_the_legend_is_sixteen_fortieths_of_the_shorter_side_wide(
+    size: tuple[int, int], box: tuple[int, ...], bar: tuple[int, ...], baseline: int
+) -> None:
+    """By hand, of a unit of 480 / 40 = 12 pixels: a bar of 16 x 1 units, a unit around it and the figures under it."""
+    picture = np.full((*size, 3), 200, np.uint8)
+    result = draw_legend(picture, 1, 5)
+    rows, columns = np.nonzero((result != picture).any(-1))
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == box
+    top, bottom, left, right = bar
+    ramp = colorize(np.linspace(1, 5, right - left, dtype=np.float32)[None], 1, 5)
+    assert (result[top:bottom, left:right] == ramp).all()
+    border = result[box[0] : bottom, box[2] : box[3]].copy()
+    border[top - box[0] :, left - box[2] : right - box[2]] = 50
+    assert (border == 50).all(), "a quarter of what was there"
+    rows, columns = np.nonzero((result[bottom:] > 100).all(-1) & (result[bottom:] != picture[bottom:]).any(-1))
+    columns = columns[rows + bottom < box[1]]
+    assert abs(rows.max() + bottom - baseline) <= 1
+    assert 0 <= columns.min() - left <= size[0] // 60
+    assert 0 <= right - columns.max() <= size[0] // 60

@@ -6,12 +6,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
+import torch
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.config import DENSE_VITB16, LITE, NANO, PRESETS
-from depthclip_ros.core.model.registry import preset
+from depthclip_ros.core.model.registry import SYSTEMS, config_from_dict, preset
+from depthclip_ros.core.weights.find import read_info
 
 SMALL = dataclasses.replace(NANO, tap_layers=(1, 3), adapter_layers=(1, 3))
 
@@ -137,3 +140,36 @@ def test_clip2depth_takes_and_refuses_likewise(changes, good):
 def test_depthclip_takes_and_refuses_likewise(changes, good):
     with nullcontext() if good else pytest.raises(ConfigError, match="allowed: "):
         dataclasses.replace(preset("depthclip-rn50"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "own"), [("default", "dino-small", {}), ("fast", "nano", {"input_pixels": 160 * 128})]
+)
+def test_the_shipped_weights_are_of_the_presets_that_made_them(weights, name, own):
+    shipped = config_from_dict(read_info(weights).config)
+    assert dataclasses.replace(shipped, base_weights=None) == dataclasses.replace(PRESETS[name], **own)
+
+
+def test_the_papers_preset_is_what_was_published():
+    paper = PRESETS["paper-vitb32"]
+    assert paper.network_size(640, 480, 32) == (640, 480)
+    assert (paper.bins, paper.bin_spacing, paper.bin_low, paper.bin_high) == (128, "uniform", 0.001, 10.0)
+    assert (paper.adapter_layers, paper.last_blocks, paper.tap_layers) == ((2, 5, 8, 11), 4, (11,))
+    assert (paper.min_depth_m, paper.max_depth_m, paper.canonical_focal_px) == (0.001, 10.0, None)
+    assert paper.decoder_channels == (256, 128, 96, 64)
+    assert DENSE_VITB16.adapter_layers == DENSE_VITB16.tap_layers == (2, 5, 8, 11)
+    assert DENSE_VITB16.decoder_channels == (192, 128, 96, 48)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "weights.md"
+
+
+@pytest.mark.parametrize("name", ["nano", "lite", "dino-small", "teacher-mobilenet"])
+def test_the_page_has_the_parameters_and_the_input_of_each_preset(name):
+    """`name` | what it is | columns x rows | millions of parameters | start."""
+    (row,) = (line.split(" | ") for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` | "))
+    width, height = map(int, row[2].split()[0].split("x"))
+    assert PRESETS[name].input_pixels == width * height
+    with torch.device("meta"):
+        model = SYSTEMS["moa_depthclip"][1](PRESETS[name])
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(float(row[3].split()[0]), abs=0.05)

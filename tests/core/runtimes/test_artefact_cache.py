@@ -173,3 +173,41 @@ def small_model():
         return build_model(preset("nano", tower_blocks=1, tap_layers=[0], adapter_layers=[]))
 
     return make
+
+
+def test_what_a_killed_build_of_the_same_left_is_swept(compiled_cache: Path) -> None:
+    folder = artefact("test", {"weights": "abc"}, _write)
+    (folder / "network").unlink()
+    dead, alive = compiled_cache / f".{folder.name}.dead", compiled_cache / ".test-another.alive"
+    for leftover in (dead, alive):
+        leftover.mkdir()
+        (leftover / "half").write_bytes(b"1")
+    artefact("test", {"weights": "abc"}, _write)
+    assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_an_artefact_that_is_asked_for_counts_as_used(compiled_cache: Path) -> None:
+    folder = artefact("test", {"weights": "abc"}, _write)
+    os.utime(folder, (1000, 1000))
+    artefact("test", {"weights": "abc"}, _write)
+    assert time.time() - folder.stat().st_mtime < 60
+
+
+def test_a_librarys_own_cache_is_one_for_each_key_and_counts_as_used(compiled_cache: Path) -> None:
+    folder = artefact_cache.cache_for("openvino", {"weights": "abc"})
+    assert folder is not None
+    assert (folder.parent, folder.is_dir(), folder.name.startswith("openvino-cache-")) == (compiled_cache, True, True)
+    os.utime(folder, (1000, 1000))
+    assert artefact_cache.cache_for("openvino", {"weights": "abc"}) == folder
+    assert time.time() - folder.stat().st_mtime < 60
+    assert artefact_cache.cache_for("openvino", {"weights": "abd"}) != folder
+
+
+def test_where_no_cache_can_be_written_a_library_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        assert artefact_cache.cache_for("openvino", {}) is None
+    assert "set XDG_CACHE_HOME" in caplog.text

@@ -231,3 +231,15 @@ def test_work_is_done_once_in_order_and_its_error_is_told_once() -> None:
     background.close()
     background.ask("c")
     assert background.asked == ()
+
+
+def test_a_runtime_whose_network_torch_takes_over_holds_it_no_longer(
+    serving: tuple[DepthEngine, GatedRuntime], reading_model: Make
+) -> None:
+    _, gated = serving
+    pixels = np.zeros((1, 48, 64, 3), np.uint8)
+    before = gated.run(pixels)
+    torch_has_it = gated.to_torch_cpu("fp32")
+    np.testing.assert_allclose(torch_has_it.run(pixels).depth, before.depth, rtol=1e-5)
+    with pytest.raises(DeviceError, match="the model was taken off gated; load it again"):
+        gated.run(pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,3 +199,46 @@ def test_torch_works_in_the_threads_asked_for(
     engine.infer(_pictures(1), [CAMERA])
     assert seen == [inside]
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("has_provider", [True, False])
+def test_on_a_gpu_the_options_are_torchs_and_onnx_runtimes_where_it_has_cuda(
+    monkeypatch: pytest.MonkeyPatch, has_provider: bool
+) -> None:
+    library = SimpleNamespace(get_available_providers=lambda: [onnx_runtime.CUDA] if has_provider else [])
+    monkeypatch.setattr(onnx_runtime, "is_installed", lambda: True)
+    monkeypatch.setattr(onnx_runtime, "onnxruntime", lambda: library)
+    monkeypatch.setattr(runtime, "has_cuda", lambda: True)
+    expected = [("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16")]
+    if has_provider:
+        expected += [("onnxruntime", "fp32"), ("onnxruntime", "fp16")]
+    for device in ("auto", "cuda", "cuda:1"):
+        assert runtime_options(device) == expected
+    on_cpu = runtime_options("cpu")
+    assert ("torch", "fp16") not in on_cpu
+    monkeypatch.setattr(runtime, "has_cuda", lambda: False)
+    assert runtime_options("auto") == on_cpu
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "there", "taken"),
+    [
+        ("auto", "auto", {"cuda", "openvino", "torch"}, "torch"),
+        ("auto", "auto", {"openvino", "torch"}, "openvino"),
+        ("cpu", "auto", {"cuda", "openvino", "torch"}, "openvino"),
+        ("cpu", "fp16", {"openvino", "torch"}, "torch"),
+        ("cuda:0", "auto", {"openvino", "torch"}, "torch"),
+        ("cpu", "auto", {"torch", "onnxruntime"}, "torch"),
+        ("cpu", "auto", {"onnxruntime"}, "onnxruntime"),
+        ("cpu", "auto", set(), "torch"),
+        ("xpu:1", "auto", {"torch"}, "openvino"),
+    ],
+)
+def test_auto_goes_by_the_device_the_precision_and_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch, device: str, precision: str, there: set[str], taken: str
+) -> None:
+    monkeypatch.setattr(runtime, "has_cuda", lambda: "cuda" in there)
+    monkeypatch.setattr(runtime, "is_installed", lambda name: name in there)
+    monkeypatch.setattr(imported, "is_installed", lambda: "openvino" in there)
+    monkeypatch.setattr(onnx_runtime, "is_installed", lambda: "onnxruntime" in there)
+    assert fastest_runtime(device, precision) == taken

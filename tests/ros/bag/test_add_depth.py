@@ -332,3 +332,24 @@ def test_the_time_that_depth_took_is_counted(
 ) -> None:
     result = add_depth_to_bag(write_bag("bag"), tmp_path / "out", pipeline)
     assert 0 < result.depth_s < 300
+
+
+def test_what_is_said_of_a_bags_camera_names_its_topic(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    """A camera_info of zeros: the command that calibrates the camera listens to the images of the bag."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = "sensor_msgs/msg/CameraInfo"
+
+    def uncalibrated(number: int, topic: str, data: bytes) -> tuple[str, bytes]:
+        if topic != "/cam/camera_info":
+            return topic, data
+        info = store.deserialize_cdr(data, kind)
+        info.k, info.p = np.zeros(9), np.zeros(12)
+        return topic, bytes(store.serialize_cdr(info, kind))
+
+    said: list[str] = []
+    pipeline.warn = said.append
+    add_depth_to_bag(copied(write_bag("bag"), uncalibrated, tmp_path / "zeros"), tmp_path / "out", pipeline)
+    assert len(said) == 1
+    assert "-r image:=/cam/image_raw " in said[0]

@@ -55,3 +55,40 @@ def test_quaternions_are_those_of_their_rotations():
         rotation = cv2.Rodrigues(np.array(turn, float))[0]
         found = matrix_of(np.array([0, 0, 0, *robot.quaternion(rotation)]))
         np.testing.assert_allclose(found[:3, :3], rotation, atol=1e-9)
+
+
+class Silent:
+    """A generator whose noise is none; `shares` are the standard deviations that it was asked for."""
+
+    def __init__(self):
+        self.shares = []
+
+    def normal(self, mean, sd, size=None):
+        self.shares.append((mean, sd))
+        return mean if size is None else np.full(size, mean)
+
+
+def test_the_beam_is_the_middle_distance_within_four_degrees_of_the_axis():
+    """Half of the cone is nearer: no matter where beyond the cone, and along the rays, not the axis."""
+    v, u = np.mgrid[:120, :160]
+    off_deg = np.degrees(np.arctan(np.hypot((u - CAMERA.cx_px) / CAMERA.fx_px, (v - CAMERA.cy_px) / CAMERA.fy_px)))
+    depth_m = np.where(off_deg < 3.95, 2.0, np.where(off_deg < 4.05, np.nan, 1.0)).astype(np.float32)
+    rng = Silent()
+    found = robot.range_m(depth_m, CAMERA, rng)
+    assert found == pytest.approx(2.0 / math.cos(math.radians(2.8)), rel=1e-3)  # half of a disk lies within 0.71 of it
+    assert rng.shares == [(0, 0.01)]
+
+
+def test_a_scan_has_a_beam_each_half_degree_of_the_view_and_ends_at_ten_metres():
+    pose = pose_matrix((0.0, 0.0, 0.8), 0.0, 0.0).numpy().astype(float)
+    rng = Silent()
+    depth_m = np.full((120, 160), 9.0, np.float32)
+    depth_m[:, :20] = np.nan
+    ranges, first = robot.scan_m(depth_m, CAMERA, pose, rng)
+    assert (math.degrees(first), len(ranges)) == (pytest.approx(-35.0), 140)
+    angles = first + math.radians(0.5) * np.arange(140)
+    columns = CAMERA.cx_px - CAMERA.fx_px * np.tan(angles)
+    known = (9.0 / np.cos(angles) <= 10.0) & (columns > 20)
+    np.testing.assert_allclose(ranges[known], (9.0 / np.cos(angles))[known], rtol=1e-5)
+    assert np.isinf(ranges[~known & (np.abs(columns - 19.5) > 1)]).all()
+    assert rng.shares == [(0, 0.01)]

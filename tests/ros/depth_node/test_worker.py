@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
-from depthclip_ros.core.errors import DeviceError, InputError
+from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.errors import DeviceError, InputError, NotReadyError
 from depthclip_ros.core.types import ViewDepth
 from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.outputs import FIRST, INFO, LATE
@@ -355,3 +357,156 @@ def test_what_goes_wrong_is_said_with_its_trace_once_and_counted_each_time(rig, 
     assert len(said) == 1
     assert said[0].startswith("front: no depth for an image: Traceback")
     assert "break_down" in said[0]
+
+
+def test_images_of_a_size_that_is_being_compiled_wait_and_hold_up_no_other_camera(rig, monkeypatch):
+    """Of 32 pixels, which the engine has no network for yet; those of 16 it serves. The newest is taken in the end."""
+    compiled, asked, serve = threading.Event(), [], rig.engine.infer_views
+
+    def infer_views(views):
+        if not compiled.is_set() and any(view.rgb.shape[0] == 32 for view in views):
+            raise NotReadyError("the network is being compiled")
+        return serve(views)
+
+    def is_preparing(width_px, height_px):
+        asked.append((width_px, height_px))
+        return not compiled.is_set()
+
+    monkeypatch.setattr(rig.engine, "infer_views", infer_views)
+    monkeypatch.setattr(rig.engine, "is_preparing", is_preparing, raising=False)
+    _send(rig.front, 1)
+    _until(lambda: rig.front.awaited)
+    assert (rig.front.awaited, rig.left.awaited) == ("32x32", "")
+    for colour in (2, 3):
+        _send(rig.front, colour)
+    _send(rig.left, 50, side=16)
+    _until(lambda: rig.left.outputs.depths == [50])
+    assert not rig.front.outputs.depths
+    assert (rig.front.counters.refused, rig.front.counters.failed) == (0, 0)
+    compiled.set()
+    _until(lambda: rig.front.outputs.depths == [3])
+    assert rig.front.awaited == ""
+    assert set(asked) == {(32, 32)}
+    assert rig.front.box.overtaken == 2
+
+
+def test_what_the_worker_is_at_is_known_while_it_lasts(rig):
+    _busy(rig)
+    assert rig.worker.doing == "running the network on cpu for an image of front (32x32)"
+    assert 0 < rig.worker.doing_s < WAIT_S
+    rig.engine.gate.set()
+    _until(lambda: rig.worker.doing == "")
+    assert rig.worker.doing_s == 0.0
+
+
+def test_what_the_engine_does_otherwise_than_asked_is_logged_once(rig, monkeypatch):
+    serve = rig.engine.infer_views
+
+    def infer_views(views):
+        if not rig.engine.notices:
+            rig.engine.notices.append("cpu is out of memory")
+        return serve(views)
+
+    monkeypatch.setattr(rig.engine, "infer_views", infer_views)
+    for colour in (1, 2):
+        _send(rig.front, colour)
+        _until(lambda colour=colour: rig.front.outputs.depths[-1:] == [colour])
+    _until(lambda: rig.worker.doing == "")
+    assert rig.log.lines.count("cpu is out of memory") == 1
+
+
+def test_a_worker_that_hangs_is_told_from_one_that_ends_and_publishes_nothing_more(rig):
+    _busy(rig)
+    start_s = time.monotonic()
+    assert rig.worker.stop(0.2) is False
+    assert 0.2 <= time.monotonic() - start_s < 5
+    rig.engine.gate.set()
+    _until(lambda: rig.worker.stop(1.0))
+    assert rig.front.outputs.depths == []
+
+
+def test_depth_that_is_out_is_offered_to_the_anchors_with_the_scale_that_is_in_it(rig):
+    class Anchors:
+        coverage = 0.75
+
+        def __init__(self):
+            self.offered = []
+
+        def offer(self, frame, user_factor):
+            self.offered.append((frame, user_factor))
+
+        def lists(self):
+            return {"anchors_accepted": ["range"]}
+
+    values = {"cameras": ["front", "left"], "scale.factor": 2.0, "scale.factors": [1.5, 1.0]}
+    camera = rig.front
+    camera.pipeline.settings = settings_from(values)
+    camera.pipeline.scale = lambda: ScaleEstimate(math.log(1.25), 0.1)
+    camera.anchors = Anchors()
+    _send(camera, 3)  # without a camera_info the rays are not known, and nothing can be compared
+    _until(lambda: camera.outputs.late)
+    assert camera.anchors.offered == []
+    assert camera.outputs.late[-1].stats["interval_coverage"] == 0.75
+    camera.on_camera_info(_info(5))
+    _send(camera, 4, stamp_ns=7_000_000_000)
+    _until(lambda: camera.anchors.offered)
+    ((frame, user_factor),) = camera.anchors.offered
+    assert (frame.stamp_ns, frame.frame_id, user_factor) == (7_000_000_000, "eye", 3.0)
+    np.testing.assert_array_equal(frame.published.depth_m, np.full((32, 32), 4.0))
+    np.testing.assert_allclose(frame.prediction.depth_m, 4.0 / 1.25, rtol=1e-6)
+    assert frame.camera.fx_px == 20.0
+    _until(lambda: len(camera.outputs.late) == 2)
+    assert camera.outputs.late[-1].stats["anchors_accepted"] == ["range"]
+    assert math.isnan(_stats_of(rig.left)["interval_coverage"])
+
+
+def _stats_of(camera):
+    _send(camera, 50)
+    _until(lambda: camera.outputs.late)
+    return camera.outputs.late[-1].stats
+
+
+def test_a_camera_without_camera_info_is_said_once_and_has_no_cloud(rig):
+    for colour in (1, 2):
+        _send(rig.front, colour)
+        _until(lambda colour=colour: rig.front.outputs.depths[-1:] == [colour])
+    _until(lambda: rig.front.outputs.late)
+    (said,) = [line for line in rig.log.lines if "no camera_info" in line]
+    assert said.startswith("front: no camera_info on camera_info: the scale of depth rests on an assumed field of view")
+    assert "of 60 degrees" in said
+    assert rig.front.counters.focal_assumed
+    assert rig.front.outputs.infos == []
+    rig.front.on_camera_info(_info(0))
+    _send(rig.front, 3)
+    _until(lambda: rig.front.outputs.depths[-1:] == [3])
+    assert not rig.front.counters.focal_assumed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "late"),
+    [({"depth/image"}, set()), ({"depth/image", "depth/points"}, {"depth/points"}), ({"depth/stats"}, {"depth/stats"})],
+)
+def test_only_what_somebody_hears_is_made(rig, wanted, late):
+    rig.front.outputs.topics = frozenset(wanted)
+    rig.front.on_camera_info(_info(0))
+    _send(rig.front, 1)
+    _until(lambda: rig.front.counters.published)
+    _until(lambda: rig.worker.doing == "")
+    assert rig.front.outputs.depths == ([1] if "depth/image" in wanted else [])
+    if late:
+        _until(lambda: rig.front.outputs.late)
+        assert rig.front.outputs.late[0].wanted == late
+    else:
+        assert rig.front.outputs.late == []
+
+
+def test_stamps_that_go_back_are_refused_until_they_stay_there(rig):
+    for stamp_ns in (10**10, 5 * 10**9, 12 * 10**9):
+        _send(rig.front, 1, stamp_ns=stamp_ns)
+    assert rig.front.counters.refused == 1
+    _until(lambda: any("front: image dropped: stamp goes back by 5.000 s" in line for line in rig.log.lines))
+    for number in range(5):
+        _send(rig.front, 2, stamp_ns=10**9 + number)
+    assert any("front: stamps went back by 11.0 s and stay there" in line for line in rig.log.lines)
+    assert rig.front.counters.refused == 5
+    _until(lambda: rig.front.outputs.depths[-1:] == [2])

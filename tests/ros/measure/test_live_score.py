@@ -15,7 +15,14 @@ from depthclip_ros.core.errors import InputError
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
-from depthclip_ros.ros.measure.live_score import LiveRecord, _metres, resized_depth, score_pair
+from depthclip_ros.ros.measure.live_score import (
+    WAITING_FRAMES,
+    LiveRecord,
+    LiveScorer,
+    _metres,
+    resized_depth,
+    score_pair,
+)
 
 # Another process: a camera whose measured depth is 2 m but for a strip without a reading, and a node that says 2.2 m.
 PUBLISHER = """
@@ -123,3 +130,67 @@ def test_a_depth_image_keeps_what_is_too_near_and_too_far():
     fields = {"encoding": "32FC1", "width": 4, "height": 1, "step": 16, "is_bigendian": 0}
     found = _metres(SimpleNamespace(data=metres.tobytes(), header=None, **fields))
     np.testing.assert_array_equal(found, metres)
+
+
+class Topics:
+    """As much of a node as the scorer needs, without one: what it subscribes to, messages are handed to."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def resolve_topic_name(self, topic):
+        return f"/{topic}"
+
+    def get_publishers_info_by_topic(self, topic):
+        return []
+
+    def create_subscription(self, kind, topic, receive, qos):
+        self.heard[topic] = receive
+
+    def create_timer(self, period_s, callback):
+        pass
+
+    def send(self, topic, stamp_s, metres=2.0):
+        stamp = SimpleNamespace(sec=int(stamp_s), nanosec=round(stamp_s % 1 * 1e9))
+        fields = {"encoding": "32FC1", "width": 2, "height": 2, "step": 8, "is_bigendian": 0}
+        data = np.full((2, 2), metres, "<f4").tobytes()
+        self.heard[topic](SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id=topic), data=data, **fields))
+
+
+def test_of_too_many_images_that_wait_for_their_pair_the_newest_are_kept():
+    topics = Topics()
+    record = LiveScorer(topics, "depth", "reference", 0.02).record
+    for number in range(WAITING_FRAMES + 1):
+        topics.send("/depth", 100 + number)
+    topics.send("/reference", 100.0)
+    assert (len(record.scores), record.nearest_s) == (0, 1.0), "its image has gone, the next is a second away"
+    topics.send("/reference", 101.01)
+    topics.send("/reference", 100.0 + WAITING_FRAMES)
+    assert len(record.scores) == 2
+    assert (record.depths, record.references, record.frames_of) == (WAITING_FRAMES + 1, 3, ("/depth", "/reference"))
+
+
+@pytest.mark.parametrize(("apart_s", "pairs"), [(0.02, 1), (-0.02, 1), (0.021, 0), (-0.021, 0)])
+def test_stamps_may_differ_by_the_tolerance(apart_s, pairs):
+    topics = Topics()
+    record = LiveScorer(topics, "depth", "reference", 0.02).record
+    topics.send("/depth", 100.0, 2.0)
+    topics.send("/reference", 100.0 + apart_s, 4.0)
+    assert len(record.scores) == pairs
+    assert record.ratios == [2.0] * pairs
+    if not pairs:
+        topics.send("/reference", 105.0)
+        assert record.nearest_s == pytest.approx(0.021), "the nearest of all"
+
+
+def test_a_message_that_is_no_depth_is_counted_with_the_reason():
+    topics = Topics()
+    record = LiveScorer(topics, "depth", "reference", 0.02).record
+    stamp = SimpleNamespace(sec=1, nanosec=0)
+    header = SimpleNamespace(stamp=stamp, frame_id="cam")
+    for _ in range(2):
+        topics.heard["/reference"](
+            SimpleNamespace(header=header, data=b"", encoding="rgb8", width=2, height=2, step=6, is_bigendian=0)
+        )
+    reason, count = record.refused
+    assert (count, "rgb8" in reason) == (2, True)

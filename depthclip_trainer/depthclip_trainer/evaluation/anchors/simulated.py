@@ -15,7 +15,6 @@ from depthclip_ros.core.anchors.ground import measure_ground
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.points import measure_points, scan_points, seen_points
 from depthclip_ros.core.anchors.range_beam import INFRARED, ULTRASOUND, measure_range
-from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import pixel_rays
 from depthclip_ros.core.types import Intrinsics
 
@@ -150,17 +149,14 @@ def true_floor(place: Place) -> tuple[float, Array] | None:
     points = place.points[rng.permutation(len(place.points))[:4000]]
     three = points[rng.integers(len(points), size=(800, 3))]
     normals = np.cross(three[:, 1] - three[:, 0], three[:, 2] - three[:, 0])
-    length = np.linalg.norm(normals, axis=1)
-    normals, three = normals[length > 1e-9] / length[length > 1e-9, None], three[length > 1e-9]
     normals *= np.sign(normals[:, 1:2])
+    length = np.linalg.norm(normals, axis=1)
     roll, pitch = np.arctan2(normals[:, 0], normals[:, 1]), np.arctan2(normals[:, 2], normals[:, 1])
     upright = (np.abs(roll) < math.radians(15)) & (np.abs(pitch - math.radians(25)) < math.radians(40))
-    if not upright.any():
-        return None
-    normals, heights = normals[upright], np.einsum("ni,ni->n", normals, three[:, 0])[upright]
+    upright &= length > 0  # three points on a line have no plane
+    normals = normals[upright] / length[upright, None]
+    heights = np.einsum("ni,ni->n", normals, three[upright, 0])
     normals, heights = normals[heights > 0.1], heights[heights > 0.1]
-    if not len(heights):
-        return None
     share = points @ normals.T / heights
     on, below = (np.abs(share - 1) < 0.02).mean(axis=0), (share > 1.05).mean(axis=0)
     good = (on > 0.15) & (below < 0.01)
@@ -183,6 +179,3 @@ def sensors_of(place: Place) -> dict[str, Reading]:
     if ground is not None:
         found["ground"] = ground
     return found
-
-
-__all__ = ["InputError", "Place", "Reading", "sensors_of"]
