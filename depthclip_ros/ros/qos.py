@@ -12,12 +12,13 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 RELIABILITY = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
 
-def input_qos(setting: str, offers: Sequence[QoSProfile]) -> QoSProfile:
-    """The strictest request that every offer satisfies: keep last 1.
+def input_qos(setting: str, offers: Sequence[QoSProfile], depth: int = 1) -> QoSProfile:
+    """The strictest request that every offer satisfies.
 
     Args:
         setting: the parameter `input.reliability`: auto, reliable or best_effort.
         offers: QoS of the topic's present publishers.
+        depth: keep the last so many messages.
 
     With auto and no publisher yet it asks for reliable: a best-effort publisher that comes then raises an
     incompatible-QoS event at once, while nothing would tell that a reliable one is only heard as best effort.
@@ -30,7 +31,7 @@ def input_qos(setting: str, offers: Sequence[QoSProfile]) -> QoSProfile:
     latched = bool(offers) and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=reliability,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )

@@ -22,6 +22,8 @@ from depthclip_ros.ros.depth_node.image_input import FollowingSubscription
 from tf2_msgs.msg import TFMessage
 
 TOPICS: dict[str, Any] = {"range": Range, "scan": LaserScan, "points": PointCloud2, "depth": Image}
+# Several sensors may share a topic and speak at once: of small messages so many are kept, of others the newest.
+KEPT = {"range": 16, "scan": 4, "odometry": 16}
 IMU = "imu"  # no anchor, but the floor's attitude
 HISTORY_S = 10.0
 MOST_GAP_S = 1.0
@@ -96,7 +98,7 @@ class AnchorInputs:
                         callback = partial(self._on_odometry, transforms)
                     message = TOPICS.get(name, Odometry)
                     self._subscriptions[name] = FollowingSubscription(
-                        node, message, f"{prefix}anchors/{name}", "auto", callback
+                        node, message, f"{prefix}anchors/{name}", "auto", callback, KEPT.get(name, 1)
                     )
             made.pop_all()
 

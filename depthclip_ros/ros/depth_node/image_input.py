@@ -22,8 +22,17 @@ class FollowingSubscription:
     Nothing is made again while the offers ask for the same QoS, so no frame is lost for nothing.
     """
 
-    def __init__(self, node: Node, message: Any, name: str, reliability: str, callback: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        message: Any,
+        name: str,
+        reliability: str,
+        callback: Callable[[Any], None],
+        depth: int = 1,
+    ) -> None:
         self._node = node
+        self._depth = depth  # messages kept: more than one where several senders share the topic
         self._message = message
         self._reliability = reliability
         self._callback = callback
@@ -32,7 +41,7 @@ class FollowingSubscription:
         self._subscription: Any = None
         self._name = name  # not yet remapped: rclpy does that, for each subscription and each question for its offers
         try:
-            self.topic = self._subscribe(input_qos(reliability, self._offers()))
+            self.topic = self._subscribe(input_qos(reliability, self._offers(), depth))
         except BaseException:
             self.destroy()
             raise
@@ -52,7 +61,7 @@ class FollowingSubscription:
         offers = self._offers()
         if self._subscription is None or not offers:
             return
-        wanted = input_qos(self._reliability, offers)
+        wanted = input_qos(self._reliability, offers, self._depth)
         if same_request(wanted, self._qos):
             return
         self._node.get_logger().info(f"{self.topic}: subscribing as {name_of(wanted)}, was {name_of(self._qos)}")

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""Anchors of a running depth_node over DDS: a range beam, a scan, the floor, and what is wrong with each."""
+"""Each anchor of a running depth_node, over DDS."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 
@@ -13,102 +12,20 @@ import pytest
 
 from depthclip_ros.core.calibration import camera_model
 
-NUMBERS = itertools.count()
 SENSOR_Q = (0.5, -0.5, 0.5, 0.5)  # x forward, z up, seen from the optical frame
-
-
-class Robot:
-    """A camera that sees one picture, and whatever else is published beside it."""
-
-    def __init__(self, client, eye, room) -> None:
-        self.client, self.eye, self.room = client, eye, room
-        self._publishers: dict = {}
-
-    def publish(self, topic, message, **qos) -> None:
-        from rclpy.qos import QoSProfile
-
-        if topic not in self._publishers:
-            profile = QoSProfile(depth=10, **qos)
-            self._publishers[topic] = self.client.node.create_publisher(type(message), topic, profile)
-        self._publishers[topic].publish(message)
-
-    def header(self, frame_id, shift_s=0.0):
-        from std_msgs.msg import Header
-
-        now = self.client.node.get_clock().now().nanoseconds + round(shift_s * 1e9)
-        header = Header(frame_id=frame_id)
-        header.stamp.sec, header.stamp.nanosec = divmod(now, 10**9)
-        return header
-
-    def transform(self, parent, child, xyz, quaternion) -> None:
-        from geometry_msgs.msg import TransformStamped
-        from rclpy.qos import DurabilityPolicy
-
-        from tf2_msgs.msg import TFMessage
-
-        one = TransformStamped(header=self.header(parent), child_frame_id=child)
-        t, q = one.transform.translation, one.transform.rotation
-        t.x, t.y, t.z = xyz
-        q.x, q.y, q.z, q.w = (float(value) for value in quaternion)
-        self.publish("/tf_static", TFMessage(transforms=[one]), durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-    def see(self):
-        """One more picture; its stamp."""
-        return self.eye.send(self.eye.image_message(self.room), self.eye.info_message(160, 120))
-
-    def drive(self, read, until, limit_s=60.0):
-        """Pictures and readings at 10 Hz until the newest stats satisfy a condition; these."""
-        end_s = time.monotonic() + limit_s
-        while time.monotonic() < end_s:
-            self.see()
-            read()
-            time.sleep(0.1)
-            if self.eye.stats.messages and until(self.eye.stats.messages[-1]):
-                return self.eye.stats.messages[-1]
-        pytest.fail(f"not within {limit_s} s; last: {self.eye.stats.messages[-1:]}")
-
-
-def depth_of(message) -> np.ndarray:
-    return np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
-
-
-@pytest.fixture
-def robot(start_node, camera, client, room):
-    """Start a node with anchors: `robot("range", **parameters)`; its own depth comes first."""
-
-    def make(*names, **parameters):
-        namespace = f"/anchors{next(NUMBERS)}"
-        values = {"anchors": f"[{', '.join(names)}]", **{k.replace("__", "."): v for k, v in parameters.items()}}
-        node = start_node(namespace, values)
-        eye = camera(namespace)
-        eye.node, eye.name = node, namespace
-        one = Robot(client, eye, room)
-        first = eye.send_until(lambda: (eye.image_message(room), eye.info_message(160, 120)), eye.depth)
-        one.namespace, one.depth_m = namespace, depth_of(first)
-        return one
-
-    return make
-
-
-def beam(robot, metres, frame_id="sonar", shift_s=0.0):
-    from sensor_msgs.msg import Range
-
-    message = Range(header=robot.header(frame_id, shift_s), radiation_type=1, field_of_view=0.14)
-    message.min_range, message.max_range, message.range = 0.02, 20.0, float(metres)
-    robot.publish(f"{robot.namespace}/anchors/range", message)
 
 
 def test_a_range_beam_scales_the_depth_that_follows(robot):
     rig = robot("range")
     rig.transform("camera_optical_frame", "sonar", (0.0, 0.0, 0.0), SENSOR_Q)
     middle_m = float(np.median(rig.depth_m[55:65, 75:85]))
-    stats = rig.drive(lambda: beam(rig, 1.5 * middle_m), lambda one: "range" in one.anchors_accepted)
-    stats = rig.drive(lambda: beam(rig, 1.5 * middle_m), lambda one: one.anchor_scale > 1.3)
+    stats = rig.drive(lambda: rig.beam(1.5 * middle_m), lambda one: "range" in one.anchors_accepted)
+    stats = rig.drive(lambda: rig.beam(1.5 * middle_m), lambda one: one.anchor_scale > 1.3)
     assert stats.anchor_scale == pytest.approx(1.47, abs=0.1)
     assert 0.1 < stats.anchor_scale_sd < 0.3
     depth = rig.eye.answer(rig.eye.depth, stats.header.stamp)
-    known = np.isfinite(depth_of(depth)) & np.isfinite(rig.depth_m)
-    np.testing.assert_allclose(depth_of(depth)[known], rig.depth_m[known] * stats.anchor_scale, rtol=0.02)
+    known = np.isfinite(rig.depth_of(depth)) & np.isfinite(rig.depth_m)
+    np.testing.assert_allclose(rig.depth_of(depth)[known], rig.depth_m[known] * stats.anchor_scale, rtol=0.02)
     # what was learnt outlives deactivate and activate
     name = f"{rig.namespace}/depth_node"
     assert rig.client.transition(name, "deactivate")
@@ -206,20 +123,61 @@ def _log(true_m, predicted_m):
     return math.log(true_m / predicted_m)
 
 
-def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(start_node, camera, client, monkeypatch, tmp_path):
-    from depthclip_ros.ros.camera_node.robot_topics import RobotTopics
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """Of a camera that drives through a rendered room, with poses."""
     from depthclip_ros.ros.camera_node.room_source import RoomSource
     from depthclip_ros.ros.camera_node.source import SourceOptions
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    drive = RoomSource(SourceOptions(width_px=320, height_px=240, frames=90))
-    frames = list(drive)
-    namespace = f"/anchors{next(NUMBERS)}"
-    node = start_node(namespace, {"model.weights": "fast", "anchors": "[ground, odometry]"})
-    eye = camera(namespace)
-    eye.node, eye.name = node, namespace
-    robot = RobotTopics(client.node, "camera_optical_frame")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        return list(RoomSource(SourceOptions(width_px=320, height_px=240, frames=90)))
+
+
+def through_tf(robot, frames):
+    """The wheels and the camera's place over the floor, by /tf; parameters, and what publishes it of a frame."""
+    from depthclip_ros.ros.camera_node.robot_topics import RobotTopics
+
+    topics = RobotTopics(robot.client.node, "camera_optical_frame")
     pinhole = camera_model(frames[0].camera, 320, 240).pinhole
+    return {}, lambda frame, stamp: topics.publish(frame, pinhole, stamp)
+
+
+def by_messages(robot, frames):
+    """The wheels by nav_msgs/Odometry, the attitude by an IMU, the height by parameter; in /tf the mountings alone."""
+    from geometry_msgs.msg import Quaternion
+    from nav_msgs.msg import Odometry
+    from sensor_msgs.msg import Imu
+    from std_msgs.msg import Header
+
+    from depthclip_ros.ros.camera_node import robot as rendered
+
+    mounted = np.linalg.inv(rendered.base_pose(frames[0].pose)) @ frames[0].pose
+
+    def publish(frame, stamp):
+        robot.transform("chassis", "camera_optical_frame", mounted[:3, 3], rendered.quaternion(mounted[:3, :3]))
+        chassis = frame.pose @ np.linalg.inv(mounted)
+        x, y, z, w = rendered.quaternion(chassis[:3, :3])
+        wheels = Odometry(header=Header(stamp=stamp, frame_id="wheels"), child_frame_id="chassis")
+        position = wheels.pose.pose.position
+        position.x, position.y, position.z = (float(one) for one in chassis[:3, 3])
+        wheels.pose.pose.orientation = Quaternion(x=x, y=y, z=z, w=w)
+        robot.publish(f"{robot.namespace}/anchors/odometry", wheels)
+        imu = Imu(header=Header(stamp=stamp, frame_id="chassis"), orientation=wheels.pose.pose.orientation)
+        robot.publish(f"{robot.namespace}/anchors/imu", imu)
+
+    height_m = float(frames[0].pose[2, 3])
+    return {"anchor.odom_frame": "wheels", "anchor.base_frame": "none", "anchor.ground.height_m": height_m}, publish
+
+
+@pytest.mark.parametrize("knows", [through_tf, by_messages])
+def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(knows, start_node, camera, sensors, frames):
+    namespace = f"/drive_{knows.__name__}"
+    eye = camera(namespace)
+    robot = sensors(eye)
+    parameters, publish = knows(robot, frames)
+    start_node(namespace, {"model.weights": "fast", "anchors": "[ground, odometry]", **parameters})
+    fx_px = camera_model(frames[0].camera, 320, 240).pinhole.fx_px
     accepted: set[str] = set()
     end_s = time.monotonic() + 90
     number = 0
@@ -227,8 +185,8 @@ def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(start_node, camera,
         assert time.monotonic() < end_s, (accepted, eye.stats.messages[-1:])
         frame = frames[number % len(frames)]
         image = eye.image_message(frame.rgb)
-        robot.publish(frame, pinhole, image.header.stamp)
-        eye.send(image, eye.info_message(320, 240, pinhole.fx_px))
+        publish(frame, image.header.stamp)
+        eye.send(image, eye.info_message(320, 240, fx_px))
         number += 1
         time.sleep(0.1)
         for one in eye.stats.messages:
@@ -243,35 +201,6 @@ def test_the_floor_is_refused_where_there_is_none(robot):
     stats = rig.drive(lambda: None, lambda one: any("floor is not seen" in text for text in one.anchors_refused))
     assert stats.anchor_scale == 1.0
     assert math.isnan(stats.anchor_scale_sd)
-
-
-BAD = {
-    "zero": (lambda rig: beam(rig, 0.0), "range is 0.0 m"),
-    "infinite": (lambda rig: beam(rig, math.inf), "range is inf m"),
-    "unknown frame": (lambda rig: beam(rig, 2.0, frame_id="nowhere"), "no chain of transforms leads from 'nowhere'"),
-    "another clock": (lambda rig: beam(rig, 2.0, shift_s=-5000.0), "another clock"),
-    "inverted": (lambda rig: beam(rig, 2.0, frame_id="behind"), "0% of the beam lies in the image"),
-    "never": (lambda rig: None, "nothing has come on"),
-}
-
-
-def test_bad_input_is_named_once_counted_and_does_nothing_to_depth(robot):
-    rig = robot("range")
-    rig.transform("camera_optical_frame", "sonar", (0.0, 0.0, 0.0), SENSOR_Q)
-    rig.transform("camera_optical_frame", "behind", (0.0, 0.0, 0.0), (0.5, -0.5, -0.5, 0.5))
-    for name in reversed(BAD):
-        read, sentence = BAD[name]
-        rig.drive(lambda read=read: read(rig), lambda _, sentence=sentence: sentence in rig.eye.node.log())
-    for _ in range(10):
-        beam(rig, 0.0)
-        rig.see()
-        time.sleep(0.1)
-    for name, (_, sentence) in BAD.items():
-        assert rig.eye.node.log().count(sentence) == 1, name
-    last = rig.drive(lambda: None, lambda one: one.frames_out > 20)
-    assert last.anchor_scale == 1.0
-    assert last.frames_refused == 0
-    np.testing.assert_array_equal(depth_of(rig.eye.answer(rig.eye.depth, last.header.stamp)), rig.depth_m)
 
 
 def test_a_tag_without_its_side_is_a_configuration_that_is_refused(start_node):
