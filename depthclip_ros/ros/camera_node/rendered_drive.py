@@ -30,6 +30,8 @@ HFOV_DEG = 70.0
 DEPTH_UNITS_PER_METRE = 4000  # uint16: quarter millimetres up to 16 m, half the size of float32
 DONE = b"a frame is rendered"
 KEPT_ROOMS = 3  # about 280 MB each at the demo's settings
+PARTIAL = ".partial-"  # begins the name of a room that is not yet whole
+LEFT_BEHIND_S = 24 * 3600.0  # after which nobody renders it any more: its process was killed
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,12 @@ def _record(settings: RoomSettings, folder: Path, progress: Progress) -> None:
     """Render into a folder beside and rename it: a recording is whole or not there."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent, ignore_cleanup_errors=True) as made:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder.parent, ignore_cleanup_errors=True) as made:
             partial = Path(made)
             shape = (settings.frames, settings.height_px, settings.width_px)
             for name, dtype, full in (("rgb", np.uint8, (*shape, 3)), ("depth", np.uint16, shape)):
-                np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full).flush()
+                # Not flushed: workers see it all the same, and on a busy disk nothing could interrupt the wait.
+                np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full)
             _render_with_workers(settings, partial, progress)
             try:
                 partial.rename(folder)
@@ -175,6 +178,9 @@ def worker(arguments: list[str]) -> None:
 
 
 def _forget_old(folder: Path) -> None:
-    rooms = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
-    for old in rooms[:-KEPT_ROOMS]:
+    """Keep the rooms that were used last, and of what is half made what may still be at work."""
+    ages_s = {path: time.time() - path.stat().st_mtime for path in folder.iterdir()}
+    rooms = sorted((path for path in ages_s if not path.name.startswith(".")), key=lambda path: ages_s[path])
+    left_behind = [path for path, age_s in ages_s.items() if path.name.startswith(PARTIAL) and age_s > LEFT_BEHIND_S]
+    for old in [*rooms[KEPT_ROOMS:], *left_behind]:
         shutil.rmtree(old, ignore_errors=True)

@@ -86,6 +86,8 @@ def test_only_the_last_used_rooms_are_kept(cache: Path) -> None:
         (cache / f"room{age}").mkdir()
         os.utime(cache / f"room{age}", (1000 - age, 1000 - age))
     (cache / ".partial-x").mkdir()  # somebody renders
+    (cache / ".partial-killed").mkdir()
+    os.utime(cache / ".partial-killed", (1000, 1000))
     rendered_drive._forget_old(cache)
     assert {path.name for path in cache.iterdir()} == {"room0", "room1", "room2", ".partial-x"}
 
