@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from depthclip_ros.core.files import hash_file, naming, replaced
+from depthclip_ros.core.files import hash_file, naming, replaced, unwritable
 
 
 def test_a_file_takes_the_place_of_another_when_it_is_whole(tmp_path):
@@ -43,3 +43,16 @@ def test_errors_name_the_file_that_was_to_be_written(tmp_path, error, number, te
     with pytest.raises(OSError, match=text) as found, naming(tmp_path / "mine"):
         raise error
     assert (found.value.errno, found.value.filename) == (number, str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EISDIR])
+def test_a_place_that_cannot_be_written_is_one_sentence(number):
+    assert unwritable(OSError(number, "no way", "/out/depth.png")) == (
+        "/out/depth.png cannot be used: no way; give a place with room and the right to write"
+    )
+    assert unwritable(OSError(number, "no way")).startswith("the output cannot be used")
+
+
+def test_another_error_is_none_of_a_place():
+    assert unwritable(OSError(errno.EPIPE, "broken pipe", "/out")) is None
+    assert unwritable(OSError("no number")) is None

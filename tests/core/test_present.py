@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -36,3 +37,8 @@ def test_torch_is_asked_for_a_gpu_only_where_there_is_a_driver(monkeypatch):
     present.has_cuda.cache_clear()
     monkeypatch.setattr(present, "GPU_DEVICES", ("/dev/null",))
     assert present.has_cuda()
+
+
+def test_a_stand_in_for_a_package_is_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # as tests and stubs make them: without a spec
+    assert not present.is_installed("torch")

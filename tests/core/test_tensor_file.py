@@ -3,9 +3,10 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.tensor_file import hash_tensors, stored, write_whole
+from depthclip_ros.core.tensor_file import has_our_metadata, hash_tensors, stored, write_whole
 
 
 def test_vectors_and_counters_keep_their_precision():
@@ -36,3 +37,14 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_our_own_files_are_told_by_their_configuration(tmp_path):
+    path = tmp_path / "file.safetensors"
+    for metadata, ours in (({"config": "{}"}, True), ({"other": "{}"}, False), (None, False)):
+        save_file({"a": torch.ones(2)}, path, metadata)
+        assert has_our_metadata(path) is ours
+    for data in (b"", b"PK\x03\x04 a pickle", path.read_bytes()[:12]):
+        path.write_bytes(data)
+        assert has_our_metadata(path) is False
+    assert has_our_metadata(tmp_path / "none") is False

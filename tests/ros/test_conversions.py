@@ -177,3 +177,39 @@ def test_a_cloud_may_have_points_that_are_none_and_says_so(depth_m):
     assert (values["is_dense"], values["is_bigendian"]) == (False, False)
     assert (values["height"], values["width"]) == (48, 64)
     assert values["row_step"] == 64 * values["point_step"] == len(values["data"]) // 48
+
+
+def test_a_colour_image_is_rgb8(rgb):
+    values = conversions.color_image(rgb)
+    assert (values["encoding"], values["height"], values["width"], values["step"]) == ("rgb8", 48, 64, 192)
+    np.testing.assert_array_equal(values["data"].reshape(48, 64, 3), rgb)
+    assert conversions.float_image(np.ones((2, 3), np.float32))["encoding"] == "32FC1"
+
+
+def test_millimetres_end_where_sixteen_bits_do():
+    depth_m = np.array([[0.0004, 0.0006, 65.535, 65.5356, -1.0]], np.float32)
+    values = conversions.depth_image(depth_m, "16UC1")["data"].view("<u2")
+    assert values.tolist() == [0, 1, 65535, 0, 0]
+
+
+@pytest.mark.parametrize("change", [{"is_bigendian": 1}, {"step": 20}, {"encoding": "16UC1"}])
+def test_depth_in_another_layout_is_read_all_the_same(change):
+    """3 x 2 pixels; big-endian, with rows that are padded, or in millimetres."""
+    metres = np.array([[1.0, 2.0, np.nan], [0.5, 4.0, 8.0]], np.float32)
+    if change.get("encoding"):
+        data, step = np.nan_to_num(metres * 1000).astype("<u2"), 6
+    else:
+        data, step = metres.astype(">f4" if change.get("is_bigendian") else "<f4"), 12
+    rows = data.view(np.uint8).reshape(2, step)
+    rows = np.pad(rows, ((0, 0), (0, change.get("step", step) - step)))
+    fields = {"encoding": "32FC1", "width": 3, "height": 2, "step": rows.shape[1], **change}
+    for keep_limits in (False, True):
+        found = conversions.read_depth(_image_message(data=rows.tobytes(), **fields), keep_limits=keep_limits)
+        np.testing.assert_array_equal(found, metres)
+
+
+@pytest.mark.parametrize(
+    ("fx", "fy", "offset"), [(0.0, 2.0, (0.0, 0.0)), (2.0, 0.0, (0.0, 0.0)), (4.0, 2.0, (2.0, 3.0))]
+)
+def test_the_offset_of_a_stereo_pair_is_in_metres_where_p_has_focal_lengths(fx, fy, offset):
+    assert conversions.stereo_offset_m([fx, 0, 0, 8.0, 0, fy, 0, 6.0, 0, 0, 1, 0]) == offset

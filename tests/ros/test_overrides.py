@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from depthclip_ros.ros.overrides import unused_files, unused_overrides, widen_overrides, widened
+from depthclip_ros.ros.overrides import unused_files, unused_overrides, warn_of_unused, widen_overrides, widened
 
 KNOWN = ["output.max_depth", "scale.factor", "model.device"]
 
@@ -66,3 +66,19 @@ def test_a_whole_number_is_a_float_where_one_is_wanted():
     node = SimpleNamespace(_parameter_overrides={one.name: one for one in given[:2]})
     widen_overrides(node, {"scale.factor"})
     assert type(node._parameter_overrides["scale.factor"].value) is float
+
+
+def test_a_node_warns_of_what_it_was_given_and_does_not_use(monkeypatch, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("other:\n  ros__parameters: {a: 1}\n")
+    monkeypatch.setattr("sys.argv", ["node", "--params-file", str(file)])
+    said = []
+    node = SimpleNamespace(
+        _parameter_overrides={"scale.factr": 1.0, "scale.factor": 2.0},
+        get_fully_qualified_name=lambda: "/depth_node",
+        get_logger=lambda: SimpleNamespace(warning=said.append),
+    )
+    warn_of_unused(node, KNOWN)
+    assert len(said) == 2
+    assert "no parameter scale.factr" in said[0]
+    assert said[1].startswith(f"{file} has parameters for /other but none for /depth_node")

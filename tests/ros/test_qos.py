@@ -43,3 +43,8 @@ def test_output_is_reliable_and_keeps_one():
     profile = qos.output_qos()
     assert (profile.history, profile.depth) == (HistoryPolicy.KEEP_LAST, 1)
     assert profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_a_user_may_change_how_output_is_kept_and_sent():
+    kinds = {kind.name for kind in qos.output_overrides().policy_kinds}
+    assert kinds == {"HISTORY", "DEPTH", "RELIABILITY"}

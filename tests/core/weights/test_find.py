@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.core.weights.find import read_info, resolve
+from depthclip_ros.core.weights.find import faster_than, read_info, resolve
 from depthclip_ros.core.weights.load import load_weights
 
 TINY_RESNET = {
@@ -119,3 +119,9 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(prompts, tmp_path, monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(WeightsError, match="set XDG_CACHE_HOME"):
         resolve(path)
+
+
+def test_of_the_shipped_weights_one_is_faster():
+    assert faster_than(resolve("default")) == "fast"
+    assert faster_than(resolve("fast")) == ""
+    assert faster_than(resolve("default").with_name("other.safetensors")) == ""

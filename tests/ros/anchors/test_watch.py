@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace as Fields
 
 import numpy as np
@@ -16,7 +18,8 @@ from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
-from depthclip_ros.ros.anchors.imu import down_of
+from depthclip_ros.ros.anchors import watch as watch_module
+from depthclip_ros.ros.anchors.imu import check_recent, down_of
 from depthclip_ros.ros.anchors.sources import AnchorFrame, AnchorOptions
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 
@@ -343,3 +346,171 @@ def test_a_report_has_how_long_a_reading_took(bench):
     rig = bench("range")
     rig.drive(3, 2.6)
     assert 0 < rig.watch.reports["range"].measure_ms < 5000
+
+
+def scan_of(metres, count=121, half_rad=0.6):
+    """A LaserScan of a wall across the optical axis, with zero for "no largest range"."""
+    angles = np.linspace(-half_rad, half_rad, count)
+    return Fields(
+        header=Fields(frame_id="laser"), ranges=(metres / np.cos(angles)).astype(np.float32), angle_min=-half_rad,
+        angle_increment=2 * half_rad / (count - 1), range_min=0.1, range_max=0.0,
+    )  # fmt: skip
+
+
+def test_a_scan_is_compared_and_its_points_tell_whether_the_intervals_hold(bench):
+    rig = bench("scan")
+    for _ in range(4):
+        used = rig.used("scan")
+        rig.frame(half_width=0.3)
+        rig.watch.on_reading("scan", scan_of(2.5), rig.stamp_ns)
+        rig.wait(lambda used=used: rig.used("scan") > used)
+    assert rig.watch.estimate.factor == pytest.approx(1.25, rel=0.03)
+    assert rig.watch.coverage == pytest.approx(1.0), "ln 1.25 = 0.22 lies within 0.3"
+
+
+def test_a_marker_is_measured_on_the_frame_and_no_more_than_ten_times_a_second(bench):
+    rig = bench("tag", tag_side_m=0.2)
+    camera = Intrinsics(400.0, 400.0, 319.5, 239.5, 640, 480)
+    for _ in range(6):
+        rig.stamp_ns -= SECOND // 20  # `frame` goes on by a tenth of a second: twenty images a second
+        rig.frame(camera=camera, depth_m=1.0)
+        rig.wait(lambda: rig.watch._newest is None)
+    rig.wait(lambda: rig.refused("tag"))
+    time.sleep(0.1)
+    assert 2 <= rig.refused("tag") <= 4
+    assert "0 markers of DICT_APRILTAG_36h11 are seen" in rig.log.warnings[0]
+
+
+def test_a_reading_before_any_image_waits_for_one(bench):
+    rig = bench("range")
+    rig.range(2.6, stamp_ns=rig.stamp_ns + SECOND // 10)
+    time.sleep(0.05)
+    assert (rig.used(), rig.refused()) == (0, 0)
+    rig.frame()
+    rig.wait(lambda: rig.used() == 1)
+
+
+def test_a_reading_that_no_image_comes_for_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(watch_module, "WAIT_S", 0.05)
+    rig = bench("range")
+    rig.range(2.6)
+    rig.wait(lambda: rig.refused() == 1)
+    assert "no image has come to compare it with" in rig.log.warnings[0]
+
+
+def test_a_reading_that_is_newer_than_all_images_waits_for_the_next(bench):
+    """0.12 s after the last image is nearer to the next one, which comes 0.1 s after it."""
+    rig = bench("range")
+    rig.frame(depth_m=9.0)
+    rig.range(2.6, stamp_ns=rig.stamp_ns + SECOND * 12 // 100)
+    time.sleep(0.05)
+    assert (rig.used(), rig.refused()) == (0, 0)
+    rig.frame(depth_m=2.6)
+    rig.wait(lambda: rig.used() == 1)
+    rig.stamp_ns += SECOND
+    rig.drive(3, 2.6, depth_m=2.6)
+    assert rig.watch.estimate.factor == pytest.approx(1.0, rel=0.01)
+
+
+def test_stamps_that_go_back_begin_anew_and_the_scale_stays(bench):
+    rig = bench("range")
+    rig.drive(6, 2.6)
+    learnt = rig.watch.estimate.factor
+    rig.stamp_ns -= 600 * SECOND
+    rig.drive(1, 2.6)
+    assert rig.refused() == 0
+    assert rig.watch.estimate.factor == pytest.approx(learnt, rel=0.02)
+    assert rig.log.infos == []
+
+
+def test_anchors_that_disagree_are_said_once_and_listed_with_both_values(bench):
+    rig = bench("range")
+    for _ in range(12):
+        used = rig.used()
+        rig.frame()
+        rig.range(2.0)
+        rig.range(6.0, frame_id="left")
+        rig.wait(lambda used=used: rig.used() > used)
+    rig.wait(lambda: rig.watch.lists()["anchors_disagreeing"])
+    (said,) = rig.watch.lists()["anchors_disagreeing"]
+    assert said.partition(":")[0] in ("range", "range left")
+    assert "it says depth times" in said
+    rig.wait(lambda: any("disagrees" in line for line in rig.log.warnings))
+    assert len([line for line in rig.log.warnings if "disagrees" in line]) == 1
+
+
+def test_what_fails_in_the_thread_is_said_and_the_next_reading_is_measured(bench, monkeypatch):
+    rig = bench("range")
+    measure = watch_module.measure_reading
+
+    def fail(*_):
+        raise ZeroDivisionError("what nobody expected")
+
+    monkeypatch.setattr(watch_module, "measure_reading", fail)
+    rig.frame()
+    rig.range(2.0)
+    rig.wait(lambda: rig.log.warnings)
+    assert "anchors failed: Traceback" in rig.log.warnings[0]
+    assert "what nobody expected" in rig.log.warnings[0]
+    monkeypatch.setattr(watch_module, "measure_reading", measure)
+    rig.drive(1, 2.0)
+    assert rig.used() >= 1
+
+
+def test_a_measurement_that_hangs_is_told_from_one_that_ends(bench, monkeypatch):
+    rig = bench("range")
+    gate, begun = threading.Event(), threading.Event()
+
+    def hang(*_):
+        begun.set()
+        gate.wait(20)
+        raise InputError("too late")
+
+    monkeypatch.setattr(watch_module, "measure_reading", hang)
+    rig.frame()
+    rig.range(2.0)
+    assert begun.wait(20)
+    rig.watch.end()
+    assert rig.watch.join(0.05) is False
+    gate.set()
+    assert rig.watch.join(10) is True
+    assert rig.watch.join(10) is True, "there is nothing left to wait for"
+    rig.range(2.0, stamp_ns=rig.stamp_ns + SECOND)
+    assert list(rig.watch._readings) == [], "after the end nothing is taken"
+
+
+def test_the_scale_to_begin_with_is_the_users_times_what_was_learnt(bench):
+    rig = bench("range")
+    rig.drive(6, 2.6, base_factor=2.0)
+    factor = rig.watch.estimate.factor
+    rig.watch.end()
+    assert rig.watch.join(10)
+    assert f"the anchors say depth times {factor:.3f} (" in rig.log.infos[-1]
+    assert rig.log.infos[-1].endswith(f"of scale.factors, to {2 * factor:.3f}")
+
+
+@pytest.mark.parametrize(("apart_s", "used"), [(0.499, True), (0.501, False), (-0.501, False)])
+def test_an_attitude_is_of_half_a_second_about_the_image(apart_s, used):
+    down = down_of(imu(acceleration=(0.0, 0.0, 9.81)), 100 * SECOND)
+    with nullcontext() if used else pytest.raises(InputError, match=r"attitude is 0\.5 s from the image's; 0\.5 s"):
+        check_recent(down, 100 * SECOND + round(apart_s * SECOND))
+
+
+@pytest.mark.parametrize(
+    ("size", "says"), [(9.81, True), (9.81 * 1.09, True), (9.81 * 0.91, True), (9.81 * 1.11, False), (8.7, False)]
+)
+def test_an_acceleration_is_gravity_where_it_is_as_large_within_a_tenth(size, says):
+    found = down_of(imu(acceleration=(0.0, 0.0, size)), 7)
+    assert (found is not None) is says
+    if found is not None:
+        np.testing.assert_allclose(found.vector, (0, 0, -1))
+        assert (found.frame_id, found.stamp_ns) == ("imu", 7)
+
+
+@pytest.mark.parametrize(("scale", "by_orientation"), [(1.0, True), (1.009, True), (0.991, True), (1.02, False)])
+def test_an_orientation_is_a_quaternion_of_length_one(scale, by_orientation):
+    """Upside down by the orientation, upright by gravity: a broken quaternion leaves the word to gravity."""
+    message = imu((scale, 0.0, 0.0, 0.0))
+    np.testing.assert_allclose(down_of(message, 0).vector, (0, 0, 1 if by_orientation else -1), atol=1e-9)
+    message.linear_acceleration_covariance[0] = -1.0
+    assert (down_of(message, 0) is None) is not by_orientation

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from depthclip_ros.core.errors import ConfigError, InputError
+from depthclip_ros.ros.camera_node import bag_source
+from depthclip_ros.ros.camera_node.bag_source import BagSource
 from depthclip_ros.ros.camera_node.source import SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 
@@ -255,3 +258,98 @@ def test_a_video_that_breaks_off_says_how_many_frames_are_missing(tmp_path: Path
     for _ in range(2):
         assert [frame.name for frame in source] == ["frame 0", "frame 1", "frame 2", "frame 3"]
         assert source.skipped == ["clip.avi: the last 2 of 6 frames cannot be decoded"]
+
+
+def test_a_source_is_told_what_the_nodes_parameters_say() -> None:
+    told = SourceOptions.of(
+        {"width": 320, "height": 240, "seed": 3, "frames": 9, "depth_topic": "/d", "rate": 5}, print
+    )
+    assert told == SourceOptions(320, 240, 3, 9, depth_topic="/d")
+    assert told.progress is print
+    assert SourceOptions.of({}, print) == SourceOptions(640, 480, 12, 180)
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A bag of messages in the order given: ("image" | "info" | "depth" | "torn", stamp in seconds, pixels wide)."""
+
+    def make(*messages: tuple[str, float, int]) -> BagSource:
+        topics = {"image": "/cam/image_raw", "info": "/cam/camera_info", "depth": "/cam/depth", "torn": "/cam/depth"}
+
+        class Bag:
+            connections = tuple(
+                SimpleNamespace(topic=topic, msgtype=f"sensor_msgs/msg/{kind}")
+                for topic, kind in (
+                    (topics["image"], "Image"),
+                    (topics["info"], "CameraInfo"),
+                    (topics["depth"], "Image"),
+                )
+            )
+
+            def __init__(self, path):
+                pass
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                pass
+
+            def messages(self, connections):
+                wanted = {c.topic: c for c in connections}
+                for index, (kind, stamp_s, width) in enumerate(messages):
+                    if topics[kind] in wanted:
+                        yield wanted[topics[kind]], index * 10**8, (kind, stamp_s, width)
+
+            def deserialize(self, data, msgtype):
+                kind, stamp_s, width = data
+                if kind == "torn":
+                    raise InputError("cannot be read")
+                stamp = SimpleNamespace(sec=int(stamp_s), nanosec=round(stamp_s % 1 * 1e9))
+                fields = {"header": SimpleNamespace(stamp=stamp), "width": width, "height": 2, "is_bigendian": 0}
+                if kind == "info":
+                    return SimpleNamespace(**fields, stamp_s=stamp_s)
+                encoding, size, dtype = ("rgb8", 3, np.uint8) if kind == "image" else ("32FC1", 4, np.float32)
+                pixels = np.full((2, width, 3 if kind == "image" else 1), 10 * stamp_s, dtype)
+                return SimpleNamespace(**fields, encoding=encoding, step=size * width, data=pixels.tobytes())
+
+            def first(self, topic):
+                return next((self.deserialize(m, "") for m in messages if topics[m[0]] == topic), None)
+
+        monkeypatch.setattr(bag_source, "Recording", Bag)
+        monkeypatch.setattr(bag_source, "find_image_topic", lambda reader, topic: topics["image"])
+        return BagSource(tmp_path, SourceOptions(depth_topic="/cam/depth"))
+
+    return make
+
+
+def test_a_picture_of_a_bag_waits_for_its_depth_and_its_camera_info_over_eight_later_ones(stream) -> None:
+    """Of nine pictures the first one's depth and lens come last: nothing waits longer than for eight pictures."""
+    eight = [("image", float(number), 4) for number in range(1, 10)]
+    frames = list(stream(*eight[:9], ("depth", 1.0, 4), ("info", 1.0, 4)))
+    assert [frame.stamp_ns for frame in frames] == [number * 10**9 for number in range(1, 10)]
+    assert frames[0].depth_m is None, "the ninth picture was there before"
+    frames = list(stream(*eight[:8], ("depth", 1.0, 4), ("info", 1.0, 4), eight[8]))
+    assert frames[0].depth_m is not None
+    assert (frames[0].camera.stamp_s, frames[0].depth_m[0, 0]) == (1.0, 10.0)
+    assert frames[1].depth_m is None
+    assert frames[1].camera.stamp_s == 1.0, "the newest there is"
+
+
+def test_what_a_bag_tore_or_did_not_align_is_named_and_the_rest_is_served(stream) -> None:
+    source = stream(
+        ("info", 1.0, 4), ("torn", 1.0, 4), ("depth", 1.0, 4), ("image", 1.0, 4),
+        ("info", 2.0, 4), ("depth", 2.0, 6), ("image", 2.0, 4), ("info", 3.0, 4), ("depth", 3.0, 4), ("image", 3.0, 4),
+    )  # fmt: skip
+    for _ in range(2):
+        assert [frame.stamp_ns for frame in source] == [10**9, 3 * 10**9]
+        assert source.skipped == [
+            "/cam/depth: cannot be read",
+            "/cam/image_raw at 2.000 s: depth is (6, 2) and the image (4, 2): not aligned",
+        ]
+
+
+@pytest.mark.parametrize(("count", "rate_hz"), [(1, None), (2, 10.0), (40, 10.0)])
+def test_a_bags_rate_is_that_of_the_middle_of_its_first_pictures(stream, count: int, rate_hz: float | None) -> None:
+    source = stream(*(("image", float(number), 4) for number in range(count)))
+    assert source.rate_hz == (None if rate_hz is None else pytest.approx(rate_hz))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from depthclip_ros.core.anchors.estimator import ScaleEstimate
 from depthclip_ros.ros.depth_node import diagnostics, health
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.health import ERROR, OK, WARN, Health, judge
@@ -198,3 +199,106 @@ def test_a_camera_is_silent_after_three_seconds(age_s, silent):
     level, message = judge(_active(image_publishers=1, counters=counters))
     assert ("no more images" in message) is silent
     assert (level == ERROR) is silent
+
+
+def test_a_node_of_several_cameras_reports_the_worst_and_each_of_them():
+    good, bad = Counters(), Counters()
+    for counters, latency in ((good, 20.0), (bad, 30.0)):
+        counters.count_received()
+        counters.count_published(latency)
+    bad.count_received()
+    bad.count_refused("image encoding 'x' is not known")
+    model = {"device": "cpu", "system": "moa_depthclip", "weights": "default", "runtime": "openvino"}
+    cameras = {
+        "front": _active(counters=good, overtaken=2, outputs_overtaken=4, **model),
+        "left": _active(counters=bad, overtaken=1, outputs_overtaken=3, **model),
+    }
+    whole, front, left = health.statuses(SimpleNamespace, SimpleNamespace, cameras, "depth_node")
+    assert [one.name for one in (whole, front, left)] == ["depth_node: depth", "depth_node: front", "depth_node: left"]
+    assert [one.level for one in (whole, front, left)] == [b"\1", b"\0", b"\1"]
+    assert whole.message == f"left: {left.message}"
+    assert [one.hardware_id for one in (whole, front, left)] == ["cpu"] * 3
+    figures = {item.key: item.value for item in whole.values}
+    assert (figures["state"], figures["cameras"], figures["model"]) == ("active", "front, left", "moa_depthclip")
+    for key, value in {"in": 3, "out": 2, "dropped": 3, "refused": 1, "failed": 0, "without subscriber": 0}.items():
+        assert figures[f"frames {key}"] == str(value)
+    assert figures["outputs dropped"] == "7"
+    assert {item.key: item.value for item in left.values}["last error"] == "image encoding 'x' is not known"
+    cameras["front"] = _active(counters=bad)
+    both, *_ = health.statuses(SimpleNamespace, SimpleNamespace, cameras, "depth_node")
+    assert both.message == f"front: {left.message}; left: {left.message}"
+    assert health.statuses(SimpleNamespace, SimpleNamespace, {"": Health("inactive")}, "n")[0].hardware_id == "none"
+
+
+def test_what_the_anchors_say_is_in_the_report():
+    def report(state, reason=""):
+        return SimpleNamespace(
+            verdict=SimpleNamespace(state=state, reason=reason), sentence=f"{state} {reason}".strip()
+        )
+
+    counters = Counters()
+    counters.count_received()
+    anchors = {"range": report("accepted"), "scan": report("disagrees", "2 against 1"), "tag": report("silent")}
+    scale = ScaleEstimate(math.log(1.25), 0.05)
+    one = _active(counters=counters, anchors=anchors, scale=scale, coverage=0.875)
+    assert judge(one) == (WARN, "anchor scan disagrees: 2 against 1")
+    figures = health.values(one)
+    assert (figures["anchors' scale"], figures["anchors' scale, standard deviation"]) == ("1.250", "5.0%")
+    assert figures["intervals hold for"] == "88%"
+    assert figures["anchor scan"] == "disagrees 2 against 1"
+    blind = health.values(_active(counters=counters, anchors=anchors))
+    assert blind["anchors' scale, standard deviation"] == "none accepted"
+    assert blind["intervals hold for"] == "no points to tell"
+    assert not [key for key in health.values(_active(counters=counters)) if key.startswith("anchor")]
+
+
+def test_a_notice_of_the_engine_is_a_warning_and_nobody_who_listens_is_none():
+    counters = Counters()
+    counters.count_received()
+    assert judge(_active(counters=counters, notices=("first", "newest"))) == (WARN, "newest")
+    level, message = judge(_active(counters=counters))
+    assert level == OK
+    assert re.fullmatch(r"\d+\.\d images/s come in; nobody subscribes to depth", message)
+
+
+@pytest.mark.parametrize(
+    ("publishers", "advice"),
+    [(0, "start the camera, or remap `front/image` to its topic"), (1, "check that the camera sends images")],
+)
+def test_a_silent_camera_is_asked_for_what_is_missing(publishers, advice):
+    counters = Counters()
+    counters.window_in = SimpleNamespace(age_s=7.4, count=0, rate_hz=0.0)
+    level, message = judge(_active(counters=counters, image_publishers=publishers, prefix="front/"))
+    assert level == WARN
+    assert message.startswith(f"no image on /cam/image_raw for 7 s: {publishers} publishers; {advice}")
+
+
+@pytest.mark.parametrize(("age_s", "seconds"), [(0.0, 0.0), (3600.0, 3600.0), (3600.1, None), (-0.001, None)])
+def test_a_stamp_of_an_hour_ago_is_the_oldest_that_is_of_this_clock(age_s, seconds):
+    found = latency_ms(NOW_NS - round(age_s * 1e9), NOW_NS)
+    assert math.isnan(found) if seconds is None else found == pytest.approx(seconds * 1e3)
+
+
+def test_counts_of_a_camera_add_up_and_the_means_are_over_the_last_frames():
+    counters = Counters()
+    for _ in range(9):
+        counters.count_received()
+    counters.count_published(math.nan)
+    counters.count_unwatched()
+    counters.count_skipped()
+    counters.count_refused("bad")
+    counters.count_failed("broken", device=False)
+    assert counters.account(2) == {
+        "in": 9, "out": 1, "dropped": 2, "refused": 1, "failed": 1, "unwatched": 1, "skipped": 1, "waiting": 2,
+    }  # fmt: skip
+    assert (counters.last_error, counters.device_error) == ("broken", "")
+    assert math.isnan(counters.latency_percentile_ms(50))
+    assert counters.batch_size == 0.0
+    counters.batch_sizes.extend([1] * 10 + [2] * 150 + [4] * 150)
+    assert counters.batch_size == 3.0, "of the last 300"
+
+
+def test_a_throttle_forgets_a_kind_after_its_period():
+    throttle = Throttle(period_s=5.0, of_a_kind=2)
+    assert [throttle.passes(f"error {n}", 100.0) for n in (1, 1, 2, 3)] == [True, False, True, False]
+    assert [throttle.passes("error 1", at_s) for at_s in (104.9, 105.0, 105.0)] == [False, True, False]

@@ -1,11 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
 import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
@@ -109,3 +112,47 @@ def test_an_input_that_cannot_be_made_leaves_nothing_behind(make_node, monkeypat
 )
 def test_rectified_images_are_told_by_image_procs_names(make_node, image, rectified):
     assert comes_rectified(make_node({"image": image}), "raw") is rectified
+
+
+RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def test_a_subscription_is_made_again_only_where_its_publishers_ask_for_it(make_node, monkeypatch):
+    node = make_node({})
+    offers, said = [], []
+    monkeypatch.setattr(
+        node, "get_publishers_info_by_topic", lambda name: [SimpleNamespace(qos_profile=offer) for offer in offers]
+    )
+    monkeypatch.setattr(node, "get_logger", lambda: SimpleNamespace(info=said.append))
+    count = len(list(node.subscriptions)), len(list(node.guards))
+    source = ImageInput(node, "raw", "auto", ignore, ignore)
+    first = source.image._subscription
+    assert source.image.qos.reliability == ReliabilityPolicy.RELIABLE
+    source.follow()
+    assert source.image._subscription is first, "nobody publishes"
+    offers[:] = [RELIABLE]
+    source.follow()
+    assert source.image._subscription is first, "as it is asked for"
+    offers[:] = [RELIABLE, BEST_EFFORT]
+    source.follow()
+    assert source.image._subscription is not first
+    assert source.image.qos.reliability == source.camera_info.qos.reliability == ReliabilityPolicy.BEST_EFFORT
+    assert said == [f"/robot/{name}: subscribing as best_effort, was reliable" for name in ("image", "camera_info")]
+    assert len(list(node.subscriptions)) == count[0] + 2, "the old ones are gone"
+    assert source.image.publishers == 0
+    source.destroy()
+    assert (len(list(node.subscriptions)), len(list(node.guards))) == count
+    source.follow()
+    assert len(list(node.subscriptions)) == count[0], "nothing is made again after the end"
+
+
+def test_a_reliability_that_is_asked_for_is_kept_to(make_node, monkeypatch):
+    node = make_node({})
+    monkeypatch.setattr(node, "get_publishers_info_by_topic", lambda name: [SimpleNamespace(qos_profile=BEST_EFFORT)])
+    source = ImageInput(node, "raw", "reliable", ignore, ignore)
+    first = source.image._subscription
+    source.follow()
+    assert source.image._subscription is first
+    assert source.image.qos.reliability == ReliabilityPolicy.RELIABLE
+    source.destroy()

@@ -291,3 +291,81 @@ def test_a_cloud_without_uncertainty_and_colour_asks_for_neither(image: SimpleNa
     request = asked.view(asked.prepare(image, info()), cloud=True).cloud
     assert request is not None
     assert (request.color, request.uncertainty) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "good"),
+    [(16, 16, True), (15, 64, False), (64, 15, False), (6000, 6000, True), (6000, 6001, False)],
+)
+def test_images_are_of_sixteen_pixels_to_thirty_six_megapixels(
+    pipeline: FramePipeline, width: int, height: int, good: bool
+) -> None:
+    fields = {"encoding": "mono8", "is_bigendian": 0, "header": header(0), "step": width}
+    one: Any = SimpleNamespace(width=width, height=height, data=np.zeros(width * height, np.uint8), **fields)
+    if good:
+        assert pipeline.prepare(one, None).rgb.shape == (height, width, 3)
+    else:
+        allowed = "allowed: sides of at least 16 pixels, at most 36 megapixels"
+        with pytest.raises(InputError, match=f"image size is {width}x{height}; {allowed}"):
+            pipeline.prepare(one, None)
+
+
+def test_scenes_come_out_most_likely_first_and_times_add_up(pipeline: FramePipeline, image: SimpleNamespace) -> None:
+    frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+    depth_m = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+    depth = ViewDepth(
+        depth_m, np.ones_like(depth_m), 1.0, scene_labels=("hall", "office", "lab"),
+        scene_weights=np.array([0.25, 0.5, 0.125], np.float32), batch_size=3,
+        timings_ms={"preprocess": 1000.0, "network": 20.0, "postprocess": 2000.0},
+    )  # fmt: skip
+    found = pipeline.result(frame, depth)
+    assert found.scenes == [("office", 0.5), ("hall", 0.25), ("lab", 0.125)]
+    assert found.batch_size == 3
+    assert found.timings_ms["network"] == 20.0
+    assert found.timings_ms["preprocess"] == pytest.approx(1000.0 + frame.prepare_ms)
+    assert 2000.0 <= found.timings_ms["postprocess"] < 3000.0
+    assert 0 < frame.prepare_ms < 1000
+    assert pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0)).timings_ms["postprocess"] < 1000
+
+
+def test_a_frame_without_a_lens_has_the_assumed_one_and_is_refused_where_one_is_required(
+    pipeline: FramePipeline, image: SimpleNamespace
+) -> None:
+    image.header = header(1_500_000_000)
+    frame = pipeline.prepare(image, None)  # type: ignore[arg-type]
+    assert (frame.focal_assumed, frame.uncalibrated, frame.stamp_s) == (True, False, 1.5)
+    assert frame.intrinsics.hfov_deg == pytest.approx(60.0)
+    assert pipeline.prepare(image, info()).stamp_s == 1.5  # type: ignore[arg-type]
+    pipeline.settings = settings_from({"input.rectify": "require"})
+    with pytest.raises(InputError, match=r"there is no camera_info, and input\.rectify is require"):
+        pipeline.prepare(image, None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"the image is distorted \(plumb_bob .* and input\.rectify is require"):
+        pipeline.prepare(image, info(d=[0.1, 0, 0, 0, 0]))  # type: ignore[arg-type]
+    assert not pipeline.prepare(image, info()).focal_assumed  # type: ignore[arg-type]
+
+
+def test_rays_to_clear_along_end_at_the_share_of_their_own_level(image: SimpleNamespace) -> None:
+    """By the table of the weights; kept while nothing that it is made of changes."""
+    asked: list[tuple[float, float, float | None]] = []
+
+    class Table:
+        def share(self, *of: Any) -> float:
+            asked.append(of)
+            return 0.25
+
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=Table())
+    pipeline = FramePipeline(engine, settings_from({"cloud.clear_level": 0.6, "uncertainty.level": 0.8}))
+    depth_m = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+
+    def share() -> float:
+        frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+        return pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0)).clear_share
+
+    assert [share(), share()] == [0.25, 0.25]
+    assert asked == [(0.6, 0.8, None)]
+    pipeline.scale = lambda: ScaleEstimate(0.0, 0.1)
+    share()
+    assert asked[1:] == [(0.6, 0.8, 0.1)]
+    engine.uncertainty = None
+    pipeline.scale = lambda: ScaleEstimate(0.0, 0.2)
+    assert share() == 1.0

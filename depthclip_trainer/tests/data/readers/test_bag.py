@@ -208,3 +208,40 @@ def test_live_scoring_is_the_command_of_the_package_with_ros():
     command = [sys.executable, "-c", "import sys; from depthclip_trainer.cli import eval_main; sys.exit(eval_main())"]
     found = subprocess.run([*command, "--live", "--help"], check=False, capture_output=True, text=True, timeout=60)
     assert "depthclip score" in found.stdout + found.stderr
+
+
+def test_each_depth_goes_to_its_nearest_image_and_each_image_has_the_nearest_depth():
+    assert pair_stamps([0, 100, 200], [40, 60, 149, 152], 50) == [(0, 0), (1, 1), (2, 3)]
+    assert pair_stamps([100], [50, 150, 149], 50) == [(0, 2)]
+    assert pair_stamps([100], [49, 151], 50) == []
+    assert pair_stamps([100], [], 50) == []
+
+
+def test_frames_are_within_twenty_milliseconds_unless_more_is_allowed(record):
+    with record() as bag:
+        walk(bag, late_s=0.021)
+    with pytest.raises(InputError, match=r"3 images of /cam/image_raw and 3 depths of .* none within 0\.02 s"):
+        open_bag(bag.path)
+    assert len(open_bag(bag.path, BagOptions(tolerance_s=0.03)).frame_names) == 3
+
+
+def test_depth_of_another_size_than_its_image_is_refused(record):
+    with record() as bag:
+        bag.image(1.0, picture(0))
+        bag.info(1.0, CAMERA)
+        bag.depth(1.0, np.full((24, 32), 2.0, np.float32))
+    with pytest.raises(InputError, match="is 32x24 but /cam/image_raw is 64x48; depth must be aligned with the image"):
+        open_bag(bag.path).read("000000")
+
+
+def test_a_topic_that_the_bag_does_not_have_is_named_with_those_that_it_has(record):
+    with record() as bag:
+        walk(bag)
+    with pytest.raises(
+        InputError, match=r"no topic '/none'; it has /cam/camera_info, /cam/depth/image, /cam/image_raw"
+    ):
+        open_bag(bag.path, BagOptions(image_topic="/none"))
+    with record("blind") as bag:
+        bag.info(1.0, CAMERA)
+    with pytest.raises(InputError, match="no colour image topic; it has /cam/camera_info"):
+        open_bag(bag.path)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.level_scan import ScanLimits
+from depthclip_ros.ros.anchors.sources import AnchorOptions
 from depthclip_ros.ros.depth_node.parameters import values as parameters
 
 CONFIG = Path(__file__).parents[4] / "config" / "depth.yaml"
@@ -243,3 +245,48 @@ def test_a_field_of_view_that_no_lens_has_is_refused(hfov, good):
     else:
         with pytest.raises(ConfigError, match=r"input\.assumed_hfov is 4\.9; allowed: 5 to 170 degrees, 0: unknown"):
             parameters.settings_from({"input.assumed_hfov": hfov})
+
+
+def test_each_part_of_the_node_is_told_its_own_parameters():
+    given = {
+        "model.runtime": "openvino", "model.device": "cpu", "model.precision": "int8", "model.calibration": "/pictures",
+        "model.threads": 3, "anchors": ["range", "ground"], "anchor.base_frame": "base", "anchor.odom_frame": "map",
+        "anchor.ground.height_m": 0.4, "anchor.tag.side_m": 0.2, "anchor.tag.dictionary": "DICT_4X4_50",
+        "scan.min_height": 0.1, "scan.max_height": 1.0, "scan.max_range": 6.0, "output.min_depth": 0.3,
+        "output.max_depth": 9.0, "uncertainty.level": 0.8,
+    }  # fmt: skip
+    settings = parameters.settings_from(given)
+    assert settings.engine_options == {
+        "runtime": "openvino", "device": "cpu", "precision": "int8", "calibration": "/pictures", "threads": 3,
+        "allow_cpu_fallback": False,
+    }  # fmt: skip
+    assert parameters.settings_from({}).engine_options["allow_cpu_fallback"] is True, "auto may turn to the CPU"
+    assert settings.anchor_options == AnchorOptions(("range", "ground"), "base", "map", 0.4, 0.2, "DICT_4X4_50")
+    assert settings.scan_limits == ScanLimits(0.1, 1.0, 0.3, 6.0)
+    near = parameters.settings_from({**given, "output.max_depth": 5.0})
+    assert near.scan_limits.max_range_m == 5.0, "a scan reaches no farther than depth"
+    assert settings.limits.level == 0.8
+    assert (settings.assumed_hfov_deg, parameters.settings_from({"input.assumed_hfov": 90}).assumed_hfov_deg) == (
+        60,
+        90,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"output.min_depth": 2.0, "output.max_depth": 2.0}, r"output\.min_depth is 2\.0 and output\.max_depth 2\.0"),
+        ({"scan.min_height": 1.0, "scan.max_height": 1.0}, r"scan\.min_height is 1\.0 and scan\.max_height 1\.0"),
+        ({"anchors": ["tag"]}, r"anchors has tag and anchor\.tag\.side_m is 0"),
+    ],
+)
+def test_two_values_that_contradict_each_other_are_refused(given, reason):
+    with pytest.raises(ConfigError, match=reason):
+        parameters.settings_from(given)
+    parameters.settings_from({"anchors": ["tag"], "anchor.tag.side_m": 0.1})
+
+
+def test_what_takes_effect_later_is_said_in_one_sentence():
+    two = parameters.effect_of(["model.device", "model.threads"], configured=True)
+    assert two.startswith("model.device, model.threads take effect at the next configure: deactivate, cleanup")
+    assert parameters.effect_of([], configured=True) == ""
