@@ -234,8 +234,10 @@ def picture_folder(folder: Path, size_px: tuple[int, int]) -> Path:
     return pictures
 
 
-def wait_until_active(scene: Scene, log_text: str = "depth of", timeout_s: float = STARTUP_S) -> None:
-    """Until every node of a scene has activated itself, so that none takes time from another's measurement.
+def wait_until_active(
+    scene: Scene, log_text: str = "depth of", timeout_s: float = STARTUP_S, *, pause_s: float = 0.1
+) -> None:
+    """Until every node of a scene has activated itself, looking every `pause_s`; then none disturbs a measurement.
 
     Raises:
         DepthClipError: a node ended, or did not get there.
@@ -245,4 +247,4 @@ def wait_until_active(scene: Scene, log_text: str = "depth of", timeout_s: float
         scene.check()
         if time.monotonic() > deadline_s:
             raise DepthClipError(f"a node was not active within {timeout_s:.0f} s: {scene.nodes[-1].log()[-400:]}")
-        time.sleep(0.1)
+        time.sleep(pause_s)

@@ -184,6 +184,7 @@ def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.Monke
         assert row["start_s"] > 0.1
         assert row["resident_mb"] > 50
         if row["what"] == "node over DDS":
+            assert 0.1 < row["active_s"] < row["start_s"]
             parts_mb = row["private_mb"] + row["files_mb"] + row["shared_mb"]
             assert parts_mb == pytest.approx(row["resident_mb"], rel=0.02)
         if row["asked"] == "torch fp32":

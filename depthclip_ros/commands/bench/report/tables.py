@@ -165,15 +165,17 @@ TABLES: dict[str, TableOf] = {
     ),
     "start": TableOf(
         "Cold start and memory",
-        "From the start of a process to its first depth. The node's is received in another process; its memory, five "
-        "seconds later with all outputs subscribed, is its own, mapped files (which the system can drop) and DDS's "
-        "shared memory. peer: Depth Anything V2-S with the same input area in the same runtime, with a graph too. Last "
-        "rows: from the first larger image of one of two cameras to its depth, and how long the other had none.",
+        "From the start of a process to its first depth. The node's is received in another process: once it is "
+        "active, DDS has still to make it known to the camera, in 0 to 3 s. Its memory, five seconds later with all "
+        "outputs subscribed, is its own, mapped files (which the system can drop) and DDS's shared memory. peer: "
+        "Depth Anything V2-S with the same input area in the same runtime, with a graph too. Last rows: from the "
+        "first larger image of one of two cameras to its depth, and how long the other had none.",
         (
             ("what", text("what")),
             ("asked for", text("asked")),
             ("cache", text("cache")),
             ("ran", text("ran")),
+            ("active s", number("active_s", 2)),
             ("first depth s", number("start_s", 2)),
             ("× torch / peer", joined(number("of_torch", 2), number("of_peer", 2))),
             ("other's gap s", number("gap_s", 2)),
