@@ -250,3 +250,27 @@ def test_p_is_read_by_its_places() -> None:
     found = CameraModel.from_numbers(64, 96, K, p=numbers).pinhole
     assert (found.fx_px, found.fy_px, found.cx_px, found.cy_px) == (211.0, 222.0, 33.0, 44.0)
     assert (found.width_px, found.height_px) == (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "turning"),
+    [
+        ("plumb_bob", (-0.3, 0.0, 0.0, 0.0), math.sqrt(1 / 0.9)),  # r - 0.3 r^3 is steepest no more
+        ("plumb_bob", (0.0, -0.1, 0.0, 0.0), 0.5**-0.25),  # r - 0.1 r^5
+        ("plumb_bob", (0.0, 0.0, 0.0, 0.0, -0.02), (7 * 0.02) ** (-1 / 6)),  # r - 0.02 r^7
+        ("rational_polynomial", (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0), 1.0),  # r / (1 + r^2)
+        ("rational_polynomial", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0), 3**-0.25),  # r / (1 + r^4)
+        ("rational_polynomial", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), 5 ** (-1 / 6)),  # r / (1 + r^6)
+    ],
+)
+def test_a_lens_is_known_up_to_where_its_polynomial_turns_back(
+    model: str, d: tuple[float, ...], turning: float
+) -> None:
+    """The raw image is far larger than what the lens bends into it: only the turning point makes pixels unknown."""
+    k = (60.0, 0.0, 160.0, 0.0, 60.0, 120.0, 0.0, 0.0, 1.0)
+    p = (60.0, 0.0, 160.0, 0.0, 0.0, 60.0, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    rectifier = Rectifier(CameraModel.from_numbers(WIDTH, HEIGHT, k, d, model, None, p))
+    radius = np.linalg.norm(pixel_rays(rectifier.intrinsics), axis=-1)
+    assert rectifier.valid is not None
+    assert rectifier.valid[radius < turning - 2e-3].all()
+    assert not rectifier.valid[radius > turning + 2e-3].any()

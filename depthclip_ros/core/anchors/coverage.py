@@ -30,9 +30,11 @@ class RunningCoverage:
         """The share of one reading, NaN for none; `time_s` of its stamp. A jump back begins anew."""
         if math.isnan(share):
             return
-        kept = math.exp((self._time_s - time_s) / WINDOW_S) if self._time_s <= time_s else 0.0
-        before = 0.0 if math.isnan(self._share) else self._share
-        self._share = kept * before + (1 - kept) * share
+        if math.isnan(self._share) or time_s < self._time_s:
+            self._share = share
+        else:
+            kept = math.exp((self._time_s - time_s) / WINDOW_S)
+            self._share = kept * self._share + (1 - kept) * share
         self._time_s = time_s
 
 

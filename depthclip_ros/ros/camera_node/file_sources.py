@@ -23,9 +23,9 @@ from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which `frame10` comes after `frame9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+def natural_key(path: Path) -> list[Any]:
+    """Sort key under which `frame10` comes after `frame9`: text, number, text, ..."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", path.name.lower()))]
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

@@ -225,3 +225,31 @@ def test_pixels_are_drawn_where_both_depths_are_known(monkeypatch):
     assert intervals.describe([("x", sample), ("y", sample), ("x", blind)]) == "2 of x, 1 of y"
     rescaled = intervals.rescaled([found], 4.0)[0]
     np.testing.assert_allclose(rescaled.spread2, 12.0)
+
+
+def test_two_bands_are_the_fewest_that_are_more_than_one():
+    """Sixteen frames of one depth each are enough for two bands of eight, and fifteen for none."""
+    rng = np.random.default_rng(0)
+    frames = [
+        Pixels(f"room {i}", np.ones(50), np.full(50, 1.0 + i), (1.0 + i) * np.exp(rng.normal(0, 0.1, 50)))
+        for i in range(16)
+    ]
+    assert fit_uncertainty(frames).depths_m == (4.0, 12.0)
+    assert len(fit_uncertainty(frames[:15]).depths_m) == 1
+
+
+def test_a_places_frames_share_its_weight_and_a_frames_pixels_its_own():
+    one, two = (Pixels("a", np.ones(n), np.full(n, 2.0), np.full(n, 2.0)) for n in (4, 8))
+    other = Pixels("b", np.ones(2), np.full(2, 2.0), np.full(2, 2.0))
+    weights = intervals._weights([one, two, other])
+    assert [w.tolist() for w in weights] == [[1 / 8] * 4, [1 / 16] * 8, [1 / 2] * 2]
+    assert intervals._units([one, two, other]).tolist() == [0] * 4 + [1] * 8 + [2] * 2, "too few places: by frames"
+    places = [dataclasses.replace(other, place=f"{i}") for i in (0, 0, *range(8))]
+    assert intervals._units(places).tolist() == [0] * 6 + [i for i in range(1, 8) for _ in range(2)]
+
+
+def test_the_quantiles_of_a_band_allow_for_one_more_unit_and_never_fall():
+    """Ten units of one score each, 1 to 10: at half of eleven the sixth is first, at .9 of eleven the tenth."""
+    scores, units = np.arange(1.0, 11.0), np.arange(10)
+    (row,) = np.array(intervals._factors(scores, np.ones(10), units, np.zeros(10, int), 1)).T
+    assert row.tolist() == [6.0, 7.0, 8.0, 9.0, 10.0, 10.0, 10.0, 10.0]

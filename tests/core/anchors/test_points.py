@@ -183,3 +183,8 @@ def test_proportions_may_be_off_by_two_pixels(wall, size, fits):
     else:
         with pytest.raises(InputError, match="it must be registered"):
             depth_pixels(wall(), measured_m)
+
+
+def test_what_is_nearer_than_a_metre_is_measured_too(wall):
+    seen = depth_pixels(wall(), np.full((240, 320), 0.3, np.float32))
+    np.testing.assert_allclose(seen.true_m, 0.3, rtol=1e-6)

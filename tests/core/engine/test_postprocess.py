@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from depthclip_ros.core.engine.limits import check_limits
+from depthclip_ros.core.engine.postprocess import flying_pixels, metric_depth
+from depthclip_ros.core.engine.view_depths import edge_threshold
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.types import DepthLimits
+from depthclip_ros.core.types import CloudRequest, DepthLimits, Intrinsics, View
 
 
 @pytest.fixture
@@ -192,3 +195,43 @@ def test_sizes_of_other_proportions_average_where_they_shrink_and_interpolate_wh
         metres, _, _ = metric_depth(stripes, torch.ones_like(depth), torch.ones(1), size, DepthLimits(), 10)
         inside = metres[:, :, 1:-1]
         torch.testing.assert_close(inside, torch.full_like(inside, 2.0), rtol=0.06, atol=0)
+
+
+def test_what_shrinks_along_one_axis_is_averaged_along_it_and_loses_nothing():
+    """A cell of ten in the first of nine rows, three rows for nine: bilinear alone would look past it."""
+    depth = np.ones((9, 4), np.float32)
+    depth[0] = 10.0
+    metres, *_ = metric_depth(depth, np.ones_like(depth), 1.0, (8, 3), DepthLimits(), math.inf)
+    assert metres.shape == (3, 8)
+    assert (metres[0] > 2).all()
+    np.testing.assert_allclose(metres[2], 1.0)
+    across, *_ = metric_depth(depth.T.copy(), np.ones_like(depth.T), 1.0, (3, 8), DepthLimits(), math.inf)
+    np.testing.assert_allclose(across, metres.T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 4), (4, 8), (8, 8)])
+def test_a_step_is_that_of_the_networks_grid_only_where_both_axes_grow(size):
+    """A step between the middle columns of 4 x 4: enlarged, all that is interpolated across it; else both its sides."""
+    depth = np.ones((4, 4), np.float32)
+    depth[:, 2:] = 2.0
+    width, height = size
+    resized = cv2.resize(depth, size, interpolation=cv2.INTER_LINEAR)
+    found = flying_pixels(depth, resized, 0.1)
+    if size == (8, 8):
+        assert np.flatnonzero(found[0]).tolist() == [3, 4]
+    else:
+        neighbours = np.abs(np.diff(resized[0])) > 0.1 * np.minimum(resized[0, 1:], resized[0, :-1])
+        expected = np.zeros(width, bool)
+        expected[1:] |= neighbours
+        expected[:-1] |= neighbours
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, (height, width)))
+
+
+def test_limits_that_are_not_given_change_nothing_and_a_cloud_keeps_all():
+    depth = np.array([[1e-4, 1.0, 1e4]], np.float32)
+    metres, certainty, wide = metric_depth(depth, np.zeros_like(depth), 1.0, (3, 1), DepthLimits(), math.inf)
+    np.testing.assert_array_equal(metres, depth)
+    assert (certainty.tolist(), wide) == ([[0.0, 0.0, 0.0]], None)
+    camera = Intrinsics(1.0, 1.0, 0.0, 0.0, 3, 1)
+    assert edge_threshold(View(np.zeros((1, 3, 3), np.uint8), camera, cloud=CloudRequest())) == 0.0
+    assert CloudRequest() == CloudRequest(1, math.inf, True, False, 0.0)

@@ -173,3 +173,11 @@ def test_the_page_has_the_parameters_and_the_input_of_each_preset(name):
     with torch.device("meta"):
         model = SYSTEMS["moa_depthclip"][1](PRESETS[name])
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(float(row[3].split()[0]), abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("lite", 6_386_787), ("teacher-mobilenet", 6_538_043)])
+def test_files_of_the_presets_fit_them_still(name, parameters):
+    """Another number of parameters, and no file that was trained before would load."""
+    with torch.device("meta"):
+        model = SYSTEMS["moa_depthclip"][1](PRESETS[name])
+    assert sum(p.numel() for p in model.parameters()) == parameters

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import threading
@@ -514,3 +515,22 @@ def test_an_orientation_is_a_quaternion_of_length_one(scale, by_orientation):
     np.testing.assert_allclose(down_of(message, 0).vector, (0, 0, 1 if by_orientation else -1), atol=1e-9)
     message.linear_acceleration_covariance[0] = -1.0
     assert (down_of(message, 0) is None) is not by_orientation
+
+
+@pytest.mark.parametrize(("apart_s", "reason"), [(-9.9, "from the nearest image's"), (-10.1, "another clock")])
+def test_stamps_that_are_ten_seconds_apart_are_of_two_clocks(bench, apart_s, reason):
+    rig = bench("range")
+    rig.frame()
+    rig.range(2.6, stamp_ns=rig.stamp_ns + round(apart_s * SECOND))
+    rig.wait(rig.refused)
+    assert reason in rig.watch.reports["range"].refusal
+
+
+def test_the_time_that_readings_took_is_a_mean_in_which_the_newest_counts_a_tenth(bench, monkeypatch):
+    clock = itertools.chain([10.0, 10.25, 20.0, 20.5], itertools.repeat(30.0))
+    monkeypatch.setattr(watch_module, "time", Fields(monotonic=time.monotonic, perf_counter=lambda: next(clock)))
+    rig = bench("range")
+    rig.drive(1, 2.6)
+    assert rig.watch.reports["range"].measure_ms == pytest.approx(250.0)
+    rig.drive(1, 2.6)
+    assert rig.watch.reports["range"].measure_ms == pytest.approx(0.9 * 250 + 0.1 * 500)

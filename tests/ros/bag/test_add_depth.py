@@ -353,3 +353,29 @@ def test_what_is_said_of_a_bags_camera_names_its_topic(
     add_depth_to_bag(copied(write_bag("bag"), uncalibrated, tmp_path / "zeros"), tmp_path / "out", pipeline)
     assert len(said) == 1
     assert "-r image:=/cam/image_raw " in said[0]
+
+
+def test_topics_are_offered_and_filled_as_the_node_does_it(
+    write_bag: Callable[..., Path], tmp_path: Path, pipeline: FramePipeline
+) -> None:
+    out = tmp_path / "out"
+    add_depth_to_bag(write_bag("bag"), out, pipeline)
+    for topic, (offered, *_) in profiles(out).items():
+        if topic in DEPTH_TOPICS:
+            (one,) = offered
+            assert (one.history.name, one.depth) == ("KEEP_LAST", 1)
+            assert (one.reliability.name, one.durability.name) == ("RELIABLE", "VOLATILE")
+            assert one.deadline == one.lifespan == one.liveliness_lease_duration
+            assert (one.deadline.sec, one.deadline.nsec) == (2**31 - 1, 2**32 - 1), "for ever"
+    _, info = messages_of(out, "/depth/camera_info")[0]
+    assert (info.roi.x_offset, info.roi.y_offset, info.roi.height, info.roi.width, info.roi.do_rectify) == (0,) * 5
+    _, cloud = messages_of(out, "/depth/points")[0]
+    assert [(one.offset, one.datatype, one.count) for one in cloud.fields] == [
+        (0, 7, 1), (4, 7, 1), (8, 7, 1), (12, 7, 1),
+    ]  # fmt: skip
+    _, stats = messages_of(out, "/depth/stats")[-1]
+    assert (stats.batch_size, stats.wait_ms, stats.outputs_dropped, stats.camera) == (1, 0.0, 0, "")
+    assert (stats.frames_dropped, stats.frames_failed, stats.frames_unwatched, stats.frames_waiting) == (0, 0, 0, 0)
+    assert np.isnan([stats.receive_ms, stats.latency_ms, stats.interval_coverage]).all()
+    assert stats.preprocess_ms > 0
+    assert 0 < stats.publish_ms < 10_000

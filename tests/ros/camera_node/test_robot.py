@@ -92,3 +92,7 @@ def test_a_scan_has_a_beam_each_half_degree_of_the_view_and_ends_at_ten_metres()
     np.testing.assert_allclose(ranges[known], (9.0 / np.cos(angles))[known], rtol=1e-5)
     assert np.isinf(ranges[~known & (np.abs(columns - 19.5) > 1)]).all()
     assert rng.shares == [(0, 0.01)]
+
+
+def test_the_optical_frame_looks_along_z_with_y_down():
+    np.testing.assert_array_equal(robot.OPTICAL @ [1, 2, 3, 1], [3, -1, -2, 1])

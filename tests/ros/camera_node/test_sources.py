@@ -13,6 +13,7 @@ from PIL import Image
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.ros.camera_node import bag_source
 from depthclip_ros.ros.camera_node.bag_source import BagSource
+from depthclip_ros.ros.camera_node.file_sources import natural_key
 from depthclip_ros.ros.camera_node.source import SourceOptions
 from depthclip_ros.ros.camera_node.sources import open_source
 
@@ -353,3 +354,21 @@ def test_what_a_bag_tore_or_did_not_align_is_named_and_the_rest_is_served(stream
 def test_a_bags_rate_is_that_of_the_middle_of_its_first_pictures(stream, count: int, rate_hz: float | None) -> None:
     source = stream(*(("image", float(number), 4) for number in range(count)))
     assert source.rate_hz == (None if rate_hz is None else pytest.approx(rate_hz))
+
+
+def test_numbers_in_names_count_as_numbers_and_letters_in_either_case(tmp_path: Path) -> None:
+    names = ["10.png", "9.png", "a10b2.png", "A9b10.png", "a10b11.png", "m²2.png", "m²10.png"]  # ² is no decimal digit
+    paths = [tmp_path / name for name in names]
+    expected = ["9.png", "10.png", "A9b10.png", "a10b2.png", "a10b11.png", "m²2.png", "m²10.png"]
+    assert [path.name for path in sorted(paths, key=natural_key)] == expected
+
+
+def test_a_depth_image_of_another_size_is_brought_to_its_pictures_without_a_mean(tmp_path: Path) -> None:
+    write_picture(tmp_path / "rgb" / "a.png", 1, (8, 6))
+    (tmp_path / "depth").mkdir()
+    depth = np.array([[1000, 2000], [65535, 3000]], np.uint16)
+    assert cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
+    (tmp_path / "meta.json").write_text(json.dumps({"invalid_value": 65535}))
+    (frame,) = open_source(str(tmp_path))
+    expected = np.repeat(np.repeat(np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32), 3, 0), 4, 1)
+    np.testing.assert_array_equal(frame.depth_m, expected)
