@@ -187,3 +187,53 @@ def test_a_size_that_is_no_number_of_pixels_is_one_sentence(tmp_path, width):
     )
     with pytest.raises(ConfigError, match="cannot be used"):
         read_calibration(path)
+
+
+def _part(x: int, y: int, width: int, height: int) -> SimpleNamespace:
+    return SimpleNamespace(x_offset=x, y_offset=y, width=width, height=height)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "expected"),
+    [
+        ({}, (640, 480), (540.0, 541.0, 321.0, 238.0)),
+        ({"roi": _part(100, 40, 320, 240)}, (320, 240), (540.0, 541.0, 221.0, 198.0)),
+        ({"binning_x": 2, "binning_y": 4}, (320, 120), (270.0, 135.25, 160.25, 59.125)),
+        ({"binning_x": 2}, (320, 480), (270.0, 541.0, 160.25, 238.0)),
+        ({"roi": _part(100, 40, 321, 240), "binning_x": 2, "binning_y": 2}, (160, 120), None),
+        ({"roi": _part(100, 40, 321, 240), "binning_x": 2, "binning_y": 2}, (161, 120), None),
+    ],
+)
+def test_region_and_binning_say_what_of_the_sensor_an_image_shows(fields, size, expected) -> None:
+    """REP-104: the region in full resolution, then binning; a pixel's centre is an integer."""
+    k = [540.0, 0, 321.0, 0, 541.0, 238.0, 0, 0, 1]
+    camera = camera_model(_info(k=k, d=[0.0] * 5, p=[0.0] * 12, **fields), *size).pinhole
+    assert (camera.width_px, camera.height_px) == size
+    if expected is not None:
+        assert (camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "said"),
+    [
+        ({}, (320, 240), "camera_info is 640x480 but the image is 320x240"),
+        ({"width": 0}, (640, 480), "camera_info is 0x480 but"),
+        ({"height": 0}, (640, 480), "camera_info is 640x0 but"),
+        ({"roi": _part(0, 0, 320, 240)}, (322, 240), "640x480, region of interest 320x240 but"),
+        ({"binning_x": 2, "binning_y": 2}, (319, 240), "640x480, binning 2x2 but"),
+        ({"roi": _part(0, 0, 321, 240), "binning_x": 2}, (162, 240), "region of interest 321x240, binning 2x1 but"),
+    ],
+)
+def test_an_image_of_another_size_is_named_with_what_the_camera_info_says(fields, size, said) -> None:
+    with pytest.raises(InputError) as error:
+        camera_model(_info(**fields), *size)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cx", "cy", "doubtful"),
+    [(160.0, 120.0, False), (480.0, 360.0, False), (159.0, 240.0, True), (481.0, 240.0, True), (320.0, 119.0, True),
+     (320.0, 361.0, True)],
+)  # fmt: skip
+def test_the_middle_half_of_an_image_is_from_a_quarter_to_three(cx: float, cy: float, doubtful: bool) -> None:
+    assert bool(misplaced_centre([500, 0, cx, 0, 500, cy, 0, 0, 1], None, 640, 480)) is doubtful

@@ -221,3 +221,31 @@ def test_a_definition_that_does_not_parse_is_one_sentence(tmp_path: Path) -> Non
         read(path)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize("plugin", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_messages_come_by_time_from_a_start_until_before_a_stop(tmp_path, plugin):
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = "std_msgs/msg/UInt32"
+    with Writer(tmp_path / "bag", version=8, storage_plugin=plugin) as writer:
+        first, second = (writer.add_connection(topic, kind, typestore=store) for topic in ("/a", "/b"))
+        for number, (connection, time_ns) in enumerate(
+            [(first, 30), (second, 10), (first, 20), (second, 20), (first, 40), (second, 50)]
+        ):
+            writer.write(connection, time_ns, store.serialize_cdr(store.types[kind](number), kind))
+    with Recording(tmp_path / "bag") as bag:
+
+        def numbers(*topics, **limits):
+            chosen = [c for c in bag.connections if c.topic in topics]
+            return [
+                (time_ns, bag.deserialize(data, c.msgtype).data) for c, time_ns, data in bag.messages(chosen, **limits)
+            ]
+
+        assert numbers("/a", "/b") == [(10, 1), (20, 2), (20, 3), (30, 0), (40, 4), (50, 5)]
+        assert numbers("/b") == [(10, 1), (20, 3), (50, 5)]
+        assert numbers("/a", "/b", start=20, stop=40) == [(20, 2), (20, 3), (30, 0)]
+        assert numbers("/a", start=31) == [(40, 4)]
+        assert (bag.start_time, bag.end_time, bag.message_count) == (10, 51, 6)
+        assert {c.topic: c.msgcount for c in bag.connections} == {"/a": 3, "/b": 3}
+        assert bag.first("/b").data == 1
+        assert bag.first("/none") is None
