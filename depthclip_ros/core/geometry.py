@@ -208,3 +208,10 @@ def organised_cloud(
     # OpenCV interleaves planes several times faster than strided numpy assignments do.
     cv2.merge(list(planes), out.view(np.float32).reshape(*z.shape, len(planes)))
     return out
+
+
+def camera_matrix(intrinsics: Intrinsics) -> NDArray[np.float64]:
+    """K [3, 3]: from a ray's x, y, z to the pixel's u, v, 1, times z."""
+    k = np.diag([intrinsics.fx_px, intrinsics.fy_px, 1.0])
+    k[:2, 2] = intrinsics.cx_px, intrinsics.cy_px
+    return k

@@ -154,3 +154,10 @@ def test_the_nearest_pixel_is_half_a_pixel_wide_to_either_side_and_none_lies_out
     found, columns, rows = geometry.nearest_pixels(np.array([*inside, *outside], np.float64), camera)
     assert found.tolist() == [True] * 3 + [False] * 7
     assert (columns.tolist(), rows.tolist()) == ([0, 3, 1], [0, 2, 1])
+
+
+def test_the_camera_matrix_is_that_of_the_projection() -> None:
+    points = np.random.default_rng(0).uniform((-1, -1, 0.5), (1, 1, 4), (20, 3))
+    by_matrix = points @ geometry.camera_matrix(CAMERA).T
+    np.testing.assert_allclose(by_matrix[:, :2] / by_matrix[:, 2:], geometry.project(points, CAMERA))
+    np.testing.assert_allclose(by_matrix[:, 2], points[:, 2])

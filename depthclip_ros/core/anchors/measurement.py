@@ -88,7 +88,7 @@ def weighted_median(values: Points, weights: Points) -> float:
     values, share = values[order], np.cumsum(weights[order])
     half = share[-1] / 2
     low, high = np.searchsorted(share, [half * (1 - 1e-12), half * (1 + 1e-12)])
-    return float(values[low] + values[min(high, len(values) - 1)]) / 2
+    return float(values[low] + values[high]) / 2
 
 
 def from_pairs(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.measurement import Measurement, Points, Prediction, from_pairs
 from depthclip_ros.core.anchors.points import SeenPoints
-from depthclip_ros.core.geometry import project
+from depthclip_ros.core.geometry import camera_matrix, project
 from depthclip_ros.core.types import Intrinsics
 
 CORNERS = 150
@@ -108,7 +108,7 @@ def _triangulate(
     start: NDArray[np.float32], now: NDArray[np.float32], moved: NDArray[np.float64], camera: Intrinsics
 ) -> tuple[Triangulated | None, float]:
     """Depth in the newest image, or None where the baseline is too short; and the middle parallax in pixels."""
-    matrix = np.array([[camera.fx_px, 0, camera.cx_px], [0, camera.fy_px, camera.cy_px], [0, 0, 1.0]])
+    matrix = camera_matrix(camera)
     rays = np.concatenate([start, np.ones((len(start), 1), np.float32)], axis=1) @ np.linalg.inv(matrix).T
     still = project(rays @ moved[:3, :3].T, camera)  # where each would be now if the camera had only turned
     parallax_px = np.linalg.norm(now - still, axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction, from_pairs
 from depthclip_ros.core.errors import ConfigError, InputError
-from depthclip_ros.core.geometry import pixel_rays
+from depthclip_ros.core.geometry import camera_matrix, pixel_rays
 
 CORNER_SD_PX = 0.5  # of a refined corner
 LEAST_SIDE_PX = 12.0
@@ -52,7 +52,7 @@ def measure_tags(
     half = side_m / 2
     square = np.array([[-half, half, 0], [half, half, 0], [half, -half, 0], [-half, -half, 0]])
     k = prediction.intrinsics
-    matrix = np.array([[k.fx_px, 0, k.cx_px], [0, k.fy_px, k.cy_px], [0, 0, 1.0]])
+    matrix = camera_matrix(k)
     pixels, depths, noises = [], [], []
     for one in corners:
         quad = one.reshape(4, 2).astype(np.float64)

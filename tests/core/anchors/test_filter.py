@@ -212,3 +212,14 @@ def test_an_anchor_that_fell_silent_two_seconds_ago_defends_the_estimate_no_long
     assert robot.estimator.estimate.log_scale == pytest.approx(0.0, abs=0.01), "not yet"
     robot.add(8, scan=1.0)
     assert robot.estimator.estimate.log_scale > 0.8
+
+
+def test_a_scene_that_moves_on_right_after_a_cut_is_as_unknown_as_any():
+    """Nothing was read in the new place yet: there are no offsets left to fade."""
+    robot = Readings()
+    robot.add(8, beam=0.3, scan=0.3)
+    before = robot.estimator.estimate.log_scale
+    for log_depth in (0.0, 0.5, 0.6):
+        robot.estimator.see(robot.now_s, WALL * np.float32(math.exp(log_depth)))
+    assert robot.estimator.estimate.log_scale_sd == pytest.approx(math.sqrt(PRIOR))
+    assert robot.estimator.estimate.log_scale == pytest.approx(before)

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -75,3 +76,11 @@ def test_weights_without_a_table_keep_the_networks_confidence_and_have_no_widths
     _, certain, wide = metric_depth(torch.ones(1, 4, 4), confidence, torch.ones(1), (4, 4), DepthLimits(), 10)
     assert wide is None
     assert (certain == 0.25).all()
+
+
+def test_a_table_of_one_band_holds_at_any_depth(table, half_width):
+    single = dataclasses.replace(table, depths_m=(2.0,), free=((0.5,), (1.5,)), anchored=((0.4,), (1.0,)))
+    depth_m = torch.tensor([[0.2, 2.0, 9.0]])
+    wide = half_width(torch.full_like(depth_m, 0.5), depth_m, single, 0.9, None)
+    expected = half_width(torch.full_like(depth_m, 0.5), depth_m, table, 0.9, None)[0, 0]  # below the first band
+    torch.testing.assert_close(wide, torch.full_like(wide, float(expected)))

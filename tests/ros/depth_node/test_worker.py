@@ -510,3 +510,11 @@ def test_stamps_that_go_back_are_refused_until_they_stay_there(rig):
     assert any("front: stamps went back by 11.0 s and stay there" in line for line in rig.log.lines)
     assert rig.front.counters.refused == 5
     _until(lambda: rig.front.outputs.depths[-1:] == [2])
+
+
+def test_an_image_waits_half_a_second_for_the_camera_info_of_its_new_size(rig):
+    rig.front.on_camera_info(_info(0, side=16))
+    start_s = time.monotonic()
+    _send(rig.front, 1)
+    _until(lambda: rig.front.counters.refused)
+    assert 0.5 <= time.monotonic() - start_s < 1.4
