@@ -174,5 +174,7 @@ def test_a_camera_of_a_new_size_waits_for_its_network_and_no_other_camera_does(t
     assert not any(left.depth.of_stamp(stamp) for stamp in sent[:-1])
     assert compiled[len(known) :].count((1, 64, 48)) == 1
     stats = client.wait(lambda: left.stats.of_stamp(sent[-1]), what="stats")
-    assert (stats.frames_failed, stats.frames_refused, stats.frames_dropped) == (0, 0, 2)
+    assert (stats.frames_failed, stats.frames_refused, stats.frames_waiting) == (0, 0, 0)
+    assert stats.frames_dropped in (1, 2)  # of two that are sent at once the middleware may keep the newer alone
+    assert stats.frames_in == stats.frames_out + stats.frames_dropped
     client.wait(lambda: "wait for their network" not in verdicts("left")[-1], what="the end of it")
