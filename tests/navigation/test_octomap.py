@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pyoctomap = pytest.importorskip("pyoctomap", reason="needs pyoctomap (pip install pyoctomap): 33 MB for one test")
+pyoctomap = pytest.importorskip("pyoctomap", reason="needs pyoctomap (pip install pyoctomap)")
 
 HERE = Path(__file__).parent
 MOST_M = 5.0  # octomap_server's max_range; below cloud.clear_range

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""What depth_node offers to navigation, over DDS: rays to clear along."""
+"""What depth_node offers to navigation, over DDS: rays to clear along, a scan, what OctoMap makes of its clouds."""
 
 from __future__ import annotations
 
@@ -119,3 +119,43 @@ def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live,
         if np.isfinite(metres):
             assert metres >= away[beam].min() - 1e-3
             assert np.abs(away[beam] - metres).min() < 1e-3
+
+
+def _voxels(tree, points) -> set[tuple[int, ...]]:
+    """Keys of the voxels of points that are occupied."""
+    keys = [tree.coordToKey(point) for point in points]
+    nodes = [
+        (tuple(key[axis] for axis in range(3)), tree.search(point)) for key, point in zip(keys, points, strict=True)
+    ]
+    return {key for key, node in nodes if node is not None and tree.isNodeOccupied(node)}
+
+
+def test_octomap_marks_what_is_there_and_clears_it_when_it_is_farther(live, room):
+    pyoctomap = pytest.importorskip("pyoctomap", reason="needs pyoctomap (pip install pyoctomap)")
+    node = "/navigation/depth_node"
+
+    def make():
+        return live.image_message(room), live.info_message(160, 120)
+
+    def points_m(factor):
+        assert live.client.set_parameter(node, "scale.factor", factor).successful
+        stamp = live.send(*make())
+        cloud = live.answer(live.cloud, stamp)
+        rows = np.frombuffer(cloud.data, "<f4").reshape(-1, cloud.point_step // 4)[:, :3].astype(float)
+        return np.ascontiguousarray(rows[np.isfinite(rows).all(1)])
+
+    live.send_until(make, live.cloud)
+    near = points_m(1.0)
+    tree = pyoctomap.OcTree(0.05)
+    camera = np.zeros(3)
+    tree.insertPointCloud(near, camera)
+    assert len(near) > 1000
+    marked = _voxels(tree, near)
+    assert len(marked) > 100
+    far = points_m(1.5)  # whatever was there has gone half as far again
+    live.client.set_parameter(node, "scale.factor", 1.0)
+    assert np.median(far[:, 2]) == pytest.approx(1.5 * np.median(near[:, 2]), rel=0.1)
+    for _ in range(4):
+        tree.insertPointCloud(far, camera)
+    assert len(_voxels(tree, far)) > 100
+    assert len(_voxels(tree, near) & marked) < 0.1 * len(marked)
