@@ -46,7 +46,7 @@ def batch_loss(
     prediction: Prediction = network(normalise(batch.images, model))
     height_px, width_px = batch.images.shape[-2:]
     canonical_focal_px = model.config.focal_px_at(width_px, height_px)
-    if semi is not None and batch.targets is not None:
+    if semi is not None:
         return mixed_loss(prediction, batch, canonical_focal_px, model.bin_centres, weights, semi)
     target = batch.canonical_depth(canonical_focal_px)
     return composite(prediction, target, batch.valid, model.bin_centres, weights)

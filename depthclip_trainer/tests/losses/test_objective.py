@@ -5,8 +5,9 @@ import dataclasses
 
 import pytest
 import torch
-from depthclip_trainer.data.sample import Batch
+from depthclip_trainer.data.sample import CANONICAL, METRIC, TARGETS, Batch
 from depthclip_trainer.losses.objective import batch_loss, left_out, normalise
+from depthclip_trainer.losses.semi import SemiConfig
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.contract import Prediction
@@ -65,3 +66,24 @@ def test_terms_without_a_head_are_named_and_the_model_stays_as_it_was():
     model.forward = lambda images: Prediction(torch.ones(1, 4, 4), torch.ones(1, 4, 4))
     assert left_out(model, weights) == ["bin_cross_entropy", "regression_l1"]
     assert not model.training
+
+
+def test_labels_of_a_teacher_count_as_the_recipe_says_where_a_batch_has_any():
+    model = small_model()
+    depth = torch.rand(2, 16, 24) + 1
+    batch = Batch(
+        torch.rand(2, 3, 32, 48), torch.rand(2, 32, 48) + 1, torch.ones(2, 32, 48, dtype=torch.bool),
+        torch.full((2, 4), 300.0), ["a", "b"], confidence=torch.ones(2, 32, 48),
+        targets=torch.tensor([TARGETS.index(METRIC), TARGETS.index(CANONICAL)]),
+    )  # fmt: skip
+    semi = SemiConfig(loss={"log_l1": 1.0}, weight=0.5, drop_worst=0.0, confidence=False)
+
+    def loss(batch, semi):
+        return batch_loss(lambda images: Prediction(depth, torch.ones_like(depth)), model, batch, {"l1": 1.0}, semi)
+
+    _, terms = loss(batch, semi)
+    assert set(terms) == {"l1", "teacher/log_l1"}
+    _, terms = loss(batch, None)
+    assert set(terms) == {"l1"}
+    measured = dataclasses.replace(batch, targets=None)
+    torch.testing.assert_close(loss(measured, semi), loss(measured, None))

@@ -223,3 +223,13 @@ def test_a_scene_that_moves_on_right_after_a_cut_is_as_unknown_as_any():
         robot.estimator.see(robot.now_s, WALL * np.float32(math.exp(log_depth)))
     assert robot.estimator.estimate.log_scale_sd == pytest.approx(math.sqrt(PRIOR))
     assert robot.estimator.estimate.log_scale == pytest.approx(before)
+
+
+@pytest.mark.parametrize(("deviations", "state"), [(3.95, "accepted"), (4.05, "disagrees")])
+def test_a_gate_allows_for_what_the_network_itself_moves_by(deviations, state):
+    """A prior, a place and a sensor that are all but exact: what is left is the flicker, 0.04 of ln depth."""
+    estimator = ScaleEstimator(1e-4)
+    for index in range(3):
+        estimator.add("beam", 100 + index * STEP_S, Measurement(deviations * 0.04, 1e-9, 1e-9))
+    (verdict,) = estimator.verdicts(100 + 3 * STEP_S)
+    assert verdict.state == state

@@ -131,3 +131,10 @@ def test_a_block_adds_its_input_where_it_keeps_size_and_channels():
     torch.testing.assert_close(same(x), x)
     assert not wider(x).any()
     assert not smaller(x).any()
+
+
+def test_pictures_are_normalised_as_the_published_networks_take_them():
+    """TensorFlow: (x - 127) / 128 of bytes for EfficientNet-Lite, -1 to 1 for MobileNetV2."""
+    for name, encoder in ENCODERS.items():
+        mean, std = (127 / 255, 128 / 255) if name.startswith("efficientnet") else (0.5, 0.5)
+        assert (encoder.image_mean, encoder.image_std) == (mean, std)
