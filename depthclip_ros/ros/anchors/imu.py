@@ -31,9 +31,9 @@ def down_of(message: Any, stamp_ns: int) -> Down | None:
     None where it tells neither: no orientation, and an acceleration that is not gravity alone.
     """
     q = message.orientation
-    row = np.array([0.0, 0.0, 0.0, q.x, q.y, q.z, q.w])
-    if message.orientation_covariance[0] != -1 and np.isfinite(row).all() and abs(np.linalg.norm(row[3:]) - 1) < 0.01:
-        return Down(message.header.frame_id, stamp_ns, -matrix_of(row)[2, :3])
+    turn = np.array([q.x, q.y, q.z, q.w])
+    if message.orientation_covariance[0] != -1 and abs(np.linalg.norm(turn) - 1) < 0.01:  # false for NaN
+        return Down(message.header.frame_id, stamp_ns, -matrix_of(np.concatenate([np.zeros(3), turn]))[2, :3])
     a = message.linear_acceleration
     felt = np.array([a.x, a.y, a.z], np.float64)
     size = float(np.linalg.norm(felt))

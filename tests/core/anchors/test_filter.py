@@ -225,11 +225,12 @@ def test_a_scene_that_moves_on_right_after_a_cut_is_as_unknown_as_any():
     assert robot.estimator.estimate.log_scale == pytest.approx(before)
 
 
+@pytest.mark.parametrize("noise_sd", [1e-5, 0.03, 0.2])
 @pytest.mark.parametrize(("deviations", "state"), [(3.95, "accepted"), (4.05, "disagrees")])
-def test_a_gate_allows_for_what_the_network_itself_moves_by(deviations, state):
-    """A prior, a place and a sensor that are all but exact: what is left is the flicker, 0.04 of ln depth."""
-    estimator = ScaleEstimator(1e-4)
+def test_a_gate_allows_for_what_network_and_sensor_themselves_move_by(deviations, state, noise_sd):
+    """A prior and a place that are all but exact: what is left is the flicker, 0.04 of ln depth, and the sensor."""
+    estimator, sd = ScaleEstimator(1e-4), math.hypot(0.04, noise_sd)
     for index in range(3):
-        estimator.add("beam", 100 + index * STEP_S, Measurement(deviations * 0.04, 1e-9, 1e-9))
+        estimator.add("beam", 100 + index * STEP_S, Measurement(deviations * sd, 1e-9, noise_sd**2))
     (verdict,) = estimator.verdicts(100 + 3 * STEP_S)
     assert verdict.state == state

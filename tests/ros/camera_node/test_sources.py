@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -372,3 +373,19 @@ def test_a_depth_image_of_another_size_is_brought_to_its_pictures_without_a_mean
     (frame,) = open_source(str(tmp_path))
     expected = np.repeat(np.repeat(np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32), 3, 0), 4, 1)
     np.testing.assert_array_equal(frame.depth_m, expected)
+
+
+def test_a_video_that_opens_and_has_no_frame_is_refused(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"a header")
+    empty = SimpleNamespace(isOpened=lambda: True, grab=lambda: False, release=lambda: None)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda path: empty)
+    with pytest.raises(InputError, match="is not a video that OpenCV can decode"):
+        open_source(str(tmp_path / "clip.mp4"))
+
+
+@pytest.mark.parametrize(("fps", "rate_hz"), [(25.0, 25.0), (0.0, None), (-1.0, None), (math.nan, None), (0.5, 0.5)])
+def test_a_rate_that_is_none_is_not_known(tmp_path: Path, monkeypatch, fps: float, rate_hz: float | None) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"a header")
+    video = SimpleNamespace(isOpened=lambda: True, grab=lambda: True, release=lambda: None, get=lambda _: fps)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda path: video)
+    assert open_source(str(tmp_path / "clip.mp4")).rate_hz == rate_hz

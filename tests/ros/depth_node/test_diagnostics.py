@@ -302,3 +302,11 @@ def test_a_throttle_forgets_a_kind_after_its_period():
     throttle = Throttle(period_s=5.0, of_a_kind=2)
     assert [throttle.passes(f"error {n}", 100.0) for n in (1, 1, 2, 3)] == [True, False, True, False]
     assert [throttle.passes("error 1", at_s) for at_s in (104.9, 105.0, 105.0)] == [False, True, False]
+
+
+def test_the_latency_that_is_said_is_that_of_the_middle_frame():
+    counters = Counters()
+    counters.count_received()
+    for latency in range(1, 101):
+        counters.count_published(float(latency))
+    assert judge(_active(counters=counters))[1].endswith("depth images/s, latency p50 50 ms")
