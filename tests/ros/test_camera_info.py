@@ -155,3 +155,21 @@ def test_an_image_does_not_wait_where_camera_info_comes_once():
     for stamp_ns in (50, 60, 70):
         assert cache.wait_s(stamp_ns, 0.0, expected=lambda: True) == 0
         assert stamp_ns_of(cache.find(stamp_ns).header.stamp) == 1
+
+
+def test_an_image_waits_a_second_for_the_first_camera_info_and_a_twentieth_for_its_own():
+    cache = CameraInfoCache()
+    assert cache.wait_s(10, 0.25, lambda: True) == pytest.approx(0.75)
+    assert cache.wait_s(10, 1.5, lambda: True) == 0.0
+    assert cache.wait_s(10, 0.0, lambda: False) == 0.0
+    cache.put(_info(stamp_ns=10))
+    cache.find(10)
+    assert cache.wait_s(20, 0.03, lambda: True) == pytest.approx(0.02)
+    assert cache.wait_s(5, 0.0, lambda: True) == 0.0, "older than what has come"
+
+
+def test_the_last_thirty_two_are_remembered():
+    cache = CameraInfoCache()
+    for stamp_ns in range(33):
+        cache.put(_info(stamp_ns=stamp_ns))
+    assert [cache.has(stamp_ns) for stamp_ns in (0, 1, 32)] == [False, True, True]

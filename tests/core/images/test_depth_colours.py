@@ -134,3 +134,10 @@ def test_the_legend_is_sixteen_fortieths_of_the_shorter_side_wide(
     assert abs(rows.max() + bottom - baseline) <= 1
     assert 0 <= columns.min() - left <= size[0] // 60
     assert 0 <= right - columns.max() <= size[0] // 60
+
+
+def test_each_image_moves_a_steady_range_by_a_tenth() -> None:
+    steady = SteadyRange()
+    steady.update(np.linspace(1, 3, 100, dtype=np.float32)[None])
+    moved = steady.update(np.linspace(2, 6, 100, dtype=np.float32)[None])
+    assert moved == pytest.approx((1.04 * 0.9 + 2.08 * 0.1, 2.96 * 0.9 + 5.92 * 0.1), rel=1e-3)

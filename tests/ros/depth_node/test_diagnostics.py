@@ -310,3 +310,13 @@ def test_the_latency_that_is_said_is_that_of_the_middle_frame():
     for latency in range(1, 101):
         counters.count_published(float(latency))
     assert judge(_active(counters=counters))[1].endswith("depth images/s, latency p50 50 ms")
+
+
+def test_three_messages_of_a_kind_pass_in_five_seconds_and_the_last_three_hundred_frames_count():
+    throttle = Throttle()
+    assert [throttle.passes(f"error {number}", 100.0) for number in range(5)] == [True] * 3 + [False] * 2
+    assert [throttle.passes("error 0", at_s) for at_s in (104.9, 105.0)] == [False, True]
+    counters = Counters()
+    for latency in [1.0] * 50 + [9.0] * 150 + [11.0] * 150:
+        counters.count_published(latency)
+    assert counters.latency_percentile_ms(50) == 10.0
