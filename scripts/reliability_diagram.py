@@ -44,7 +44,7 @@ def inside(engine: DepthEngine, image: np.ndarray, camera: Intrinsics, truth_m: 
     shares = np.zeros((2, len(LEVELS)))
     for row, scale in enumerate((NO_SCALE, anchored(engine, first.depth_m[0], truth_m, camera))):
         for column, level in enumerate(LEVELS):
-            limits = DepthLimits(level=level, scale_factor=scale.factor, log_scale_sd=scale.log_scale_sd)
+            limits = scale.applied_to(DepthLimits(level=level))
             found = engine.infer(image[None], [camera], limits)
             assert found.half_width is not None, "the weights have no intervals; depthclip-train calibrate makes them"
             counted = (truth_m > 0) & np.isfinite(found.depth_m[0])

@@ -73,6 +73,9 @@ class DepthLimits:
         scale_factor: multiplies depth, for a camera whose scale was calibrated.
         level: rate 0..1 at which the intervals of `ViewDepth.half_width` should hold.
         log_scale_sd: standard deviation of ln `scale_factor` where anchors measured it; None where nothing did.
+        exponent: depth d becomes pivot_m (d / pivot_m)^exponent, after the scale: what anchors found of its shape.
+        pivot_m: the depth that an exponent leaves as it is.
+        width: multiplies half-widths, where anchors measured how wide they are.
     """
 
     min_depth_m: float = 0.0
@@ -82,6 +85,9 @@ class DepthLimits:
     scale_factor: float = 1.0
     level: float = 0.9
     log_scale_sd: float | None = None
+    exponent: float = 1.0
+    pivot_m: float = 1.0
+    width: float = 1.0
 
 
 @dataclass

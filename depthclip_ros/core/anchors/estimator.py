@@ -13,14 +13,17 @@ taken at once, so that the first one, which may be wild, has no more weight than
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.core.anchors.measurement import Measurement
+from depthclip_ros.core.anchors.measurement import Measurement, Prediction
+from depthclip_ros.core.anchors.points import SeenPoints
 from depthclip_ros.core.anchors.scene_change import SceneChange
+from depthclip_ros.core.anchors.shape import NO_SHAPE, Shape, ShapeEstimator
 from depthclip_ros.core.anchors.track import GATE_SD, RECENT_S, AnchorTrack, Verdict
+from depthclip_ros.core.types import DepthLimits
 from depthclip_ros.core.uncertainty import Uncertainty
 
 PRIOR_SD = 0.5
@@ -40,15 +43,28 @@ class ScaleEstimate:
     Attributes:
         log_scale: ln of what predicted depth is to be multiplied by; 0 where no anchor was accepted.
         log_scale_sd: its standard deviation; None where no anchor was accepted.
+        shape: what is corrected before the scale, and how wide the intervals are.
     """
 
     log_scale: float = 0.0
     log_scale_sd: float | None = None
+    shape: Shape = NO_SHAPE
 
     @property
     def factor(self) -> float:
         """What predicted depth is to be multiplied by."""
         return math.exp(self.log_scale)
+
+    def applied_to(self, limits: DepthLimits) -> DepthLimits:
+        """The limits of depth that is so corrected, their own scale included."""
+        return replace(
+            limits,
+            scale_factor=limits.scale_factor * self.factor,
+            log_scale_sd=self.log_scale_sd,
+            exponent=self.shape.exponent,
+            pivot_m=self.shape.pivot_m * self.factor,
+            width=self.shape.width,
+        )
 
 
 NO_SCALE = ScaleEstimate()
@@ -73,6 +89,7 @@ class ScaleEstimator:
     def reset(self) -> None:
         """Forget everything: another camera, other weights."""
         self._change = SceneChange()
+        self._shape = ShapeEstimator()
         self._names: list[str] = []
         self._mean = np.zeros(1)
         self._covariance = np.full((1, 1), self._prior)
@@ -89,7 +106,8 @@ class ScaleEstimator:
         """The present one."""
         if not self._believed:
             return ScaleEstimate()
-        return ScaleEstimate(float(self._mean[0]), math.sqrt(float(self._covariance[0, 0])))
+        shape = NO_SHAPE if self._time_s is None else self._shape.at(self._time_s)
+        return ScaleEstimate(float(self._mean[0]), math.sqrt(float(self._covariance[0, 0])), shape)
 
     def see(self, time_s: float, depth_m: NDArray[np.float32], rgb: NDArray[np.uint8] | None = None) -> None:
         """The next depth image, float32 [H, W], as the network gives it, and its picture: the scene may move on."""
@@ -119,6 +137,19 @@ class ScaleEstimator:
             self._covariance[0, 0] = self._prior
             self._begin(time_s)
         return anchor.accepted_s == time_s
+
+    def learn_shape(
+        self,
+        prediction: Prediction,
+        shape: Shape,
+        seen: SeenPoints,
+        half_width: NDArray[np.float32] | None = None,
+        usual: float = 1.0,
+    ) -> None:
+        """Many points of a reading that `add` has just believed; see `ShapeEstimator.add`."""
+        if self._time_s is not None and self._believed:
+            factor = math.exp(float(self._mean[0]))
+            self._shape.add(self._time_s, prediction, shape, seen, factor, half_width, usual)
 
     def refuse(self, name: str, time_s: float, reason: str) -> None:
         """A reading of an anchor that could not be used."""
@@ -159,6 +190,7 @@ class ScaleEstimator:
     def _begin(self, time_s: float) -> None:
         """A new place: what was read before it does not count in it."""
         self._begin_s = time_s
+        self._shape.begin()
         for anchor in self._anchors.values():
             anchor.begin()
         self._names = []

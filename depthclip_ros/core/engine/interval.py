@@ -22,6 +22,7 @@ def half_width(
     uncertainty: Uncertainty,
     level: float,
     log_scale_sd: float | None,
+    width: float = 1.0,
 ) -> NDArray[Float]:
     """Half-width h of each pixel's interval, of the shape and type of `depth_m`, in ln depth, at most `WIDEST`.
 
@@ -31,11 +32,12 @@ def half_width(
         uncertainty: of the weights.
         level: rate at which the intervals should hold.
         log_scale_sd: see `Uncertainty.factors`.
+        width: multiplies all of them.
     """
     q, scale_sd = uncertainty.factors(level, log_scale_sd)
     spread2 = 1 / np.clip(confidence, LEAST_CONFIDENCE, 1) - 1
     s = np.sqrt(uncertainty.gain**2 * spread2 + (uncertainty.floor**2 + scale_sd**2))
-    wide = s * np.interp(np.log(depth_m), np.log(uncertainty.depths_m), q)
+    wide = s * np.interp(np.log(depth_m), np.log(uncertainty.depths_m), q * width)
     return np.asarray(np.minimum(wide, WIDEST), depth_m.dtype)
 
 

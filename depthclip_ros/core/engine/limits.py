@@ -22,6 +22,9 @@ def check_limits(limits: DepthLimits) -> None:
         ("edge_threshold", 0 <= limits.edge_threshold < math.inf, "0 or more"),
         ("min_depth_m", 0 <= limits.min_depth_m < math.inf, "0 or more"),
         ("max_depth_m", limits.max_depth_m > limits.min_depth_m, f"above min_depth_m, {limits.min_depth_m}"),
+        ("exponent", 0 < limits.exponent < math.inf, "above 0"),
+        ("pivot_m", 0 < limits.pivot_m < math.inf, "above 0"),
+        ("width", 0 < limits.width < math.inf, "above 0"),
         ("log_scale_sd", limits.log_scale_sd is None or 0 <= limits.log_scale_sd < math.inf, "0 or more, or none"),
     )
     for name, holds, allowed in rules:

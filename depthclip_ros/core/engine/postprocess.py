@@ -41,6 +41,7 @@ def metric_depth(
         max_depth_m: what the model was made for; farther depth is +Inf whatever the limits say.
         uncertainty: of the weights; without one there are no half-widths, and the confidence is the network's own.
     """
+    depth = stretched(depth, scale, limits)
     # Interpolating a NaN would spread it; pixels that touch one become NaN again below. Depth is
     # above 0: what is not would be a number that nobody measured.
     broken = ~((depth > 0) & (depth < math.inf) & np.isfinite(confidence))
@@ -54,7 +55,8 @@ def metric_depth(
     if uncertainty is None:
         certainty = _resize(np.clip(confidence, 0, 1), size)
     else:
-        wide = _resize(half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd), size)
+        table = half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd, limits.width)
+        wide = _resize(table, size)
         certainty = confidence_of(wide, uncertainty.even_odds_at(limits.level))
     unknown: NDArray[np.bool_] | None = None
     if any_broken:
@@ -75,6 +77,14 @@ def metric_depth(
     if unknown is not None:
         np.copyto(metres, np.float32(math.nan), where=unknown)
     return metres, certainty, wide
+
+
+def stretched(depth: Map, scale: float, limits: DepthLimits) -> Map:
+    """Depth [h, w] in the network's units as `DepthLimits.exponent` has it; what is no depth stays none."""
+    if limits.exponent == 1:
+        return depth
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(depth * (depth * np.float32(scale / limits.pivot_m)) ** np.float32(limits.exponent - 1))
 
 
 def flying_pixels(depth: Map, resized: Map, threshold: float) -> NDArray[np.bool_]:

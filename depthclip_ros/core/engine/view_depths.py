@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from depthclip_ros.core.engine.postprocess import flying_pixels, metric_depth
+from depthclip_ros.core.engine.postprocess import flying_pixels, metric_depth, stretched
 from depthclip_ros.core.runtimes.network_output import NetworkOutput
 from depthclip_ros.core.types import Depth, View, ViewDepth
 from depthclip_ros.core.uncertainty import Uncertainty
@@ -49,7 +49,7 @@ def view_depths(
                 scene_labels=() if weights is None else scene_labels,
                 scene_weights=None if weights is None else weights[index].copy(),
                 cloud=None,
-                flying=flying_pixels(depth, metres, threshold) if threshold else None,
+                flying=flying_pixels(stretched(depth, scale, view.limits), metres, threshold) if threshold else None,
                 batch_size=len(views),
             )
         )

@@ -17,6 +17,7 @@ from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.odometry import BaselineTracker, measure_features
 from depthclip_ros.core.anchors.points import SeenPoints, measure_points, scan_points, seen_points
 from depthclip_ros.core.anchors.range_beam import measure_range
+from depthclip_ros.core.anchors.shape import NO_SHAPE, Shape
 from depthclip_ros.core.anchors.tag import measure_tags
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.lidar import cloud_points
@@ -43,8 +44,9 @@ class AnchorFrame:
         stamp_ns, frame_id: of the image.
         rgb: uint8 [H, W, 3], rectified.
         published: its depth as it went out.
-        factor: of the anchors' scale in it.
+        factor, shape: of the anchors' correction in it.
         half_width: h of its intervals, float32 [H, W]; None where the weights have none.
+        judged_share: half-width at the rate `shape.JUDGED_AT` as a share of that.
     """
 
     stamp_ns: int
@@ -53,6 +55,8 @@ class AnchorFrame:
     published: Prediction
     factor: float = 1.0
     half_width: NDArray[np.float32] | None = None
+    shape: Shape = NO_SHAPE
+    judged_share: float = 1.0
 
     @property
     def camera(self) -> Intrinsics:
@@ -61,7 +65,7 @@ class AnchorFrame:
 
     @cached_property
     def prediction(self) -> Prediction:
-        """Its depth before the anchors' correction."""
+        """Its depth before the anchors' scale."""
         return Prediction(self.published.depth_m / np.float32(self.factor), self.camera)
 
 

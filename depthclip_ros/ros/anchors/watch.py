@@ -247,7 +247,7 @@ class AnchorWatch:
         return nearest
 
     def _measure(self, kind: str, name: str, reading: Reading | None, frame: AnchorFrame) -> None:
-        start_s = time.perf_counter()
+        start_s, seen = time.perf_counter(), None
         if reading is None:
             measured = self._on_frames.measure(kind, frame, self._transforms)
         else:
@@ -261,7 +261,8 @@ class AnchorWatch:
         count.measure_ms = taken_ms if not count.measure_ms else 0.9 * count.measure_ms + 0.1 * taken_ms
         if measured is not None:
             count.used += 1
-            self._estimator.add(name, frame.stamp_ns * 1e-9, measured)
+            if self._estimator.add(name, frame.stamp_ns * 1e-9, measured) and seen is not None:
+                self._estimator.learn_shape(frame.prediction, frame.shape, seen, frame.half_width, frame.judged_share)
 
     def _refuse(self, name: str, stamp_ns: int, reason: str) -> None:
         count = self._counts.setdefault(name, Count())

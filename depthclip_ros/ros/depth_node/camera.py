@@ -253,8 +253,16 @@ class Camera:
         }
         if self.anchors is not None and frame.has_camera:
             out = Prediction(result.depth_m, frame.intrinsics)
-            scale = frame.scale.factor
-            seen = AnchorFrame(arrival.stamp_ns, header.frame_id, frame.rgb, out, scale, result.half_width)
+            seen = AnchorFrame(
+                arrival.stamp_ns,
+                header.frame_id,
+                frame.rgb,
+                out,
+                frame.scale.factor,
+                result.half_width,
+                frame.scale.shape,
+                result.judged_share,
+            )
             user_factor = frame.settings.limits_of(self.name).scale_factor
             self.anchors.offer(seen, user_factor)
         return LateFrame(task.wanted & LATE.keys(), header, result, stats, (time.perf_counter() - start_s) * 1e3)

@@ -65,6 +65,7 @@ class FrameDepth:
         scenes: labels and weights, most likely first.
         half_width, flying: as in `core.types.ViewDepth`.
         clear_share: of `half_width` by which a ray of the clearing cloud ends before the depth.
+        judged_share: of `half_width` that the anchors' points are held against.
     """
 
     frame: Frame
@@ -78,6 +79,7 @@ class FrameDepth:
     half_width: NDArray[np.float32] | None = None
     flying: NDArray[np.bool_] | None = None
     clear_share: float = 1.0
+    judged_share: float = 1.0
 
     @cached_property
     def uncertainty_m(self) -> NDArray[np.float32]:

@@ -191,9 +191,17 @@ def _anchors(health: Health) -> dict[str, str]:
     return {
         "anchors' scale": f"{health.scale.factor:.3f}",
         "anchors' scale, standard deviation": f"{health.scale.log_scale_sd:.1%}" if known else "none accepted",
+        "anchors' exponent of depth": _shape(health),
         "intervals hold for": "no points to tell" if math.isnan(health.coverage) else f"{health.coverage:.0%}",
         **{f"anchor {name}": one.sentence for name, one in health.anchors.items()},
     }
+
+
+def _shape(health: Health) -> str:
+    shape = health.scale.shape
+    if shape.exponent == 1:
+        return "1: the scale alone"
+    return f"{shape.exponent:.2f} about {shape.pivot_m * health.scale.factor:.2g} m"
 
 
 def _model(health: Health) -> dict[str, str]:

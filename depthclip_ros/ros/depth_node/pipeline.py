@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.anchors.shape import JUDGED_AT
 from depthclip_ros.core.calibration import camera_model, is_uncalibrated, misplaced_centre, stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.mounting import read_mask, turned_back, turned_view
@@ -63,7 +63,7 @@ class FramePipeline:
         self._said: set[str] = set()
         self._rectifier: tuple[CameraModel, Rectifier] | None = None
         self._steady = SteadyDepth()
-        self._share: tuple[Any, float] = (None, 1.0)  # what the last frame's was made of, and it
+        self._shares: tuple[Any, tuple[float, float]] = (None, (1.0, 1.0))  # what the last frame's were made of; they
         self._mask = read_mask(settings.input_mask.replace("{camera}", camera)) if settings.input_mask else None
         self._seen: tuple[Rectifier | None, NDArray[np.bool_] | None] = (None, self._mask)
 
@@ -156,10 +156,7 @@ class FramePipeline:
             "uncertainty" in settings.cloud_fields,
             settings.cloud_edge_threshold,
         )
-        limits, scale = settings.limits_of(self.camera), frame.scale
-        limits = dataclasses.replace(
-            limits, scale_factor=limits.scale_factor * scale.factor, log_scale_sd=scale.log_scale_sd
-        )
+        limits = frame.scale.applied_to(settings.limits_of(self.camera))
         flying = settings.cloud_edge_threshold if rays else 0.0
         view = View(frame.rgb, frame.intrinsics, limits, request if cloud else None, flying)
         return turned_view(view, settings.input_rotation)
@@ -199,16 +196,17 @@ class FramePipeline:
             scenes,
             depth.half_width,
             depth.flying,
-            self._clear_share(frame),
+            *self._shares_of(frame),
         )
 
-    def _clear_share(self, frame: Frame) -> float:
-        """See `FrameDepth.clear_share`; kept while nothing changes that it is made of."""
+    def _shares_of(self, frame: Frame) -> tuple[float, float]:
+        """See `FrameDepth.clear_share` and `judged_share`; kept while nothing changes that they are made of."""
         of = frame.settings.cloud_clear_level, frame.settings.uncertainty_level, frame.scale.log_scale_sd
-        if self._share[0] != of:
+        if self._shares[0] != of:
             table = self.engine.uncertainty
-            self._share = of, 1.0 if table is None else table.share(*of)
-        return self._share[1]
+            shares = (1.0, 1.0) if table is None else (table.share(*of), table.share(JUDGED_AT, *of[1:]))
+            self._shares = of, shares
+        return self._shares[1]
 
     def _steady_ms(self, frame: Frame, depth: ViewDepth) -> float:
         """Steadies depth and cloud, in place, where that is asked for; the time it took."""

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate, prior_sd_of
+from depthclip_ros.core.anchors.shape import JUDGED_AT
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.types import DepthLimits
+from depthclip_ros.core.uncertainty import LEVEL
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.evaluate import predict
@@ -85,8 +87,13 @@ def _shown(engine: DepthEngine, source: str, sample: Sample, protocol: Protocol)
         return None
     predicted_m, _ = predict(engine, sample, truth_m.shape, flip=False)
     prior_sd = prior_sd_of(engine.uncertainty)
+    table = engine.uncertainty
+
+    def usual(scale: ScaleEstimate) -> float:
+        return 1.0 if table is None else table.share(JUDGED_AT, LEVEL, scale.log_scale_sd)
+
     return replay.Shown(
-        source, sample.image, predicted_m, truth_m, sample.intrinsics, _intervals(engine, sample), prior_sd
+        source, sample.image, predicted_m, truth_m, sample.intrinsics, _intervals(engine, sample), prior_sd, usual
     )
 
 
@@ -97,8 +104,7 @@ def _intervals(
         return None
 
     def with_scale(scale: ScaleEstimate) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        limits = DepthLimits(scale_factor=scale.factor, log_scale_sd=scale.log_scale_sd)
-        found = engine.infer(sample.image[None], [sample.intrinsics], limits)
+        found = engine.infer(sample.image[None], [sample.intrinsics], scale.applied_to(DepthLimits()))
         assert found.half_width is not None
         return found.depth_m[0], found.half_width[0]
 

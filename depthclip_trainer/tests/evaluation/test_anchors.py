@@ -80,7 +80,7 @@ def test_the_command_prints_a_table_and_writes_it(tmp_path, monkeypatch, capsys)
     class Engine:
         """Depth that is 20 % too near, with intervals that an anchor narrows to a third."""
 
-        uncertainty = SimpleNamespace(scale_sd=0.4)
+        uncertainty = SimpleNamespace(scale_sd=0.4, share=lambda *_: 0.8)
 
         def infer(self, images, intrinsics, limits):
             depth_m = (truth_m / np.float32(1.2) * np.float32(limits.scale_factor))[None]
@@ -154,11 +154,11 @@ def test_readings_are_right_but_for_their_noise_and_wild_where_they_are_told_to_
     place = Place.of(room(), CAMERA)
     read = sensors_of(place)[name]
     rng = np.random.default_rng(0)
-    ratios = [read(prediction_of(place), rng, 0.0).log_ratio for _ in range(10)]
+    ratios = [read(prediction_of(place), rng, 0.0)[0].log_ratio for _ in range(10)]
     assert abs(np.median(ratios)) < 0.06
     assert np.std(ratios) < 0.03
     if name in ("scan", "points", "ground"):
-        assert np.std([read(prediction_of(place), rng, 1.0).log_ratio for _ in range(10)]) > 0.1
+        assert np.std([read(prediction_of(place), rng, 1.0)[0].log_ratio for _ in range(10)]) > 0.1
 
 
 def test_a_place_knows_what_lies_within_ten_metres_and_where():
@@ -177,7 +177,7 @@ def heard(monkeypatch):
     def sensors(place):
         def read(prediction, rng, wild):
             calls.append(round(float(np.median(place.depth_m)), 3))
-            return Measurement(0.0, 1e-4, 1e-4)
+            return Measurement(0.0, 1e-4, 1e-4), None
 
         return {"sensor": read}
 
@@ -226,5 +226,5 @@ def test_a_scale_within_a_tenth_of_where_it_settles_is_found(monkeypatch, moved,
             return True
 
     monkeypatch.setattr(replay, "ScaleEstimator", Estimator)
-    monkeypatch.setattr(replay, "sensors_of", lambda place: {"sensor": lambda *_: Measurement(0.0, 1e-4, 1e-4)})
+    monkeypatch.setattr(replay, "sensors_of", lambda place: {"sensor": lambda *_: (Measurement(0.0, 1e-4, 1e-4), None)})
     assert replay.cuts([flat(2.0, 2.0), flat(2.0, 2.0)]) == {"sensor": (within, 1)}

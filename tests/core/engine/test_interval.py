@@ -32,6 +32,17 @@ def test_half_width_by_hand(one):
     assert one(0.5, 1.0, level=0.5) == pytest.approx(0.5 * s, rel=1e-5)
 
 
+def test_a_measured_width_multiplies_every_interval_and_confidence_follows(table, metric_depth):
+    confidence, depth = torch.full((1, 12, 16), 0.7), torch.rand(1, 12, 16) * 5 + 0.2
+    (_, certain, usual), (metres, surer, narrow) = (
+        metric_depth(depth, confidence, torch.ones(1), (16, 12), DepthLimits(width=width), 10, table)
+        for width in (1.0, 0.6)
+    )
+    torch.testing.assert_close(narrow, 0.6 * usual)
+    torch.testing.assert_close(metres, depth)
+    assert (surer > certain).all()
+
+
 def test_what_the_network_knows_nothing_of_is_as_wide_as_it_gets(one):
     assert one(0.0, 1.0) == WIDEST
 

@@ -50,6 +50,29 @@ def test_depth_stays_where_the_pixels_centres_are(metric_depth):
     torch.testing.assert_close(metres[0, 20, 4:60], 1 + (pixels + 0.5) / 8 - 0.5)
 
 
+def test_an_exponent_bends_depth_about_its_pivot_after_the_scale(metric_depth):
+    depth = torch.tensor([[[4.0, 1.0], [16.0, 64.0]]])
+    limits = DepthLimits(exponent=1.5, pivot_m=2.0)
+    metres, _, _ = metric_depth(depth, torch.ones_like(depth), torch.tensor([0.5]), (2, 2), limits, math.inf)
+    expected = [[2.0, 2.0 * 0.25**1.5], [2.0 * 4**1.5, 2.0 * 16**1.5]]
+    torch.testing.assert_close(metres[0], torch.tensor(expected))
+    flat, _, _ = metric_depth(
+        depth, torch.ones_like(depth), torch.tensor([0.5]), (2, 2), DepthLimits(exponent=0.5, pivot_m=2.0), math.inf
+    )
+    torch.testing.assert_close(flat[0], torch.tensor([[2.0, 1.0], [4.0, 8.0]]))
+
+
+@pytest.mark.parametrize("exponent", [0.6, 1.7])
+def test_what_is_no_depth_stays_none_and_limits_hold_after_an_exponent(metric, exponent):
+    depth = torch.tensor([[[0.0, -2.0, math.nan, math.inf], [2.0, 1.0, 90.0, 0.01]]])
+    metres, _ = metric(depth, exponent=exponent, pivot_m=2.0, min_depth_m=0.2, max_depth_m=10.0)
+    assert torch.isnan(metres[0, 0]).all()
+    assert metres[0, 1, 0] == 2.0
+    assert metres[0, 1, 1] == pytest.approx(2 * 0.5**exponent)
+    assert metres[0, 1, 2] == math.inf
+    assert metres[0, 1, 3] == -math.inf
+
+
 def test_special_values_are_those_of_rep_117(metric):
     depth = torch.tensor([[[0.1, 0.5, 3.0, 9.0, 3.0]]])
     confidence = torch.tensor([[[0.9, 0.9, 0.9, 0.9, 0.1]]])
@@ -177,6 +200,11 @@ def test_at_the_networks_own_size_both_sides_of_a_step_go(flying_pixels):
         (DepthLimits(min_depth_m=2, max_depth_m=1), "max_depth_m is 1; allowed: above min_depth_m, 2"),
         (DepthLimits(min_depth_m=-1), "min_depth_m is -1"),
         (DepthLimits(max_depth_m=math.nan), "max_depth_m is nan"),
+        *(
+            (DepthLimits(**{name: bad}), f"{name} is {bad}; allowed: above 0")
+            for name in ("exponent", "pivot_m", "width")
+            for bad in (0.0, -1.0, math.inf, math.nan)
+        ),
     ],
 )
 def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str):

@@ -317,6 +317,71 @@ def test_how_often_the_intervals_hold_is_counted_where_points_are_measured(bench
     assert rig.watch.coverage == pytest.approx(0.5, abs=0.01)
 
 
+def bent(depth_m, exponent=1.4, pivot_m=2.0, scale=1.2):
+    return scale * pivot_m * (depth_m / pivot_m) ** exponent
+
+
+class RigOfARoom:
+    """A depth camera sees a room as it is; the network draws it flatter, and the node corrects what it publishes."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.network_m = (1.0 + 3.0 * np.mgrid[:120, :160][1] / 160).astype(np.float32)
+
+    def read(self, count):
+        rig = self.rig
+        for _ in range(count):
+            rig.stamp_ns += SECOND // 10
+            now = rig.watch.estimate
+            depth = now.shape.stretched(self.network_m) * np.float32(now.factor)
+            wide = np.full_like(depth, 0.4 * now.shape.width)
+            rgb = np.full((120, 160, 3), 90, np.uint8)
+            rgb[:, :40] = 200
+            out = Prediction(depth, CAMERA)
+            rig.watch.offer(AnchorFrame(rig.stamp_ns, "camera", rgb, out, now.factor, wide, now.shape, 0.8), 1.0)
+            truth = bent(self.network_m).astype("<f4")
+            message = Fields(
+                header=Fields(frame_id="camera"), encoding="32FC1", height=120, width=160, step=640, is_bigendian=0,
+                data=truth.tobytes(),
+            )  # fmt: skip
+            used = rig.used("depth")
+            rig.watch.on_reading("depth", message, rig.stamp_ns)
+            rig.wait(lambda used=used: rig.used("depth") > used)
+
+    @property
+    def error(self):
+        found = self.rig.watch.estimate
+        depth = found.shape.stretched(self.network_m) * found.factor
+        return np.mean(np.abs(depth / bent(self.network_m) - 1))
+
+
+def test_many_points_bend_depth_and_narrow_its_intervals_and_a_stop_forgets_neither(bench):
+    room = RigOfARoom(bench("depth"))
+    room.read(16)
+    watch = room.rig.watch
+    assert watch.estimate.shape.exponent == pytest.approx(1.4, abs=0.08)
+    assert watch.estimate.shape.width < 0.7
+    assert room.error < 0.03
+    learnt = watch.estimate
+    room.read(5)  # of frames that are corrected already
+    assert watch.estimate.shape.exponent == pytest.approx(learnt.shape.exponent, abs=0.05)
+    assert watch.coverage > 0.8
+    learnt = watch.estimate
+    watch.end()
+    assert watch.join(10)
+    watch.start()
+    room.read(1)
+    assert watch.estimate.shape.exponent == pytest.approx(learnt.shape.exponent, abs=0.05)
+    assert watch.estimate.shape.width == pytest.approx(learnt.shape.width, abs=0.1)
+
+
+def test_readings_that_are_not_believed_bend_nothing(bench):
+    room = RigOfARoom(bench("depth"))
+    room.rig.watch._estimator.add = lambda *_: False
+    room.read(8)
+    assert room.rig.watch._estimator._shape.at(0.0).exponent == 1.0
+
+
 def test_the_weights_say_how_far_off_the_scale_may_be_at_first(bench):
     narrow, wide = bench("range", prior_sd=0.05), bench("range", prior_sd=0.8)
     for rig in (narrow, wide):

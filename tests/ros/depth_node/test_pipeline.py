@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.anchors.shape import Shape
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import ViewDepth
@@ -274,10 +275,12 @@ def test_the_engine_is_asked_for_what_is_wanted_and_no_more(image: SimpleNamespa
     engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
     values = {"cloud.stride": 3, "cloud.max_range": 7.0, "cloud.fields": ["uncertainty"], "scale.factor": 2.0}
     asked = FramePipeline(engine, settings_from(values))
-    asked.scale = lambda: ScaleEstimate(math.log(1.5), 0.25)
+    asked.scale = lambda: ScaleEstimate(math.log(1.5), 0.25, Shape(1.2, 2.0, 0.8))
     view = asked.view(asked.prepare(image, info()), cloud=cloud, rays=rays)
     assert view.limits.scale_factor == pytest.approx(3.0)
     assert view.limits.log_scale_sd == 0.25
+    assert (view.limits.exponent, view.limits.width) == (1.2, 0.8)
+    assert view.limits.pivot_m == pytest.approx(3.0), "the pivot is of depth before the anchors' scale"
     assert (view.cloud is not None) is cloud
     assert (view.flying > 0) is rays
     if view.cloud is not None:

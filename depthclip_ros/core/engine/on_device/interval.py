@@ -13,7 +13,12 @@ from depthclip_ros.core.uncertainty import Uncertainty
 
 
 def half_width(
-    confidence: Tensor, depth_m: Tensor, uncertainty: Uncertainty, level: float, log_scale_sd: float | None
+    confidence: Tensor,
+    depth_m: Tensor,
+    uncertainty: Uncertainty,
+    level: float,
+    log_scale_sd: float | None,
+    width: float = 1.0,
 ) -> Tensor:
     """Half-width h of each pixel's interval, of the shape of `depth_m`, in ln depth, at most `WIDEST`.
 
@@ -23,11 +28,12 @@ def half_width(
         uncertainty: of the weights.
         level: rate at which the intervals should hold.
         log_scale_sd: see `Uncertainty.factors`.
+        width: multiplies all of them.
     """
     q, scale_sd = uncertainty.factors(level, log_scale_sd)
     spread2 = confidence.clamp(LEAST_CONFIDENCE, 1).reciprocal() - 1
     s = (uncertainty.gain**2 * spread2 + (uncertainty.floor**2 + scale_sd**2)).sqrt()
-    return (s * _interpolate(depth_m.log(), np.log(uncertainty.depths_m), q)).clamp(max=WIDEST)
+    return (s * _interpolate(depth_m.log(), np.log(uncertainty.depths_m), q * width)).clamp(max=WIDEST)
 
 
 def confidence_of(half_width: Tensor, even_odds: float) -> Tensor:

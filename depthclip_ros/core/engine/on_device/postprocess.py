@@ -39,7 +39,7 @@ def metric_depth(
         uncertainty: of the weights; without one there are no half-widths, and the confidence is the network's own.
     """
     width, height = size
-    depth, confidence = depth.float(), confidence.float()
+    depth, confidence = stretched(depth.float(), scale, limits), confidence.float()
     # Interpolating a NaN would spread it; pixels that touch one become NaN again below. Depth is
     # above 0: what is not would be a number that nobody measured.
     broken = ~((depth > 0) & (depth < math.inf) & torch.isfinite(confidence))
@@ -53,7 +53,7 @@ def metric_depth(
     if uncertainty is None:
         certainty = _resize(confidence.clamp(0, 1), height, width)
     else:
-        coarse_wide = half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd)
+        coarse_wide = half_width(confidence, coarse_m, uncertainty, limits.level, limits.log_scale_sd, limits.width)
         wide = _resize(coarse_wide, height, width)
         certainty = confidence_of(wide, uncertainty.even_odds_at(limits.level))
     unknown = None
@@ -75,6 +75,13 @@ def metric_depth(
     if unknown is not None:
         metres.masked_fill_(unknown, math.nan)
     return metres, certainty, wide
+
+
+def stretched(depth: Tensor, scale: Tensor, limits: DepthLimits) -> Tensor:
+    """Depth [B, h, w] in the network's units as `DepthLimits.exponent` has it; what is no depth stays none."""
+    if limits.exponent == 1:
+        return depth
+    return depth * (depth * (scale / limits.pivot_m).view(-1, 1, 1)).pow(limits.exponent - 1)
 
 
 def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthclip_ros.core.engine.on_device.cloud import as_structured, device_cloud
 from depthclip_ros.core.engine.on_device.download import download
-from depthclip_ros.core.engine.on_device.postprocess import flying_pixels, metric_depth
+from depthclip_ros.core.engine.on_device.postprocess import flying_pixels, metric_depth, stretched
 from depthclip_ros.core.engine.view_depths import edge_threshold
 from depthclip_ros.core.model.contract import Prediction
 from depthclip_ros.core.types import View, ViewDepth
@@ -41,10 +41,11 @@ def view_depths(
     parts: list[Tensor] = []
     for index, (view, image, scale) in enumerate(zip(views, images, scales, strict=True)):
         one = slice(index, index + 1)
+        scale_m = torch.tensor([scale], dtype=torch.float32, device=image.device)
         metres, certainty, wide = metric_depth(
             prediction.depth[one],
             prediction.confidence[one],
-            torch.tensor([scale], dtype=torch.float32, device=image.device),
+            scale_m,
             (view.intrinsics.width_px, view.intrinsics.height_px),
             view.limits,
             max_depth_m,
@@ -57,7 +58,8 @@ def view_depths(
             parts.append(prediction.scene_weights[index].float().clone())
         flying = None
         if threshold := edge_threshold(view):
-            flying = flying_pixels(prediction.depth[one].float(), metres, threshold)[0]
+            depth = stretched(prediction.depth[one].float(), scale_m, view.limits)
+            flying = flying_pixels(depth, metres, threshold)[0]
         if view.cloud is not None:
             within = None if wide is None else wide[0]
             parts.append(device_cloud(metres[0], image, view.intrinsics, view.cloud, within, flying))

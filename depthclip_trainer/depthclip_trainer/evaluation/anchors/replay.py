@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.anchors.estimator import NO_SCALE, PRIOR_SD, ScaleEstimate, ScaleEstimator
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
+from depthclip_ros.core.anchors.shape import NO_SHAPE, Shape
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.evaluation.anchors.simulated import Place, Reading, sensors_of
@@ -36,7 +37,7 @@ class Shown:
     """A frame with its prediction [H, W] and true depth [H, W], which counts where it is not 0.
 
     `intervals` gives depth and half-width [H, W] of ln depth with the scale that an anchor found, as the node would;
-    `prior_sd`: of ln scale before any anchor.
+    `prior_sd`: of ln scale before any anchor; `usual`: half-width at `JUDGED_AT` as a share of those.
     """
 
     source: str
@@ -46,11 +47,13 @@ class Shown:
     camera: Intrinsics
     intervals: Callable[[ScaleEstimate], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None
     prior_sd: float = PRIOR_SD
+    usual: Callable[[ScaleEstimate], float] = lambda _: 1.0
 
-    def abs_rel(self, factor: float, high_m: float = 10.0) -> float:
-        """Of the prediction times `factor`."""
+    def abs_rel(self, factor: float, high_m: float = 10.0, shape: Shape = NO_SHAPE) -> float:
+        """Of the prediction in this shape times `factor`."""
         g = self.truth_m[self.truth_m > 0]
-        p = np.nan_to_num(self.predicted_m[self.truth_m > 0] * factor, nan=LOWEST_M, posinf=high_m)
+        p = shape.stretched(self.predicted_m[self.truth_m > 0]) * factor
+        p = np.nan_to_num(p, nan=LOWEST_M, posinf=high_m)
         return float(np.mean(np.abs(g - np.clip(p, LOWEST_M, high_m)) / g))
 
     def coverage(self, scale: ScaleEstimate) -> tuple[float, float]:
@@ -61,6 +64,12 @@ class Shown:
         counted = (self.truth_m > 0) & np.isfinite(depth_m) & (depth_m > 0)
         error = np.abs(np.log(self.truth_m[counted] / depth_m[counted]))
         return float(np.mean(error <= half_width[counted])), float(np.mean(half_width[counted], dtype=np.float64))
+
+    def by_the_table(self, scale: ScaleEstimate) -> tuple[NDArray[np.float32] | None, float]:
+        """Half-widths as the weights' table has them, and those at `JUDGED_AT` as a share of them."""
+        if self.intervals is None:
+            return None, 1.0
+        return self.intervals(scale)[1] / np.float32(scale.shape.width), self.usual(scale)
 
     @cached_property
     def free_half_width(self) -> float:
@@ -120,22 +129,34 @@ class _Watcher:
         self, shown: Shown, read: Reading | None, seconds: float, *, wild: float = 0.0, shift: float = 0.0
     ) -> bool:
         """So long; whether anything was read. `wild`: share of random ranges; `shift`: of what all others say."""
-        prediction = Prediction(shown.predicted_m, shown.camera)
-        heard = False
-        for _ in range(round(seconds * RATE_HZ)):
+        prediction, of_shape = Prediction(shown.predicted_m, shown.camera), NO_SHAPE
+        heard, table = False, None
+        for number in range(round(seconds * RATE_HZ)):
             self.time_s += 1 / RATE_HZ
-            self.estimator.see(self.time_s, shown.predicted_m, shown.rgb)
+            estimate = self.estimator.estimate
+            if estimate.shape != of_shape:
+                of_shape = estimate.shape
+                prediction = Prediction(of_shape.stretched(shown.predicted_m), shown.camera)
+            self.estimator.see(self.time_s, prediction.depth_m, shown.rgb)
             if read is None:
                 continue
             try:
-                said = read(prediction, self.rng, wild)
+                said, seen = read(prediction, self.rng, wild)
             except InputError as error:
                 self.estimator.refuse(self.name, self.time_s, str(error))
                 continue
             heard = True
             said = Measurement(said.log_ratio + shift, said.place_variance, said.noise_variance)
-            self.estimator.add(self.name, self.time_s, said)
+            if self.estimator.add(self.name, self.time_s, said) and seen is not None:
+                if table is None or number % RATE_HZ == 0:  # now and then: it takes a run of the network
+                    table = shown.by_the_table(self.estimator.estimate)
+                self.estimator.learn_shape(prediction, dataclasses.replace(of_shape, width=1.0), seen, *table)
         return heard
+
+    def abs_rel(self, shown: Shown) -> float:
+        """With what is known by now."""
+        estimate = self.estimator.estimate
+        return shown.abs_rel(estimate.factor, shape=estimate.shape)
 
 
 def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict[str, Row]:
@@ -153,7 +174,7 @@ def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict
         row.sources.append(shown.source)
         row.published.append(shown.abs_rel(1.0))
         row.median_scaled.append(shown.abs_rel(shown.median_factor))
-        row.anchored.append(shown.abs_rel(estimate.factor))
+        row.anchored.append(watcher.abs_rel(shown))
         covered, half_width = shown.coverage(estimate)
         row.covered.append(covered)
         row.half_widths.append(half_width)
@@ -177,9 +198,9 @@ def wrong_constant(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[fl
         watcher = _Watcher(name, seed, shown.prior_sd)
         if read is None or not watcher.watch(shown, read, WRONG_S):
             return
-        before = shown.abs_rel(watcher.estimator.estimate.factor)
+        before = watcher.abs_rel(shown)
         watcher.watch(shown, read, WRONG_S, shift=math.log(WRONG_FACTOR))
-        ratios.setdefault(name, []).append(shown.abs_rel(watcher.estimator.estimate.factor) / before)
+        ratios.setdefault(name, []).append(watcher.abs_rel(shown) / before)
 
     _each(frames, one)
     return {name: (float(np.mean(values)), len(values)) for name, values in ratios.items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.depth_image import depth_pixels, measure_depth
 from depthclip_ros.core.anchors.ground import measure_ground
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
-from depthclip_ros.core.anchors.points import measure_points, scan_points, seen_points
+from depthclip_ros.core.anchors.points import SeenPoints, measure_points, scan_points, seen_points
 from depthclip_ros.core.anchors.range_beam import INFRARED, ULTRASOUND, measure_range
 from depthclip_ros.core.geometry import pixel_rays
 from depthclip_ros.core.types import Intrinsics
@@ -50,7 +50,9 @@ def mounted(right_m: float, down_m: float, forward_m: float = 0.0) -> Array:
     return matrix
 
 
-Reading = Callable[[Prediction, np.random.Generator, float], Measurement]
+Read = tuple[Measurement, SeenPoints | None]
+"""What a reading says, and the points that it measured, if many."""
+Reading = Callable[[Prediction, np.random.Generator, float], Read]
 """Reads once and compares with the prediction; `wild`: share of the ranges that are drawn at random."""
 
 
@@ -64,15 +66,10 @@ def range_sensor(place: Place, radiation: int = INFRARED) -> Reading:
     if np.count_nonzero(inside) >= 20:
         true_m = float(np.quantile(distance_m[inside], 0.03 if radiation == ULTRASOUND else 0.5))
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Read:
         noisy_m = true_m + rng.normal(0, math.hypot(0.01, 0.01 * true_m)) if math.isfinite(true_m) else math.nan
-        return measure_range(
-            prediction,
-            float(rng.uniform(0.1, MOST_M)) if rng.random() < wild else noisy_m,
-            to_camera,
-            field_of_view_rad=BEAM_RAD,
-            radiation=radiation,
-        )
+        range_m = float(rng.uniform(0.1, MOST_M)) if rng.random() < wild else noisy_m
+        return measure_range(prediction, range_m, to_camera, field_of_view_rad=BEAM_RAD, radiation=radiation), None
 
     return read
 
@@ -87,11 +84,12 @@ def scan_sensor(place: Place) -> Reading:
     depth_m = place.depth_m[row, columns]
     true_m = np.where(depth_m > 0, depth_m / np.cos(angles), np.inf)
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Read:
         ranges = true_m + rng.normal(0, 0.01, len(true_m))
         ranges = np.where(rng.random(len(ranges)) < wild, rng.uniform(0.1, MOST_M, len(ranges)), ranges)
         points = scan_points(ranges, float(angles[0]), math.radians(0.5), 0.1, MOST_M)
-        return measure_points(prediction, seen_points(points, FORWARD, prediction))
+        seen = seen_points(points, FORWARD, prediction)
+        return measure_points(prediction, seen), seen
 
     return read
 
@@ -101,11 +99,12 @@ def points_sensor(place: Place, count: int = 50, seed: int = 0) -> Reading:
     chosen = np.random.default_rng(seed).permutation(len(place.points))[:count]
     points = place.points[chosen]
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Read:
         share = 1 + rng.normal(0, 0.02, len(points)) / points[:, 2]
         random_m = rng.uniform(0.1, MOST_M, len(points))
         share = np.where(rng.random(len(points)) < wild, random_m / points[:, 2], share)
-        return measure_points(prediction, seen_points(points * share[:, None], np.eye(4), prediction))
+        seen = seen_points(points * share[:, None], np.eye(4), prediction)
+        return measure_points(prediction, seen), seen
 
     return read
 
@@ -113,14 +112,15 @@ def points_sensor(place: Place, count: int = 50, seed: int = 0) -> Reading:
 def depth_sensor(place: Place) -> Reading:
     """The depth image itself, with half of it in holes of 1/8 of its side, and 1 % of noise in each row."""
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Read:
         height, width = place.depth_m.shape
         holes = np.repeat(np.repeat(rng.random((8, 8)) < 0.5, -(-height // 8), 0), -(-width // 8), 1)[:height, :width]
         depth_m = place.depth_m * rng.normal(1, 0.01, (height, 1)).astype(np.float32)
         random_rows = rng.random(height) < wild
         depth_m[random_rows] = rng.uniform(0.1, MOST_M, (np.count_nonzero(random_rows), 1))
         depth_m[holes] = 0
-        return measure_depth(prediction, depth_pixels(prediction, depth_m))
+        seen = depth_pixels(prediction, depth_m)
+        return measure_depth(prediction, seen), seen
 
     return read
 
@@ -132,9 +132,9 @@ def ground_sensor(place: Place) -> Reading | None:
         return None
     height_m, down = floor
 
-    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Measurement:
+    def read(prediction: Prediction, rng: np.random.Generator, wild: float) -> Read:
         height = float(rng.uniform(0.1, 3.0)) if rng.random() < wild else height_m
-        return measure_ground(prediction, height, down)
+        return measure_ground(prediction, height, down), None
 
     return read
 
