@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Do intervals hold at every rate? Share of pixels inside against the rate that was asked for, by source, as a picture.
 
-Without an anchor, and with 50 points of the true depth (`evaluation/anchors/simulated.py`), four readings in 2 s.
+Without an anchor, and with 50 points of the true depth (`evaluation/anchors/simulated.py`), read for 2 s.
 `python scripts/reliability_diagram.py --data FOLDER [FOLDER ...] [--weights default] [--out reliability.png]`
 """
 
@@ -11,44 +11,37 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from depthclip_trainer.commands.evaluate_anchors import shown_of
+from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.anchors.simulated import Place, points_sensor
 from depthclip_trainer.evaluation.protocols import PROTOCOLS, frames_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate, ScaleEstimator, prior_sd_of
-from depthclip_ros.core.anchors.measurement import Prediction
+from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.types import DepthLimits, Intrinsics
+from depthclip_ros.core.types import DepthLimits
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-READINGS, STEP_S = 4, 0.5
 
 
-def anchored(engine: DepthEngine, depth_m: np.ndarray, truth_m: np.ndarray, camera: Intrinsics) -> ScaleEstimate:
-    """What 50 points say of one frame."""
-    estimator, rng = ScaleEstimator(prior_sd_of(engine.uncertainty)), np.random.default_rng(0)
-    read = points_sensor(Place.of(truth_m, camera))
-    try:
-        for number in range(READINGS):
-            estimator.add("points", number * STEP_S, read(Prediction(depth_m, camera), rng, 0.0))
-    except InputError:  # too few of them lie where depth is known
-        return NO_SCALE
-    return estimator.estimate
+def anchored(shown: replay.Shown) -> ScaleEstimate:
+    """What 50 points say of one frame in 2 s."""
+    watcher = replay.Watcher("points", 0, shown.prior_sd)
+    watcher.watch(shown, points_sensor(Place.of(shown.truth_m, shown.camera)), replay.HOLD_S)
+    return watcher.estimator.estimate  # the scale as it is, where too few of them lie where depth is known
 
 
-def inside(engine: DepthEngine, image: np.ndarray, camera: Intrinsics, truth_m: np.ndarray) -> np.ndarray:
+def inside(engine: DepthEngine, shown: replay.Shown) -> np.ndarray:
     """Share of pixels inside, [without and with the anchor, level]."""
-    first = engine.infer(image[None], [camera])
     shares = np.zeros((2, len(LEVELS)))
-    for row, scale in enumerate((NO_SCALE, anchored(engine, first.depth_m[0], truth_m, camera))):
+    for row, scale in enumerate((NO_SCALE, anchored(shown))):
         for column, level in enumerate(LEVELS):
             limits = scale.applied_to(DepthLimits(level=level))
-            found = engine.infer(image[None], [camera], limits)
+            found = engine.infer(shown.rgb[None], [shown.camera], limits)
             assert found.half_width is not None, "the weights have no intervals; depthclip-train calibrate makes them"
-            counted = (truth_m > 0) & np.isfinite(found.depth_m[0])
-            error = np.abs(np.log(truth_m[counted] / found.depth_m[0][counted]))
+            counted = (shown.truth_m > 0) & np.isfinite(found.depth_m[0])
+            error = np.abs(np.log(shown.truth_m[counted] / found.depth_m[0][counted]))
             shares[row, column] = np.mean(error <= found.half_width[0][counted])
     return shares
 
@@ -64,9 +57,8 @@ def main() -> None:
     by_source: dict[str, list[np.ndarray]] = {}
     for folder in args.data:
         for source, sample in frames_of(protocol, folder):
-            truth_m = np.where(sample.valid & protocol.in_range(sample.depth_m), sample.depth_m, np.float32(0))
-            if truth_m.any():
-                by_source.setdefault(source, []).append(inside(engine, sample.image, sample.intrinsics, truth_m))
+            if (shown := shown_of(engine, source, sample, protocol)) is not None:
+                by_source.setdefault(source, []).append(inside(engine, shown))
     means = {source: np.mean(frames, axis=0) for source, frames in by_source.items()}
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)

@@ -41,13 +41,14 @@ Float = TypeVar("Float", bound=np.floating[Any])
 JUDGED_AT = 0.8
 """The rate at which intervals are held against what was measured: beyond it a few wild points decide."""
 LEAST_GAIN = 0.05  # of the mean error where it was left out
-LEAST_POINTS, MOST_POINTS, LEAST_BLOCKS = 20, 1000, 4
+LEAST_POINTS, MOST_POINTS, LEAST_BLOCKS = 20, 500, 4
 RIDGE = (
     0.01  # spread of ln depth, squared, at which the points say as much of the exponent as is known without: it is 1
 )
 EXPONENT, WIDTH = (0.5, 2.0), (0.5, 2.0)  # beyond these something else is wrong
 STEP = 0.05  # of the exponent by one reading: depth moves on, it does not jump
 ROUNDS, HUBER_SD, WILD_SD, LEAST_SD = 5, 1.5, 3.0, 0.03
+WILD_TIMES = 5.0  # the middle error: what is farther off than so much tells of the sensor
 FADE_S = 10.0  # of silence, after which 1/e is left
 
 
@@ -208,6 +209,8 @@ def _solve(
 
 def _log_width(scores: Points, regions: NDArray[np.int64]) -> float:
     """Ln of what makes the share `JUDGED_AT` of the scores at most 1, as far as so many regions can tell."""
+    tame = scores <= WILD_TIMES * np.median(scores)
+    scores, regions = scores[tame], regions[tame]
     _, index, sizes = np.unique(regions, return_inverse=True, return_counts=True)
     order = np.argsort(scores)
     share = np.cumsum((1 / sizes[index])[order])

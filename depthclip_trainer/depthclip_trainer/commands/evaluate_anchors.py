@@ -34,7 +34,7 @@ def evaluate_anchors(
     engine: DepthEngine, frames: Iterable[tuple[str, Sample]], protocol: Protocol, out: Path | None = None
 ) -> list[dict[str, float | str]]:
     """Scores every anchor, prints the table, and writes `anchors.json` into `out`."""
-    shown = [one for source, sample in frames if (one := _shown(engine, source, sample, protocol)) is not None]
+    shown = [one for source, sample in frames if (one := shown_of(engine, source, sample, protocol)) is not None]
     found, wild = replay.replay(shown), replay.replay(shown, wild=replay.WILD_SHARE)
     few = _few(shown)
     wrong, cut = replay.wrong_constant(few), replay.cuts(few)
@@ -81,7 +81,8 @@ def _few(shown: list[replay.Shown]) -> list[replay.Shown]:
     return found
 
 
-def _shown(engine: DepthEngine, source: str, sample: Sample, protocol: Protocol) -> replay.Shown | None:
+def shown_of(engine: DepthEngine, source: str, sample: Sample, protocol: Protocol) -> replay.Shown | None:
+    """A frame with what the engine says of it; None where nothing of its depth counts."""
     truth_m = np.where(sample.valid & protocol.in_range(sample.depth_m), sample.depth_m, np.float32(0))
     if not truth_m.any() or truth_m.shape != sample.image.shape[:2]:
         return None

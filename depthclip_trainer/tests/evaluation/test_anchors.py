@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -60,6 +61,25 @@ def test_wild_readings_wrong_constants_and_cuts():
     assert set(wrong) == set(wild)
     assert all(cost < 1.2 for cost, _ in wrong.values()), wrong  # of an AbsRel of next to nothing
     assert all(share == 1.0 and count == 1 for share, count in replay.cuts(frames).values())
+
+
+def test_many_points_bend_what_the_network_drew_too_flat_and_narrow_its_intervals():
+    frames = []
+    for seed in range(2):
+        one = shown(1.0, seed=seed)
+        flat_m = 2.0 * (one.truth_m / 2.0) ** np.float32(0.7)
+
+        def intervals(scale, flat_m=flat_m):
+            depth_m = scale.shape.stretched(flat_m) * np.float32(scale.factor)
+            return depth_m, np.full_like(depth_m, 0.5 * scale.shape.width)
+
+        frames.append(dataclasses.replace(one, predicted_m=flat_m, intervals=intervals, usual=lambda _: 0.7))
+    for name, row in replay.replay(frames).items():
+        share = row.mean(row.anchored) / row.mean(row.median_scaled)
+        assert share < 0.3 if name in ("points", "depth") else share > 0.6, name
+        narrower = row.mean(row.half_widths) / row.mean(row.free_half_widths)
+        assert narrower < 0.8 if name in ("points", "depth", "scan") else narrower == pytest.approx(1.0), name
+        assert row.mean(row.covered) > 0.7, name
 
 
 def test_a_place_without_a_floor_leaves_ground_silent():

@@ -196,6 +196,47 @@ def test_the_floor_and_the_wheels_scale_the_depth_of_a_drive(knows, start_node, 
     assert 0 < last.anchor_scale_sd < 0.4
 
 
+def test_a_depth_camera_bends_depth_that_is_too_flat(start_node, camera, sensors, frames):
+    from diagnostic_msgs.msg import DiagnosticArray
+    from sensor_msgs.msg import Image
+
+    eye = camera("/bent")
+    robot = sensors(eye)
+    diagnostics = robot.client.subscribe(DiagnosticArray, "/diagnostics")
+    start_node("/bent", {"model.weights": "fast", "anchors": "[depth]"})
+    fx_px = camera_model(frames[0].camera, 320, 240).pinhole.fx_px
+
+    def see():
+        return eye.image_message(frames[0].rgb), eye.info_message(320, 240, fx_px)
+
+    network_m = robot.depth_of(eye.send_until(see, eye.depth)).copy()
+    assert np.std(np.log(network_m[np.isfinite(network_m)])) > 0.2, "the room is deep enough to tell"
+    true_m = np.nan_to_num(1.1 * 2.0 * (network_m / 2.0) ** 1.3, posinf=0.0).astype("<f4")
+
+    def bent():
+        last = float(robot.anchors(diagnostics).get("anchors' exponent of depth", "1 ").split()[0].strip(":"))
+        return last == pytest.approx(1.3, abs=0.05)
+
+    end_s = time.monotonic() + 60
+    while not bent():
+        assert time.monotonic() < end_s, (robot.anchors(diagnostics), eye.stats.messages[-1:])
+        image, info = see()
+        measured = Image(header=image.header, height=240, width=320, encoding="32FC1", step=4 * 320)
+        measured.data = true_m.tobytes()
+        stamp = eye.send(image, info)
+        robot.publish("/bent/anchors/depth", measured)
+        time.sleep(0.1)
+    depth_m = robot.depth_of(eye.answer(eye.depth, stamp))
+    both = np.isfinite(depth_m) & (true_m > 0)
+    assert np.mean(np.abs(depth_m[both] / true_m[both] - 1)) < 0.03
+    assert robot.eye.stats.messages[-1].anchors_accepted == ["depth"]
+    cloud = eye.answer(eye.cloud, stamp)  # it is bent as the image is
+    z = np.ndarray((cloud.height, cloud.width), "<f4", bytes(cloud.data), 8, (cloud.row_step, cloud.point_step))
+    near = np.isfinite(z) & np.isfinite(depth_m)
+    assert near.mean() > 0.3
+    np.testing.assert_allclose(z[near], depth_m[near], rtol=1e-5)
+
+
 def test_the_floor_is_refused_where_there_is_none(robot):
     rig = robot("ground", anchor__ground__height_m=0.5)
     stats = rig.drive(lambda: None, lambda one: any("floor is not seen" in text for text in one.anchors_refused))

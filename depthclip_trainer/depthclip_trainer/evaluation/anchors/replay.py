@@ -116,7 +116,7 @@ class Row:
         return float(np.mean([np.mean(one) for one in by_source.values()])) if by_source else math.nan
 
 
-class _Watcher:
+class Watcher:
     """One anchor and one estimator over the frames of a source."""
 
     def __init__(self, name: str, seed: int, prior_sd: float) -> None:
@@ -161,11 +161,11 @@ class _Watcher:
 
 def replay(frames: Iterable[Shown], *, wild: float = 0.0, seed: int = 0) -> dict[str, Row]:
     """Every anchor's row, by its name; `wild`: so many of its ranges are drawn at random."""
-    watchers: dict[tuple[str, str], _Watcher] = {}
+    watchers: dict[tuple[str, str], Watcher] = {}
     rows: dict[str, Row] = {}
 
     def one(shown: Shown, name: str, read: Reading | None) -> None:
-        watcher = watchers.setdefault((shown.source, name), _Watcher(name, seed, shown.prior_sd))
+        watcher = watchers.setdefault((shown.source, name), Watcher(name, seed, shown.prior_sd))
         row = rows.setdefault(name, Row())
         if not watcher.watch(shown, read, HOLD_S, wild=wild):
             row.silent += 1
@@ -195,7 +195,7 @@ def wrong_constant(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[fl
     ratios: dict[str, list[float]] = {}
 
     def one(shown: Shown, name: str, read: Reading | None) -> None:
-        watcher = _Watcher(name, seed, shown.prior_sd)
+        watcher = Watcher(name, seed, shown.prior_sd)
         if read is None or not watcher.watch(shown, read, WRONG_S):
             return
         before = watcher.abs_rel(shown)
@@ -224,7 +224,7 @@ def cuts(frames: Iterable[Shown], seed: int = 0) -> dict[str, tuple[float, int]]
         last = before.get(shown.source)
         before[shown.source] = shown, sensors
         for name, read in sensors.items():
-            watcher = _Watcher(name, seed, shown.prior_sd)
+            watcher = Watcher(name, seed, shown.prior_sd)
             if last is None or name not in last[1] or not watcher.watch(last[0], last[1][name], HOLD_S):
                 continue
             if not watcher.watch(shown, read, HOLD_S):
