@@ -11,7 +11,7 @@ import pytest
 from depthclip_ros.core.anchors.estimator import ScaleEstimator
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.points import SeenPoints, measure_points
-from depthclip_ros.core.anchors.shape import FADE_S, NO_SHAPE, STEP, Shape, ShapeEstimator
+from depthclip_ros.core.anchors.shape import FADE_S, NO_SHAPE, RIDGE, STEP, Shape, ShapeEstimator
 from depthclip_ros.core.anchors.track import RECENT_S
 from depthclip_ros.core.types import Intrinsics
 
@@ -108,6 +108,32 @@ def test_errors_of_things_that_have_nothing_to_do_with_depth_are_no_exponent():
         assert robot.error <= 1.01 * alone.read(15).error, seed
 
 
+def test_one_thing_at_the_end_of_a_scan_is_no_exponent():
+    """The line through all eight columns follows it; each column left out is told better by the scale alone."""
+    deep = (1.0 + 3.0 * U / 320).astype(np.float32)
+    true_m = np.where(U >= 280, 1.5 * deep, deep)
+    assert Robot(deep, true_m, ONE_ROW.repeat(3, 0)).read(15).shape.exponent == 1.0
+
+
+def test_what_a_line_fits_by_chance_is_left_out_and_not_believed():
+    """Columns whose errors have nothing to do with their depth: by their own fit, half of such places had an exponent."""
+    deep = (1.0 + 3.0 * U / 320).astype(np.float32)
+    believed = []
+    for seed in range(40):
+        off = np.random.default_rng(seed).normal(0, 0.2, 8).repeat(40)
+        robot = Robot(deep, deep * np.exp(off[None]), ONE_ROW.repeat(3, 0)).read(5)
+        believed.append(robot.shape.exponent != 1)
+    assert np.mean(believed) < 0.35
+
+
+def test_little_spread_tells_little_of_an_exponent():
+    shallow = (2.0 * np.exp(0.2 * (U / 320 - 0.5))).astype(np.float32)
+    x = np.log(shallow[tuple(EVERYWHERE[:, ::-1].astype(int).T)])
+    robot = Robot(shallow, stretched(shallow, 1.4, 2.0), noise=0.0).read(20)
+    assert robot.shape.exponent == pytest.approx(1 + 0.4 * x.var() / (x.var() + RIDGE), abs=0.02)
+    assert robot.shape.exponent < 1.15
+
+
 @pytest.mark.parametrize("pixels", [EVERYWHERE[:15], EVERYWHERE[np.all(EVERYWHERE < 80, axis=1)].repeat(4, 0)])
 def test_few_points_and_few_blocks_tell_no_exponent(pixels):
     assert Robot(pixels=pixels).read(15).shape.exponent == 1.0
@@ -119,6 +145,8 @@ def test_a_row_of_a_scan_tells_one_from_block_to_block():
 
 def test_a_third_of_wild_points_neither_hides_an_exponent_nor_makes_one():
     assert Robot().read(20, wild=0.3).shape.exponent == pytest.approx(1.4, abs=0.15)
+    slight = Robot(true_m=stretched(ROOM, 1.06)).read(20, wild=0.3)
+    assert slight.shape.exponent == pytest.approx(1.06, abs=0.025), "what is wild does not judge either"
     flat = Robot(true_m=1.2 * ROOM).read(20, wild=0.3)
     assert flat.shape.exponent == pytest.approx(1.0, abs=0.05)
     assert flat.error < 0.05
@@ -194,6 +222,11 @@ def test_the_width_goes_by_the_rate_that_is_judged_and_by_the_tables_own_width()
     # of five equal shares the fourth is reached at 80 %
     shares = width_of(EVERYWHERE, [0.1, 0.2, 0.3, 0.4, 3.0])
     assert shares == pytest.approx(1.0, abs=0.05)
+
+
+def test_wild_points_tell_of_the_sensor_and_widen_nothing():
+    tame = width_of(EVERYWHERE, [0.3, -0.3])
+    assert width_of(EVERYWHERE, [0.3, -0.3, 0.3, 2.0, -0.3, 0.3, -0.3, -2.5, 0.3, 3.0]) == pytest.approx(tame, rel=0.01)
 
 
 def test_a_width_has_limits_and_one_reading_moves_it_little():
