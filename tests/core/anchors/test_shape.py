@@ -116,7 +116,7 @@ def test_one_thing_at_the_end_of_a_scan_is_no_exponent():
 
 
 def test_what_a_line_fits_by_chance_is_left_out_and_not_believed():
-    """Columns whose errors have nothing to do with their depth: by their own fit, half of such places had an exponent."""
+    """Columns whose errors have nothing to do with their depth: fitted to all, half of such places had an exponent."""
     deep = (1.0 + 3.0 * U / 320).astype(np.float32)
     believed = []
     for seed in range(40):

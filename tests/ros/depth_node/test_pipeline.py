@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
-from depthclip_ros.core.anchors.shape import Shape
+from depthclip_ros.core.anchors.shape import JUDGED_AT, Shape
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.types import ViewDepth
@@ -365,10 +365,10 @@ def test_rays_to_clear_along_end_at_the_share_of_their_own_level(image: SimpleNa
         return pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0)).clear_share
 
     assert [share(), share()] == [0.25, 0.25]
-    assert asked == [(0.6, 0.8, None)]
+    assert asked == [(0.6, 0.8, None), (JUDGED_AT, 0.8, None)], "and what the anchors' points are held against"
     pipeline.scale = lambda: ScaleEstimate(0.0, 0.1)
     share()
-    assert asked[1:] == [(0.6, 0.8, 0.1)]
+    assert asked[2:] == [(0.6, 0.8, 0.1), (JUDGED_AT, 0.8, 0.1)]
     engine.uncertainty = None
     pipeline.scale = lambda: ScaleEstimate(0.0, 0.2)
     assert share() == 1.0
