@@ -7,7 +7,7 @@ and s the scale:
     ln z = ln s + ln p + exponent (ln d - ln p)
 
 One more number than the scale, and whatever it is, what was finite and above 0 stays so. (A shift in disparity,
-1/z = a/d + b, is the same idea to first order; it takes away less of the error, and sends some depths beyond infinity:
+1/z = a/d + b, is the same idea to first order; it is no better, and sends some depths beyond infinity:
 docs/uncertainty.md.) It is used only where leave-one-out says so: each block of the image is predicted from the others,
 and over several readings the exponent must do it clearly better than the scale alone.
 
