@@ -42,9 +42,8 @@ JUDGED_AT = 0.8
 """The rate at which intervals are held against what was measured: beyond it a few wild points decide."""
 LEAST_GAIN = 0.05  # of the mean error where it was left out
 LEAST_POINTS, MOST_POINTS, LEAST_BLOCKS = 20, 500, 4
-RIDGE = (
-    0.01  # spread of ln depth, squared, at which the points say as much of the exponent as is known without: it is 1
-)
+# Spread of ln depth, squared, at which the points say as much of the exponent as is known without: it is 1.
+RIDGE = 0.01
 EXPONENT, WIDTH = (0.5, 2.0), (0.5, 2.0)  # beyond these something else is wrong
 STEP = 0.05  # of the exponent by one reading: depth moves on, it does not jump
 ROUNDS, HUBER_SD, WILD_SD, LEAST_SD = 5, 1.5, 3.0, 0.03
