@@ -15,8 +15,9 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the pac
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ABSENT = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
-TESTS = ("test_node_depth.py", "test_node_cameras.py", "test_node_navigation.py", "test_node_mounting.py")
-LEAST = 20  # tests that are in them
+TESTS = [f"test_node_{name}.py" for name in ("depth", "cameras", "navigation", "mounting", "bad_input")]
+TESTS.append("test_transitions.py")
+LEAST = 50  # tests that are in them
 
 
 @pytest.mark.timeout(600)
