@@ -599,3 +599,15 @@ def test_the_time_that_readings_took_is_a_mean_in_which_the_newest_counts_a_tent
     assert rig.watch.reports["range"].measure_ms == pytest.approx(250.0)
     rig.drive(1, 2.6)
     assert rig.watch.reports["range"].measure_ms == pytest.approx(0.9 * 250 + 0.1 * 500)
+
+
+def test_after_a_new_start_what_is_wrong_is_said_again(bench):
+    rig = bench("range")
+    for count in (1, 2):
+        rig.frame()
+        rig.range(0.0)
+        rig.wait(lambda count=count: len(rig.log.warnings) == count)
+        rig.watch.end()
+        assert rig.watch.join(10)
+        rig.watch.start()
+        rig.stamp_ns += SECOND

@@ -136,7 +136,7 @@ class Topics:
     """As much of a node as the scorer needs, without one: what it subscribes to, messages are handed to."""
 
     def __init__(self):
-        self.heard = {}
+        self.heard, self.asked = {}, {}
 
     def resolve_topic_name(self, topic):
         return f"/{topic}"
@@ -145,7 +145,7 @@ class Topics:
         return []
 
     def create_subscription(self, kind, topic, receive, qos):
-        self.heard[topic] = receive
+        self.heard[topic], self.asked[topic] = receive, qos
 
     def create_timer(self, period_s, callback):
         pass
@@ -194,3 +194,9 @@ def test_a_message_that_is_no_depth_is_counted_with_the_reason():
         )
     reason, count = record.refused
     assert (count, "rgb8" in reason) == (2, True)
+
+
+def test_a_few_images_of_each_topic_may_wait_for_the_scorer():
+    topics = Topics()
+    LiveScorer(topics, "depth", "reference", 0.02)
+    assert {topic: qos.depth for topic, qos in topics.asked.items()} == {"/depth": 5, "/reference": 5}
