@@ -358,9 +358,18 @@ def test_a_bags_rate_is_that_of_the_middle_of_its_first_pictures(stream, count: 
 
 
 def test_numbers_in_names_count_as_numbers_and_letters_in_either_case(tmp_path: Path) -> None:
-    names = ["10.png", "9.png", "a10b2.png", "A9b10.png", "a10b11.png", "m²2.png", "m²10.png"]  # ² is no decimal digit
+    names = [
+        "10.png",
+        "9.png",
+        "1²3.png",
+        "a10b2.png",
+        "A9b10.png",
+        "a10b11.png",
+        "m²2.png",
+        "m²10.png",
+    ]  # ² is no decimal digit
     paths = [tmp_path / name for name in names]
-    expected = ["9.png", "10.png", "A9b10.png", "a10b2.png", "a10b11.png", "m²2.png", "m²10.png"]
+    expected = ["1²3.png", "9.png", "10.png", "A9b10.png", "a10b2.png", "a10b11.png", "m²2.png", "m²10.png"]
     assert [path.name for path in sorted(paths, key=natural_key)] == expected
 
 
