@@ -28,8 +28,10 @@ def without(tmp_path, monkeypatch):
         pytest.skip("the package is not installed beside this Python")
 
     def make(name):
+        held = Path(os.environ.get("PYTHONPATH") or os.devnull, "sitecustomize.py")  # scripts/fp32_only, which holds on
+        text = held.read_text() if held.is_file() else ""
         # Not a module that raises: what is looked for without being imported has to be absent too.
-        (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{name}'] = None\n")
+        (tmp_path / "sitecustomize.py").write_text(f"{text}\nimport sys\nsys.modules['{name}'] = None\n")
         return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     return make

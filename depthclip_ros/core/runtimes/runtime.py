@@ -139,7 +139,7 @@ def make_runtime(
     """Put a network on a device; it belongs to the runtime from here on.
 
     A runtime that cannot run the network or whose depth is not torch's is refused: torch does the work where it is
-    installed, and a notice says the figures.
+    installed, else the same runtime in fp32, and a notice says the figures.
 
     Args:
         network: of weights or of a model.
@@ -165,6 +165,8 @@ def make_runtime(
         attempts.append((name, device, "auto"))
     if is_installed("torch"):
         attempts.append(("torch", device if device.startswith("cuda") else "auto", "auto"))
+    elif precision != "fp32":
+        attempts.append((name, device, "fp32"))
     for attempt in attempts:
         try:
             made = RUNTIMES[attempt[0]](network, *attempt[1:], calibration or CalibrationSet(), threads)

@@ -13,7 +13,7 @@ import torch
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.runtimes import compiled_runtime
+from depthclip_ros.core.runtimes import compiled_runtime, runtime
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime
 from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
@@ -169,6 +169,21 @@ def test_a_precision_that_is_off_at_one_size_gives_way_to_float32_at_that_size(
     assert np.isfinite(depth.depth_m).all()
     assert engine.runtime == "openvino"
     assert [notice for notice in engine.notices if notice.endswith("run in fp32")]
+
+
+def test_without_torch_a_precision_that_does_not_run_gives_way_to_float32(weights, shared_cache, monkeypatch) -> None:
+    real = runtime.RUNTIMES["openvino"]
+
+    def openvino(network, device, precision, *rest):
+        if precision != "fp32":
+            raise RefusedRuntimeError("openvino in bf16 cannot run this network")
+        return real(network, device, precision, *rest)
+
+    monkeypatch.setitem(runtime.RUNTIMES, "openvino", openvino)
+    monkeypatch.setattr(runtime, "is_installed", lambda name: name != "torch")
+    engine = DepthEngine.load(weights, device="cpu")
+    assert (engine.runtime, engine.precision) == ("openvino", "fp32")
+    assert engine.notices == ["openvino in bf16 cannot run this network: openvino in fp32 runs in its place"]
 
 
 def test_what_was_compiled_and_then_damaged_on_the_disk_is_made_again(weights, compiled_cache) -> None:
