@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import io
 import struct
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -25,7 +24,7 @@ from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS = 3, 4, 5, 6, 8, 11
 DEFINITIONS = {"ros2msg": "MSG", "ros2idl": "IDL", "omgidl": "IDL"}
-NEVER_NS = sys.maxsize
+NEVER_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
