@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
+
+Float = TypeVar("Float", bound=np.floating[Any])
 
 # What PCL calls PointXYZRGB, without its padding: 16 bytes. `rgb` holds 0x00RRGGBB; the messages call it float32.
 CLOUD_XYZ = np.dtype({"names": ["x", "y", "z"], "formats": ["<f4"] * 3, "offsets": [0, 4, 8], "itemsize": 16})
@@ -215,3 +218,11 @@ def camera_matrix(intrinsics: Intrinsics) -> NDArray[np.float64]:
     k = np.diag([intrinsics.fx_px, intrinsics.fy_px, 1.0])
     k[:2, 2] = intrinsics.cx_px, intrinsics.cy_px
     return k
+
+
+def bent(depth: NDArray[Float], pivot: float, exponent: float) -> NDArray[Float]:
+    """Depth as pivot (depth / pivot)^exponent, of any shape and in the pivot's units; what is no depth stays none."""
+    if exponent == 1:
+        return depth
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(depth * (depth / pivot) ** (exponent - 1), depth.dtype)

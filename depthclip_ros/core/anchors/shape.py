@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +34,7 @@ from depthclip_ros.core.anchors.measurement import (
 )
 from depthclip_ros.core.anchors.points import SeenPoints
 from depthclip_ros.core.anchors.track import LEAST_READINGS, RECENT_S, WINDOW, WINDOW_S
-
-Float = TypeVar("Float", bound=np.floating[Any])
+from depthclip_ros.core.geometry import Float, bent
 
 JUDGED_AT = 0.8
 """The rate at which intervals are held against what was measured: beyond it a few wild points decide."""
@@ -67,10 +65,7 @@ class Shape:
 
     def stretched(self, depth_m: NDArray[Float]) -> NDArray[Float]:
         """Depth above 0 as it is corrected; of any shape."""
-        if self.exponent == 1:
-            return depth_m
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(depth_m * (depth_m / self.pivot_m) ** (self.exponent - 1), depth_m.dtype)
+        return bent(depth_m, self.pivot_m, self.exponent)
 
     def unstretched(self, depth_m: Points) -> Points:
         """The opposite of `stretched`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from depthclip_ros.core.engine.interval import confidence_of, half_width
+from depthclip_ros.core.geometry import bent
 from depthclip_ros.core.types import DepthLimits
 from depthclip_ros.core.uncertainty import Uncertainty
 
@@ -81,10 +82,7 @@ def metric_depth(
 
 def stretched(depth: Map, scale: float, limits: DepthLimits) -> Map:
     """Depth [h, w] in the network's units as `DepthLimits.exponent` has it; what is no depth stays none."""
-    if limits.exponent == 1:
-        return depth
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(depth * (depth * np.float32(scale / limits.pivot_m)) ** np.float32(limits.exponent - 1))
+    return bent(depth, limits.pivot_m / scale, limits.exponent)
 
 
 def flying_pixels(depth: Map, resized: Map, threshold: float) -> NDArray[np.bool_]:

@@ -129,11 +129,15 @@ def test_a_build_that_fails_leaves_nothing(compiled_cache: Path) -> None:
     assert [path for path in compiled_cache.iterdir() if path.is_dir()] == []
 
 
-def test_without_a_place_to_keep_it_the_process_has_it_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache can be written."""
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+
+@pytest.mark.usefixtures("no_place")
+def test_without_a_place_to_keep_it_the_process_has_it_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         folder = artefact("test", {"weights": "abc"}, _write)
     assert (folder / "network").stat().st_size == 1000
@@ -203,11 +207,8 @@ def test_a_librarys_own_cache_is_one_for_each_key_and_counts_as_used(compiled_ca
     assert artefact_cache.cache_for("openvino", {"weights": "abd"}) != folder
 
 
-def test_where_no_cache_can_be_written_a_library_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+@pytest.mark.usefixtures("no_place")
+def test_where_no_cache_can_be_written_a_library_has_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert artefact_cache.cache_for("openvino", {}) is None
     assert "set XDG_CACHE_HOME" in caplog.text

@@ -86,6 +86,14 @@ class Bench:
         )  # fmt: skip
         self.watch.on_reading("range", message, self.stamp_ns if stamp_ns is None else stamp_ns)
 
+    def two_ranges(self, count, metres, left_m):
+        for _ in range(count):
+            used = self.used()
+            self.frame()
+            self.range(metres)
+            self.range(left_m, frame_id="left")
+            self.wait(lambda used=used: self.used() > used)
+
     def wait(self, condition):
         end_s = time.monotonic() + 20
         while not condition():
@@ -185,12 +193,7 @@ def test_a_transform_that_is_late_is_waited_for(bench):
 
 def test_each_sensor_of_a_topic_is_an_anchor_of_its_own(bench):
     rig = bench("range")
-    for _ in range(8):
-        used = rig.used()
-        rig.frame()
-        rig.range(2.4)
-        rig.range(6.0, frame_id="left")
-        rig.wait(lambda used=used: rig.used() > used)
+    rig.two_ranges(8, 2.4, 6.0)
     rig.wait(lambda: rig.used("range left") >= 4)
     assert set(rig.watch.reports) == {"range", "range left"}
 
@@ -491,12 +494,7 @@ def test_stamps_that_go_back_begin_anew_and_the_scale_stays(bench):
 
 def test_anchors_that_disagree_are_said_once_and_listed_with_both_values(bench):
     rig = bench("range")
-    for _ in range(12):
-        used = rig.used()
-        rig.frame()
-        rig.range(2.0)
-        rig.range(6.0, frame_id="left")
-        rig.wait(lambda used=used: rig.used() > used)
+    rig.two_ranges(12, 2.0, 6.0)
     rig.wait(lambda: rig.watch.lists()["anchors_disagreeing"])
     (said,) = rig.watch.lists()["anchors_disagreeing"]
     assert said.partition(":")[0] in ("range", "range left")
