@@ -94,6 +94,7 @@ class NodeProcess:
         environment: added to this process's environment.
         log_path: takes stdout and stderr.
         namespace: of the node; empty: none.
+        prefix: that holds the executable's package; None: this one's.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class NodeProcess:
         log_path: Path,
         remappings: Mapping[str, str] | None = None,
         namespace: str = "",
+        prefix: Path | None = None,
     ) -> None:
         self.name = executable
         self.log_path = log_path
-        arguments = [str(package_prefix() / "lib" / PACKAGE / executable), "--ros-args"]
+        arguments = [str((prefix or package_prefix()) / "lib" / PACKAGE / executable), "--ros-args"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={_as_yaml(value)}"]
         names = {**(remappings or {}), **({"__ns": namespace} if namespace else {})}

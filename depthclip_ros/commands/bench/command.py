@@ -25,6 +25,7 @@ from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.files import replaced
 from depthclip_ros.core.memory import keep_freed_memory
+from depthclip_ros.ros.processes import PACKAGE
 
 # part: module with `units(settings)`; it may be imported without ROS, which is needed when it measures.
 PARTS = ("engine", "cloud", "path", "node", "cameras", "start", "soak")  # each a module of this folder
@@ -47,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", action="append", default=[], help="only this, e.g. fp32 (may be repeated)")
     parser.add_argument("--size", action="append", default=[], help="of images (default: 640x480 and 1280x720)")
     parser.add_argument("--minutes", type=float, default=5.0, help="of the soak (default: %(default)g)")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="ENVIRONMENT",
+        help="node, start: in turn with the node installed here, as in ../older/.venv",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures; written anew after each step")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="all tables as a page")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="pictures: FILE.png and FILE_node.png, …")
@@ -65,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
     parts = [part.strip() for part in args.parts.split(",") if part.strip()]
     if unknown := sorted(set(parts) - set(PARTS)):
         raise ConfigError(f"unknown part {unknown[0]!r}; allowed are {', '.join(PARTS)}")
+    if args.before and not (args.before / "lib" / PACKAGE / "depth_node").is_file():
+        raise ConfigError(
+            f"no depth_node below {args.before}; name the environment of another checkout, as in ../older/.venv"
+        )
     old = regression.read(args.compare) if args.compare else None
     figures = _start(args)
     console.print(one_line(figures["machine"]), highlight=False)
@@ -85,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             precisions=tuple(args.precision),
             sizes_px=tuple(map(parse_size, args.size)) or (MAIN_SIZE, (1280, 720)),
             minutes=args.minutes,
+            before=args.before and args.before.absolute(),
             csv=args.csv,
             say=say,
         )

@@ -17,10 +17,11 @@ OVERLOAD = 2.0
 HIGHEST_HZ, LOWEST_HZ = 30.0, 0.5
 QUICK_S = 3.0
 FASTEST_CAMERA_HZ = 400.0  # what a camera in Python may be asked for
-RAW, PEER = "raw", "raw, Depth Anything V2-S"
+RAW, BEFORE, PEER = "raw", "raw, the version before", "raw, Depth Anything V2-S"
 # name: how images travel, whether with the shipped DDS profile
 WAYS = {
     RAW: ("raw", True),
+    BEFORE: ("raw", True),
     "compressed": ("compressed", True),
     "raw, default DDS settings": ("raw", False),
     PEER: ("raw", True),
@@ -44,10 +45,11 @@ def _measure_latency(settings: Settings) -> list[Row]:
 
     Depth and cloud are subscribed.
     """
-    rounds, seconds = (1, QUICK_S) if settings.quick else (2, 5.0)
+    rounds, seconds = (1, QUICK_S) if settings.quick else (3, 6.0)
     sizes = settings.sizes_px[:1] if settings.quick else settings.sizes_px
     peer = None if settings.quick else peer_weights(settings.weights)
-    ways = {way: how for way, how in WAYS.items() if way != PEER or peer is not None}
+    there = {BEFORE: settings.before is not None, PEER: peer is not None}
+    ways = {way: how for way, how in WAYS.items() if there.get(way, True)}
     seen = {(size, way): Seen() for size in sizes for way in ways}
     memory: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
@@ -55,7 +57,8 @@ def _measure_latency(settings: Settings) -> list[Row]:
         for way, (transport, profile) in ways.items():
             settings.say(f"node: starting, {way}")
             scene = stack.enter_context(Scene(settings, f"node_{len(scenes)}", profile=profile).open(clouds=True))
-            scene.start_node(input__transport=transport, **({"model__weights": peer} if way == PEER else {}))
+            weights = {"model__weights": peer} if way == PEER else {}
+            scene.start_node(input__transport=transport, before=way == BEFORE, **weights)
             scenes[way] = scene
         for scene in scenes.values():
             wait_until_active(scene)

@@ -108,9 +108,9 @@ class Scene:
             yield self
 
     def start_node(
-        self, *, cameras: Sequence[str] = (), namespace: str = "", **parameters: Any
+        self, *, cameras: Sequence[str] = (), namespace: str = "", before: bool = False, **parameters: Any
     ) -> processes.NodeProcess:
-        """A depth node that configures and activates itself; parameters with `__` for the dot."""
+        """A depth node that activates itself, this version's or `Settings.before`; parameters with `__` for the dot."""
         remappings = {f"{camera}/image": f"{camera}/image_raw" for camera in cameras} or {"image": "image_raw"}
         given = {name.replace("__", "."): value for name, value in parameters.items()}
         values: dict[str, Any] = {
@@ -127,6 +127,7 @@ class Scene:
             log_path=self.settings.folder / f"{self.name}_depth_node_{len(self.nodes)}.log",
             remappings=remappings,
             namespace=f"/{namespace}" if namespace else "",
+            prefix=self.settings.before if before else None,
         )
         self.nodes.append(node)
         return node

@@ -37,6 +37,7 @@ class Settings:
         precisions: only these; empty: all that the machine has.
         sizes_px: (width, height) of the images; the first is the main one.
         minutes: of the soak.
+        before: an environment with another version of the package, whose node is measured in turn; None: none.
         csv: file that takes the soak's samples; None: none.
         say: shows what goes on.
     """
@@ -50,6 +51,7 @@ class Settings:
     precisions: tuple[str, ...] = ()
     sizes_px: tuple[tuple[int, int], ...] = (MAIN_SIZE, (1280, 720))
     minutes: float = 5.0
+    before: Path | None = None
     csv: Path | None = None
     say: Callable[[str], None] = field(default=lambda text: None, compare=False)
 

@@ -28,6 +28,7 @@ from depthclip_ros.ros.processes import NodeProcess
 TORCH = ("torch", "fp32")
 AUTO = ("auto", "auto")
 SETTLED_S = 5.0  # of images with every output subscribed, until a node's memory is read
+BEFORE = "auto auto, the version before"
 LEFT, RIGHT = "left", "right"  # cameras of one node
 NEW_SIZE, NEW_SIZE_HZ = (1280, 720), 10.0
 STATS_S = 0.5  # that what is said of a depth may take after it
@@ -88,11 +89,14 @@ def _measure_node(settings: Settings) -> list[Row]:
     """The node's process until its first depth is received here, a camera playing and all outputs subscribed.
 
     Between a node's being active and its first depth lies what DDS takes to make it known to the camera. The node is
-    as it starts by itself, with torch, and with Depth Anything V2-S as it starts by itself.
+    as it starts by itself, that of the version before likewise, with torch, and with Depth Anything V2-S as it starts
+    by itself.
     """
     rounds = 1 if settings.quick else 5
     peer = None if settings.quick else peer_weights(settings.weights)
     asked = {"auto auto": (settings.weights, AUTO)}
+    if settings.before is not None:
+        asked[BEFORE] = (settings.weights, AUTO)
     if is_installed("torch"):
         asked["torch fp32"] = (settings.weights, TORCH)
     if peer is not None:
@@ -103,7 +107,8 @@ def _measure_node(settings: Settings) -> list[Row]:
         for name, (weights, key) in asked.items():
             settings.say(f"start: node, {name}, {cache_state} cache")
             with _cache(settings.folder / "node caches" / name.replace(" ", "-")):
-                found.setdefault((name, cache_state), []).append(_node_start(settings, weights, key))
+                one = _node_start(settings, weights, key, before=name == BEFORE)
+                found.setdefault((name, cache_state), []).append(one)
     shutil.rmtree(settings.folder / "node caches", ignore_errors=True)
     medians = {
         of: {name: float(np.median([one[name] for one in rows])) for name in rows[0]} for of, rows in found.items()
@@ -117,6 +122,7 @@ def _measure_node(settings: Settings) -> list[Row]:
             **one,
             **_beside("of_torch", "memory_of_torch", one, medians.get(("torch fp32", cache_state))),
             **_beside("of_peer", "memory_of_peer", one, medians.get((PEER, cache_state))),
+            **_beside("of_before", "memory_of_before", one, medians.get((BEFORE, cache_state))),
         }
         for (name, cache_state), one in medians.items()
     ]
@@ -130,12 +136,13 @@ def _beside(start: str, memory: str, one: Row, other: Row | None) -> Row:
     }
 
 
-def _node_start(settings: Settings, weights: str, key: tuple[str, str]) -> Row:
+def _node_start(settings: Settings, weights: str, key: tuple[str, str], *, before: bool) -> Row:
     size = settings.sizes_px[0]
     with Scene(settings, "start").open(everything=True) as scene, scene.cameras(size, 30.0, wait=False):
         time.sleep(1.5)  # the camera is there
         start_s = time.perf_counter()
-        node = scene.start_node(model__runtime=key[0], model__precision=key[1], model__weights=weights)
+        model = {"model__runtime": key[0], "model__precision": key[1], "model__weights": weights}
+        node = scene.start_node(before=before, **model)
         wait_until_active(scene, pause_s=0.01)
         active_s = time.perf_counter() - start_s
         scene.wait_for_depth(1)

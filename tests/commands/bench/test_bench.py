@@ -16,14 +16,28 @@ from depthclip_ros.commands.bench.settings import Unit
 from depthclip_ros.commands.bench.systems import REFERENCE, SYSTEMS, System
 from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.ros.processes import package_prefix
 
 OPTIONS = [("torch", "fp32")]
+NODES = ("auto auto", "auto auto, the version before", "torch fp32")
 
 
 @pytest.fixture(autouse=True)
 def _one_runtime_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "options_of", lambda device: OPTIONS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """An environment whose depth_node leaves a line in `starts` and goes on as the installed one."""
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    node = tmp_path / "older" / "lib" / "depthclip_ros" / "depth_node"
+    node.parent.mkdir(parents=True)
+    installed = package_prefix() / "lib" / "depthclip_ros" / "depth_node"
+    node.write_text(f'#!/bin/sh\necho started >> {tmp_path / "starts"}\nexec {installed} "$@"\n')
+    node.chmod(0o755)
+    return tmp_path / "older"
 
 
 def figures_of(path: Path) -> dict:
@@ -127,8 +141,9 @@ def test_a_worse_ratio_is_measured_again_and_fails_only_when_strict(
 
 
 @pytest.mark.timeout(600)
-def test_node_cameras_and_soak_over_dds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
-    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+def test_node_cameras_and_soak_over_dds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, older: Path
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for part, seconds in (("node", 1.0), ("cameras", 1.0), ("soak", 3.0)):
         monkeypatch.setattr(f"depthclip_ros.commands.bench.{part}.QUICK_S", seconds)
@@ -144,10 +159,16 @@ def test_node_cameras_and_soak_over_dds(tmp_path: Path, monkeypatch: pytest.Monk
         "--plot",
         str(tmp_path / "x.png"),
     ]
-    assert main([*arguments, "--weights", str(small_weights), *files]) == 0
+    assert main([*arguments, "--weights", str(small_weights), "--before", str(older), *files]) == 0
+    assert (tmp_path / "starts").read_text() == "started\n"
     rows = figures_of(out)["rows"]
     parts = {part: [row for row in rows if row["part"] == part] for part in ("node", "overload", "cameras", "soak")}
-    assert [row["way"] for row in parts["node"]] == ["raw", "compressed", "raw, default DDS settings"]
+    assert [row["way"] for row in parts["node"]] == [
+        "raw",
+        "raw, the version before",
+        "compressed",
+        "raw, default DDS settings",
+    ]
     raw = parts["node"][0]
     assert raw["frames"] >= 1
     assert raw["latency_p99_ms"] >= raw["latency_p50_ms"] > raw["engine_ms"] > 0
@@ -164,13 +185,15 @@ def test_node_cameras_and_soak_over_dds(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.timeout(600)
-def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path) -> None:
-    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+def test_cold_start_of_engine_and_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, older: Path
+) -> None:
     monkeypatch.setattr("depthclip_ros.commands.bench.start.options_of", lambda device: OPTIONS)
     monkeypatch.setattr("depthclip_ros.commands.bench.start.AUTO", ("torch", "auto"))
     out = tmp_path / "bench.json"
     arguments = ["bench", "--quick", "--parts", "start", "--device", "cpu", "--size", "160x120", "--json", str(out)]
-    assert main([*arguments, "--weights", str(small_weights)]) == 0
+    assert main([*arguments, "--weights", str(small_weights), "--before", str(older)]) == 0
+    assert (tmp_path / "starts").read_text() == "started\n" * 2
     rows = figures_of(out)["rows"]
     larger = [row for row in rows if row["what"] == "then 1280x720"]
     assert [row["cache"] for row in larger] == ["empty", "warm"]
@@ -178,7 +201,7 @@ def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.Monke
     rows = [row for row in rows if row not in larger]
     assert {(row["what"], row["asked"], row["cache"]) for row in rows} == {
         *(("engine", asked, cache) for asked in ("torch auto", "torch fp32") for cache in ("empty", "warm")),
-        *(("node over DDS", asked, cache) for asked in ("auto auto", "torch fp32") for cache in ("empty", "warm")),
+        *(("node over DDS", asked, cache) for asked in NODES for cache in ("empty", "warm")),
     }
     for row in rows:
         assert row["start_s"] > 0.1
@@ -198,6 +221,7 @@ def test_cold_start_of_engine_and_node(tmp_path: Path, monkeypatch: pytest.Monke
         (["--systems", "abacus"], "abacus"),
         (["--size", "big"], "WIDTHxHEIGHT"),
         (["--resume"], "--json"),
+        (["--before", "/nowhere"], "no depth_node below /nowhere"),
         (["--compare", "/nowhere.json"], "/nowhere.json"),
     ],
 )

@@ -66,6 +66,7 @@ class TableOf:
 
 
 PERCENTILES = joined(number("latency_p50_ms"), number("latency_p95_ms"), number("latency_p99_ms"))
+OTHERS = ("torch", "peer", "before")  # what a node's start and memory stand beside
 
 TABLES: dict[str, TableOf] = {
     "engine": TableOf(
@@ -177,11 +178,11 @@ TABLES: dict[str, TableOf] = {
             ("ran", text("ran")),
             ("active s", number("active_s", 2)),
             ("first depth s", number("start_s", 2)),
-            ("× torch / peer", joined(number("of_torch", 2), number("of_peer", 2))),
+            ("× torch / peer / before", joined(*(number(f"of_{other}", 2) for other in OTHERS))),
             ("other's gap s", number("gap_s", 2)),
             ("resident MB", number("resident_mb", 0)),
             ("own/files/shared", joined(*(number(f"{name}_mb", 0) for name in ("private", "files", "shared")))),
-            ("MB × torch / peer", joined(number("memory_of_torch", 2), number("memory_of_peer", 2))),
+            ("MB × torch / peer / before", joined(*(number(f"memory_of_{other}", 2) for other in OTHERS))),
             ("peak / GPU MB", joined(number("peak_mb", 0), number("gpu_mb", 0))),
         ),
         words=4,
