@@ -74,6 +74,7 @@ def test_depth_node_leaves_nothing_behind(start_node, client, camera, room, mome
 
 @pytest.mark.parametrize(("moment", "numbers"), [("rendering", [TERM, INT]), ("playing", [HUP])])
 def test_camera_node_leaves_nothing_behind(ros_environment, client, tmp_path, moment, numbers):
+    pytest.importorskip("torch", reason="needs torch to render")
     size = {"width": 320, "height": 240, "frames": 200} if moment == "rendering" else {"width": 32, "height": 32}
     node = processes.NodeProcess(
         "camera_node",

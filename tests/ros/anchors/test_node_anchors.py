@@ -126,6 +126,7 @@ def _log(true_m, predicted_m):
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
     """Of a camera that drives through a rendered room, with poses."""
+    pytest.importorskip("torch", reason="needs torch to render")
     from depthclip_ros.ros.camera_node.room_source import RoomSource
     from depthclip_ros.ros.camera_node.source import SourceOptions
 

@@ -213,6 +213,7 @@ def test_a_source_without_a_readable_frame_is_an_error(
 def test_the_rendered_robot_publishes_what_it_measures_and_where_it_is(
     listener: Listener, camera: Callable[..., processes.NodeProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="needs torch to render")
     from nav_msgs.msg import Odometry
     from rclpy.qos import DurabilityPolicy
     from sensor_msgs.msg import LaserScan, Range
@@ -263,6 +264,7 @@ def test_the_shipped_room_plays_at_once_and_writes_nothing(
 def test_rendering_is_logged_in_few_lines(
     camera: Callable[..., processes.NodeProcess], listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("torch", reason="needs torch to render")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     node = camera(width=64, height=48, frames=30)
     assert listener.wait_for(lambda: listener.images, 90)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs torch to render")
+
 import torch
 
 import depthclip_ros.scene as scene_package

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
+pytest.importorskip("torch", reason="needs torch")
 
 import numpy as np
 import rclpy

@@ -19,8 +19,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def weights(request, tmp_path_factory):
     """A system's name, and a weights file of it: small, random, and of another depth in each part of the picture."""
-    import torch
-
+    torch = pytest.importorskip("torch", reason="needs torch: its weights have no graph")
     from depthclip_ros.core.model.registry import build_model, preset
     from depthclip_ros.core.weights.weights_file import save_weights
 
