@@ -387,6 +387,45 @@ def test_shipped_weights_go_by_name_also_as_a_base(monkeypatch, saved, tmp_path,
     load_weights(path)
 
 
+def test_adapters_find_their_base_where_its_name_has_gone_to_other_weights(monkeypatch, saved, tmp_path):
+    monkeypatch.setattr(find_weights, "SHIPPED_FOLDER", tmp_path)
+    shutil.copy(saved, tmp_path / "default.safetensors")
+    adapted = load_weights("default").model
+    adapted.select_trained(["adapters"])
+    with torch.no_grad():
+        adapted.heads.regression.bias.add_(0.5)
+    path = tmp_path / "adapters.safetensors"
+    save_weights(path, adapted, training={}, metrics={}, adapter_only=True, dtype="float32")
+    larger = build_model(preset("nano", **{**NANO, "tower_width": 64}))
+    save_weights(tmp_path / "default.safetensors", larger, training={}, metrics={})
+    with pytest.raises(WeightsError, match="does not fit its base 'default'"):  # there is no other
+        load_weights(path)
+    (tmp_path / "fast.safetensors").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match="does not fit its base 'default'"):
+        load_weights(path)
+    shutil.copy(saved, tmp_path / "fast.safetensors")
+    loaded = load_weights(path).model
+    assert torch.equal(depth_of(loaded), depth_of(adapted))
+    shutil.copy(tmp_path / "default.safetensors", tmp_path / "fast.safetensors")
+    shutil.copy(saved, tmp_path / "default.safetensors")
+    assert torch.equal(depth_of(load_weights(path).model), depth_of(adapted))
+
+
+def test_adapters_of_shipped_weights_that_were_trained_on_are_refused_by_hash(monkeypatch, model, saved, tmp_path):
+    monkeypatch.setattr(find_weights, "SHIPPED_FOLDER", tmp_path)
+    shutil.copy(saved, tmp_path / "default.safetensors")
+    adapted = load_weights("default").model
+    adapted.select_trained(["adapters"])
+    path = tmp_path / "adapters.safetensors"
+    save_weights(path, adapted, training={}, metrics={}, adapter_only=True, dtype="float32")
+    with torch.no_grad():
+        model.tower.positions.add_(0.1)
+    save_weights(tmp_path / "default.safetensors", model, training={}, metrics={}, dtype="float32")
+    with pytest.raises(WeightsError, match="trained on the base 'default' .* load it with its own base"):
+        load_weights(path)
+    assert torch.equal(depth_of(load_weights(path, base=saved).model), depth_of(adapted))
+
+
 @pytest.mark.parametrize("name", ["missing.safetensors", "./runs/best", "/nowhere/best", "some/folder/best", "best"])
 def test_a_path_that_does_not_exist_is_not_looked_for_on_the_network(name, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("went to the network"))
