@@ -54,7 +54,8 @@ class Recording(AnyReader):
             raise
         except Exception as error:  # rosbags lets errors of sqlite, zstd and its parsers through
             raise self._breaks_off(0, error) from error
-        self.left_out = sorted({topic for one in readers for topic in getattr(one.storage, "left_out", ())})
+        storages = [file for one in readers for file in getattr(one.storage, "storages", [one.storage])]  # of a folder
+        self.left_out = sorted({topic for file in storages for topic in getattr(file, "left_out", ())})
         if self.left_out and not self.connections:
             self.close()
             raise InputError(f"{path} holds no ROS 2 messages: {', '.join(self.left_out)}; convert it to a ROS 2 bag")

@@ -115,6 +115,21 @@ def test_other_encodings_are_left_out_and_named(tmp_path: Path, encoding: str, s
         Recording(path)
 
 
+def test_a_folder_is_read_as_its_file_is(tmp_path: Path) -> None:
+    """What another writer put in, and a metadata.yaml beside it."""
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.write(writer.add_connection("/a", STRING, typestore=STORE), 3, text("a"))
+    m = Mcap(profile="")
+    other = m.channel(2, "/other", "json", "jsonschema") + m.message(2, 2, b"{}")
+    twins = m.channel(3, "/a") + m.message(3, 4, text("twin"))
+    path = m.write(tmp_path / "bag" / "bag.mcap", m.channel(1, "/a"), other, m.message(1, 3, text("a")), twins)
+    expected = [("/a", 3, "a"), ("/a", 4, "twin")]
+    for place in (path, path.parent):
+        with Recording(place) as bag:
+            found = [(c.topic, at, bag.deserialize(data, c.msgtype).data) for c, at, data in bag.messages()]
+            assert (found, bag.left_out) == (expected, ["/other (json)"])
+
+
 def test_damage_is_named(tmp_path: Path) -> None:
     m = Mcap()
     records = m.channel(1, "/a") + m.message(1, 1, text("one"))
