@@ -41,6 +41,19 @@ def test_wrong_readings_do_not_move_the_robust_line():
     assert robust_least_squares(x, clean) == pytest.approx((0.4, 0.1))
 
 
+def test_the_robust_line_is_where_hubers_weights_leave_no_slope():
+    """Its definition: errors below 1.345 times their scale count by their square, those beyond linearly."""
+    rng = np.random.default_rng(4)
+    x, given = rng.uniform(0, 2, 400), rng.uniform(0.5, 2, 400)
+    y = 0.4 * x + 0.1 + rng.standard_t(2, 400) * 0.05
+    scale, shift = robust_least_squares(x, y, given)
+    error = scale * x + shift - y
+    limit = 1.345 * np.median(np.abs(error)) / 0.6745
+    pull = given * np.clip(error, -limit, limit)
+    assert abs(pull.mean()) < 1e-6
+    assert abs((pull * x).mean()) < 1e-6
+
+
 def test_medians_become_equal():
     depth, truth_m = RNG.uniform(10, 20, 99), RNG.uniform(1, 2, 99)
     assert np.median(align(depth, truth_m, MEDIAN).apply(depth)) == pytest.approx(np.median(truth_m))

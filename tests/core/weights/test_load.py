@@ -421,7 +421,7 @@ def test_adapters_of_shipped_weights_that_were_trained_on_are_refused_by_hash(mo
     with torch.no_grad():
         model.tower.positions.add_(0.1)
     save_weights(tmp_path / "default.safetensors", model, training={}, metrics={}, dtype="float32")
-    with pytest.raises(WeightsError, match="trained on the base 'default' .* load it with its own base"):
+    with pytest.raises(WeightsError, match=r"trained on the base 'default' .* load it with its own base"):
         load_weights(path)
     assert torch.equal(depth_of(load_weights(path, base=saved).model), depth_of(adapted))
 

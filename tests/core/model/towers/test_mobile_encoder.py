@@ -44,6 +44,21 @@ def test_blocks_equal_torchvision_where_both_paddings_agree(reference, tmp_path)
         torch.testing.assert_close(ours(image), blocks(image), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "channels", "repeats"),
+    [
+        ("efficientnet-lite0", [16, 24, 40, 80, 112, 192, 320], [1, 2, 2, 3, 3, 4, 1]),
+        ("efficientnet-lite1", [16, 24, 40, 80, 112, 192, 320], [1, 3, 3, 4, 4, 5, 1]),
+        ("efficientnet-lite2", [16, 24, 48, 88, 120, 208, 352], [1, 3, 3, 4, 4, 5, 1]),
+    ],
+)
+def test_efficientnets_have_the_rows_that_were_published(name, channels, repeats):
+    """Those of the checkpoints at github.com/tensorflow/tpu, models/official/efficientnet/lite."""
+    rows = ENCODERS[name].rows
+    assert [row[1] for row in rows] == channels
+    assert [row[2] for row in rows] == repeats
+
+
 @pytest.mark.parametrize("size", [4, 5])
 def test_stride_two_pads_as_tensorflow_does(size):
     convolution = ScaledConv(1, 1, kernel=3, stride=2, groups=1)
