@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="needs torch: the room's cameras")
+
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_node import robot
 from depthclip_ros.scene import pose_matrix

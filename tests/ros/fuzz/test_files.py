@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 import yaml
 
+pytest.importorskip("torch", reason="needs torch to read weights files for training")
+
 from depthclip_ros.core.calibration import read_calibration
 from depthclip_ros.core.errors import DepthClipError
 from depthclip_ros.core.images.compressed import decode_depth_values, decode_picture
