@@ -6,12 +6,12 @@
 
 A mutant is a source with one thing of it changed (`mutations.py`). No file is changed: one process has the libraries
 loaded and forks for each mutant, whose source it gives to the import. Which test reaches which line is found by a
-coverage run (`reached_lines.py`) of the tests that need no node process. It takes some minutes, and is kept in
-.cache/mutants/, for each file of tests, until a source or that file changes. With --only, only tests of the sources'
-folders are looked at, so that more may survive.
+coverage run (`reached_lines.py`) of the tests that need no node process. It takes a quarter of an hour, and is kept in
+.cache/mutants/, for each file of tests, until that file or a source that it imports changes. With --only, only tests of
+the sources' folders are looked at, so that more may survive.
 
-Each mutant is a line of --out (JSON). At the end stand the survivors and a table by folder. Every twelfth mutant's
-tests meet the unchanged source as well; the exit code is 1 if they fail there.
+Each mutant is a line of --out (JSON). At the end, or at Ctrl-C, stand the survivors and a table by folder. Every
+twelfth mutant's tests meet the unchanged source as well; the exit code is 1 if they fail there.
 """
 
 from __future__ import annotations
@@ -237,9 +237,10 @@ def main() -> int:
                 importlib.import_module(name)
         tests = test_files([place for place, _ in sample], near=args.only is not None)
         reached = {file: measure(file) for file in progress.track(tests, description="lines that the tests reach")}
-        for number, (place, changed) in enumerate(progress.track(sample, description="mutants"), 1):
-            records.append(meet(place, changed, reached, control=number % CONTROL_EVERY == 0))
-            print(json.dumps(records[-1]), file=lines, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):  # what is done by then is a sample too
+            for number, (place, changed) in enumerate(progress.track(sample, description="mutants"), 1):
+                records.append(meet(place, changed, reached, control=number % CONTROL_EVERY == 0))
+                print(json.dumps(records[-1]), file=lines, flush=True)
     for record in records:
         if record["outcome"] == "survived":
             print("{file}:{line} {operator}: `{before}` -> `{after}` {by}".format(**record))

@@ -49,9 +49,19 @@ def module_of(path: str) -> str:
     return ".".join(Path(path.removeprefix("depthclip_trainer/")).with_suffix("").parts)
 
 
-def modified(paths: Iterable[Path]) -> float:
-    """When the last of them was."""
-    return max(path.stat().st_mtime for path in paths)
+def kept(test_file: str) -> Reached | None:
+    """From the cache; None where it is older than the file, or than a source that the file imports."""
+    path = _kept_in(test_file)
+    if not path.exists():
+        return None
+    reached = Reached(*json.loads(path.read_text(encoding="utf-8")))
+    read = [REPOSITORY / file for file in (test_file, *reached.lines)]
+    fresh = all(file.exists() and file.stat().st_mtime < path.stat().st_mtime for file in read)
+    return reached if fresh else None
+
+
+def _kept_in(test_file: str) -> Path:
+    return CACHE / f"{test_file}.json"
 
 
 class _Reach:
@@ -123,19 +133,20 @@ def run_tests(files: Iterable[str], plugin: object, *options: str) -> int:
 
 
 def measure(test_file: str) -> Reached:
-    """By a coverage run, or from the cache where that is younger than the sources and the tests."""
+    """From the cache, or by a coverage run."""
 
     def work() -> Reached:
         plugin = _Reach()
         run_tests([test_file], plugin)
         return plugin.reached()
 
-    kept = CACHE / f"{test_file}.json"
-    sources = (path for area in AREAS for path in (REPOSITORY / area).rglob("*.py"))
-    if not kept.exists() or kept.stat().st_mtime < modified([REPOSITORY / test_file, *sources]):
-        answer, said = forked(work, MEASURING_S)
-        if answer is None:
-            print(f"{test_file} cannot be measured, and is left out:\n{said[-500:]}", file=sys.stderr)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(answer or Reached({}, {})), encoding="utf-8")
-    return Reached(*json.loads(kept.read_text(encoding="utf-8")))
+    if (reached := kept(test_file)) is not None:
+        return reached
+    answer, said = forked(work, MEASURING_S)
+    if answer is None:
+        print(f"{test_file} cannot be measured, and is left out:\n{said[-500:]}", file=sys.stderr)
+        return Reached({}, {})
+    path = _kept_in(test_file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(answer), encoding="utf-8")
+    return Reached(*answer)
