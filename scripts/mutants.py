@@ -27,6 +27,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import time
 from importlib.machinery import ModuleSpec
@@ -225,6 +226,7 @@ def main() -> int:
     out = args.out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     os.chdir(REPOSITORY)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no child is left
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -105,6 +105,7 @@ def forked(work: Callable[[], Any], limit_s: float) -> tuple[Any, str]:
     if child == 0:
         with contextlib.suppress(BaseException), said.open("w") as file:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
