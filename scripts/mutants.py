@@ -167,12 +167,13 @@ def outcome(file: str, source: str, tests: dict[str, list[str]], reached: dict[s
 
     usual_s = sum(reached[test_file].tests[name][0] for test_file, names in tests.items() for name in names)
     answer, said = forked(work, 30.0 + 4.0 * usual_s)
+    by = next(iter(FAILED_BY.findall(said)), "")
     if answer is None:
-        return "killed", "time, memory or a crash"
+        return "killed", by or "time, memory or a crash"
     code, used = answer
     if code in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         return "survived", "" if used else "not imported"
-    return "killed", next(iter(FAILED_BY.findall(said)), said[-200:])
+    return "killed", by or said[-200:]
 
 
 def meet(place: Place, changed: str, reached: dict[str, Reached], control: bool) -> dict[str, Any]:
