@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 """Holds OpenVINO to float32, as on a CPU without 16-bit units, in every process that has this folder on PYTHONPATH.
 
-For the tests: ONEDNN_MAX_CPU_ISA=AVX2 PYTHONPATH=scripts/fp32_only .venv/bin/pytest (docs: CONTRIBUTING.md)
+For the tests: ONEDNN_MAX_CPU_ISA=AVX2 PYTHONPATH=$PWD/scripts/fp32_only .venv/bin/pytest (docs: CONTRIBUTING.md)
 """
 
 from __future__ import annotations

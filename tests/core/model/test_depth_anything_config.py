@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.depth_anything_config import PRESETS, DepthAnythingConfig
+from depthclip_ros.core.model.depth_anything_config import PRESETS, DepthAnythingConfig, config_of_folder
 from depthclip_ros.core.model.transformers_network import (
     build_network,
     farthest_m,
@@ -66,6 +66,12 @@ def test_metric_presets_end_where_their_networks_do(name, most_m):
 def test_what_does_not_fit_together_is_refused_by_name(changes):
     with pytest.raises(ConfigError, match=rf"^({'|'.join(changes)}) is .*; allowed: "):
         dataclasses.replace(TINY, **changes)
+
+
+@pytest.mark.parametrize(("keeps", "pixels"), [(True, 357765), (False, 518 * 518)])  # 518 by 518 times 4 / 3
+def test_a_folders_images_are_as_large_as_its_processor_makes_those_of_4_to_3(make_transformers_folder, keeps, pixels):
+    folder = make_transformers_folder({"size": {"height": 518, "width": 518}, "keep_aspect_ratio": keeps})
+    assert config_of_folder(folder, "mine").input_pixels == pixels
 
 
 def test_a_scale_without_metres_is_refused():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import cv2
 import numpy as np
@@ -47,3 +48,16 @@ def test_depth_of_8_bits_is_refused_with_its_unit_in_question(tmp_path):
     cv2.imwrite(str(folder / "depth" / "0.png"), np.full((120, 160), 200, np.uint8))
     with pytest.raises(InputError, match=r"0\.png is no depth: it has 1 channels of 8 bits; .* whose unit is known"):
         open_folder(folder).read("0")
+
+
+@pytest.mark.parametrize("lacks", ["fx", "cy"])
+def test_a_camera_without_all_its_numbers_is_assumed_and_said_to_be(tmp_path, lacks):
+    meta = turned_folder(tmp_path) / "meta.json"
+    whole = open_folder(tmp_path).read("0")
+    assert (whole.assumed_intrinsics, whole.intrinsics.fx_px) == (False, 150)
+    published = json.loads(meta.read_text())
+    del published["intrinsics"][lacks]
+    meta.write_text(json.dumps(published))
+    frame = open_folder(tmp_path).read("0")
+    assert frame.assumed_intrinsics
+    assert frame.intrinsics.fx_px == pytest.approx(80 / math.tan(math.radians(30)))
