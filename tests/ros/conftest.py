@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
+from depthclip_ros.core.present import is_installed
+
 FASTDDS_PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
 WAIT_S = 150.0  # generous: a busy machine is slow, not wrong
 FOCAL_PX = 200.0
@@ -30,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "test_node" in item.nodeid and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session")
+def quick_runtime() -> str:
+    """The runtime that compiles nothing, where it is installed."""
+    return "torch" if is_installed("torch") else "auto"
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ DEPTH_TOPICS = {f"/{TOPICS[key][0]}" for key in USUAL}
 
 
 @pytest.fixture(scope="module")
-def engine(small_weights: Path) -> Iterator[DepthEngine]:
-    one = DepthEngine.load(small_weights, runtime="torch", device="cpu")
+def engine(small_weights: Path, quick_runtime: str) -> Iterator[DepthEngine]:
+    one = DepthEngine.load(small_weights, runtime=quick_runtime, device="cpu")
     yield one
     one.close()
 

@@ -287,14 +287,14 @@ def described(image):
 
 
 @pytest.fixture(scope="module")
-def nodes(ros_environment, small_weights):
+def nodes(ros_environment, small_weights, quick_runtime):
     """One for each of `SETTINGS`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(camera_module, "CHANGED_S", 0.0)
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
         node = rclpy.create_node("fuzz", context=context)
-        engine = DepthEngine.load(small_weights, runtime="torch", device="cpu", precision="fp32", threads=1)
+        engine = DepthEngine.load(small_weights, runtime=quick_runtime, device="cpu", precision="fp32", threads=1)
         yield [Node(engine, node, values, f"n{index}/") for index, values in enumerate(SETTINGS)]
         node.destroy_node()
         rclpy.shutdown(context=context, uninstall_handlers=False)
