@@ -73,6 +73,11 @@ def test_on_the_way_readings_may_differ_by_half_of_it():
     assert still.consensus(0.1) is None
 
 
+def test_the_way_is_told_from_the_newest_reading_where_nobody_says_it():
+    assert track(0.2, 0.0, 0.0, ways=[0.0, 0.0, 0.18]).consensus() is not None, "0.16, and half of 0.18"
+    assert track(0.2, 0.0, 0.0, ways=[0.18, 0.18, 0.18]).consensus() is None
+
+
 def test_verdicts_say_what_became_of_it():
     new = track(0.5, 0.5)
     verdict = new.verdict("beam", 100.2)

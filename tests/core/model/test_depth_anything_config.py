@@ -74,6 +74,13 @@ def test_a_folders_images_are_as_large_as_its_processor_makes_those_of_4_to_3(ma
     assert config_of_folder(folder, "mine").input_pixels == pixels
 
 
+def test_without_a_processor_images_are_normalised_as_imagenets_are(make_transformers_folder):
+    presets = pytest.importorskip("torchvision.transforms._presets", reason="needs torchvision")
+    published = presets.ImageClassification(crop_size=1)
+    config = config_of_folder(make_transformers_folder(), "mine")
+    assert (list(config.image_mean), list(config.image_std)) == (published.mean, published.std)
+
+
 def test_a_scale_without_metres_is_refused():
     with pytest.raises(ConfigError, match="metric is False; allowed: True, as its network with disparity_scale gives"):
         dataclasses.replace(TINY, disparity_scale=1.0)
