@@ -110,6 +110,7 @@ def forked(work: Callable[[], Any], limit_s: float) -> tuple[Any, str]:
             os.dup2(file.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
             answer.write_text(json.dumps(work()), encoding="utf-8")
+            sys.stdout.flush()  # `_exit` does not
         os._exit(0)
     end_s, ended = time.monotonic() + limit_s, False
     try:

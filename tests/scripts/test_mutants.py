@@ -63,8 +63,9 @@ def repository(tmp_path: Path) -> Path:
 def run(repository: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
     """The command, and the lines that it wrote."""
     start = "import mutants, sys; mutants.LIBRARIES = (); mutants.CONTROL_EVERY = 1; sys.exit(mutants.main())"
-    # The coverage of `make test` is not to hold a source of this repository's.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    # The coverage of `make test` is not to hold a source of this repository's; and output waits in buffers, as usual.
+    left_out = ("COV", "PYTHONUNBUFFERED")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environment["PYTHONPATH"] = f"{repository}:{repository / 'scripts'}"
     command = [sys.executable, "-c", start, "--number", "100", *options]
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=False)
