@@ -120,19 +120,19 @@ def _measure_node(settings: Settings) -> list[Row]:
             "cache": cache_state,
             "ran": None,
             **one,
-            **_beside("of_torch", "memory_of_torch", one, medians.get(("torch fp32", cache_state))),
-            **_beside("of_peer", "memory_of_peer", one, medians.get((PEER, cache_state))),
-            **_beside("of_before", "memory_of_before", one, medians.get((BEFORE, cache_state))),
+            **_beside("torch", one, medians.get(("torch fp32", cache_state))),
+            **_beside("peer", one, medians.get((PEER, cache_state))),
+            **_beside("before", one, medians.get((BEFORE, cache_state))),
         }
         for (name, cache_state), one in medians.items()
     ]
 
 
-def _beside(start: str, memory: str, one: Row, other: Row | None) -> Row:
-    """Ratios of one node's start and memory to another's, by these names."""
+def _beside(what: str, one: Row, other: Row | None) -> Row:
+    """Ratios of one node's start and memory to those of another, which the names of the ratios end with."""
     return {
-        start: ratio(one["start_s"], other and other["start_s"]),
-        memory: ratio(one["resident_mb"], other and other["resident_mb"]),
+        f"of_{what}": ratio(one["start_s"], other and other["start_s"]),
+        f"memory_of_{what}": ratio(one["resident_mb"], other and other["resident_mb"]),
     }
 
 
