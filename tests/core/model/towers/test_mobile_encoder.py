@@ -53,7 +53,7 @@ def test_blocks_equal_torchvision_where_both_paddings_agree(reference, tmp_path)
     ],
 )
 def test_efficientnets_have_the_rows_that_were_published(name, channels, repeats):
-    """EfficientNet-B0's by 1, 1, 1.1 in width (to multiples of 8) and 1, 1.1, 1.2 in depth, the first and last as deep."""
+    """EfficientNet-B0's by 1, 1, 1.1 in width (in eights) and 1, 1.1, 1.2 in depth; the first and last are as deep."""
     rows = ENCODERS[name].rows
     assert [row[1] for row in rows] == channels
     assert [row[2] for row in rows] == repeats
