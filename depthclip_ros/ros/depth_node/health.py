@@ -40,6 +40,7 @@ class Health:
     prefix: str = ""  # of the camera's topics
     image_topic: str = ""
     image_publishers: int = 0
+    other_transport: str = ""  # what to set where images come by that alone
     image_qos: str = ""
     camera_info_topic: str = ""
     camera_info_age_s: float | None = None
@@ -71,18 +72,8 @@ def judge(health: Health) -> tuple[int, str]:
     if health.doing_s > STALLED_S[0]:
         level = ERROR if health.doing_s > STALLED_S[1] else WARN
         return level, f"{health.doing} for {health.doing_s:.0f} s: restart the process if this does not end"
-    silent_s = counters.window_in.age_s
-    if silent_s > SILENT_S:
-        level = ERROR if counters.received else WARN
-        start = "no image" if not counters.received else "no more images"
-        advice = (
-            f"start the camera, or remap `{health.prefix}image` to its topic"
-            if health.image_publishers == 0
-            else "check that the camera sends images and the network carries them (docs: Fast DDS profile)"
-        )
-        return level, (
-            f"{start} on {health.image_topic} for {silent_s:.0f} s: {health.image_publishers} publishers; {advice}"
-        )
+    if silent := silence(health):
+        return ERROR if counters.received else WARN, silent
     if health.awaited:
         return WARN, (
             f"images of {health.awaited} wait for their network, which is being compiled; until then there is no depth "
@@ -122,6 +113,22 @@ def judge(health: Health) -> tuple[int, str]:
             f"model.weights: {health.faster_weights} is for such machines"
         )
     return OK, speed
+
+
+def silence(health: Health) -> str:
+    """That no image comes to an active node, and what may help; empty while images come."""
+    silent_s = health.counters.window_in.age_s
+    if health.state != "active" or silent_s <= SILENT_S:
+        return ""
+    advice = (
+        f"start the camera, or remap `{health.prefix}image` to its topic"
+        if health.image_publishers == 0
+        else "check that the camera sends images and the network carries them (docs: Fast DDS profile)"
+    )
+    return (
+        f"{'no more images' if health.counters.received else 'no image'} on {health.image_topic} for {silent_s:.0f} s: "
+        f"{health.image_publishers} publishers; {health.other_transport or advice}"
+    )
 
 
 def values(health: Health) -> dict[str, str]:

@@ -33,7 +33,7 @@ class FollowingSubscription:
     ) -> None:
         self._node = node
         self._depth = depth  # messages kept: more than one where several senders share the topic
-        self._message = message
+        self.message = message
         self._reliability = reliability
         self._callback = callback
         # The event comes while the executor works on the subscription: leave it before unmaking that.
@@ -82,13 +82,16 @@ class FollowingSubscription:
     def _subscribe(self, qos: QoSProfile) -> str:
         self._qos = qos
         self._subscription = self._node.create_subscription(
-            self._message,
+            self.message,
             self._name,
             self._callback,
             qos,
             event_callbacks=incompatible_qos_callbacks(self._follow_soon.trigger),
         )
         return str(self._subscription.topic_name)
+
+
+COMPRESSED = "/compressed"  # what image_transport adds to a topic's name
 
 
 class ImageInput:
@@ -104,6 +107,7 @@ class ImageInput:
         prefix: str = "",
     ) -> None:
         message = CompressedImage if transport == "compressed" else Image
+        self._node = node
         with ExitStack() as made:
             name = image_name(node, transport, prefix)
             self.image = FollowingSubscription(node, message, name, reliability, on_image)
@@ -111,6 +115,22 @@ class ImageInput:
             name = camera_info_name(node, self.image.topic, prefix)
             self.camera_info = FollowingSubscription(node, CameraInfo, name, reliability, on_camera_info)
             made.pop_all()
+
+    @property
+    def other_transport(self) -> str:
+        """What to set where only the other transport of these images has publishers; empty where that is not so."""
+        topic = self.image.topic
+        plain = topic.removesuffix(COMPRESSED)
+        if self.image.message is CompressedImage:
+            transport, other = "raw", plain
+        else:
+            transport, other = "compressed", plain + COMPRESSED
+        # The same topic, where `image` was remapped to a compressed one.
+        if (self.image.publishers and other != topic) or self._node.count_publishers(other) == 0:
+            return ""
+        return (
+            f"images come {transport}, on {other}: set input.transport to {transport} (launch: transport:={transport})"
+        )
 
     def follow(self) -> None:
         """Follow the publishers' QoS."""
@@ -137,10 +157,10 @@ def image_name(node: Node, transport: str, prefix: str = "") -> str:
     name = f"{prefix}image"
     if transport != "compressed":
         return name
-    # A remapping of `image` is meant for `image/compressed` too.
+    # A remapping of `image` is meant for `image/compressed` too, and may name the compressed topic itself.
     resolved = node.resolve_topic_name(name)
     plain = resolved == node.resolve_topic_name(name, only_expand=True)
-    return f"{name}/compressed" if plain else _as_it_is(node, f"{resolved}/compressed")
+    return f"{name}{COMPRESSED}" if plain else _as_it_is(node, resolved.removesuffix(COMPRESSED) + COMPRESSED)
 
 
 def camera_info_name(node: Node, image_topic: str, prefix: str = "") -> str:

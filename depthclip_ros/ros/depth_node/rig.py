@@ -210,6 +210,7 @@ class Rig:
                 health,
                 image_topic=source.image.topic,
                 image_publishers=source.image.publishers,
+                other_transport=source.other_transport,
                 image_qos=name_of(source.image.qos),
                 camera_info_topic=source.camera_info.topic,
             )

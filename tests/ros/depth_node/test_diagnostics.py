@@ -67,6 +67,18 @@ def test_a_camera_that_never_came_is_a_warning_with_advice(monkeypatch):
     assert "remap" in message
 
 
+def test_a_camera_that_comes_by_the_other_transport_is_told_of_instead_of_the_usual_advice(monkeypatch):
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
+    _, message = judge(_active(image_publishers=0, other_transport="set input.transport to compressed"))
+    assert message.endswith(": 0 publishers; set input.transport to compressed")
+
+
+def test_a_node_that_is_not_active_is_not_silent(monkeypatch):
+    monkeypatch.setattr(health, "SILENT_S", -1.0)
+    assert health.silence(_active()) != ""
+    assert health.silence(Health(state="inactive")) == ""
+
+
 def test_a_camera_that_stopped_is_an_error(monkeypatch):
     monkeypatch.setattr(health, "SILENT_S", -1.0)
     counters = Counters()

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the pac
 
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros.depth_node.image_input import ImageInput, comes_rectified
@@ -21,6 +23,16 @@ def ignore(message):
 @pytest.fixture
 def make_node(ros_environment):
     """A node in a namespace with remappings: `make_node({from: to})`."""
+    yield from _nodes()
+
+
+@pytest.fixture
+def make_sender(ros_environment):
+    """As `make_node`, by another participant: one alone cannot have two types on one topic."""
+    yield from _nodes()
+
+
+def _nodes():
     context = rclpy.Context()
     rclpy.init(context=context)
     nodes = []
@@ -75,6 +87,40 @@ def test_two_cameras_exchanged_by_remapping_keep_their_own_calibration(make_node
 def test_a_remapped_compressed_topic_has_its_own_sibling(make_node):
     node = make_node({"image/compressed": "/cam/image_raw/compressed"})
     assert topics(node, "compressed") == ("/cam/image_raw/compressed", "/cam/camera_info")
+
+
+def test_a_remapping_may_name_the_compressed_topic_itself(make_node):
+    node = make_node({"image": "/cam/image_raw/compressed"})
+    assert topics(node, "compressed") == ("/cam/image_raw/compressed", "/cam/camera_info")
+
+
+@pytest.mark.parametrize(
+    ("image", "transport", "sent", "told"),
+    [
+        ("/cam/image_raw", "raw", "compressed", "images come compressed, on /cam/image_raw/compressed: set "
+         "input.transport to compressed (launch: transport:=compressed)"),
+        ("/cam/image_raw", "compressed", "raw", "images come raw, on /cam/image_raw: set input.transport to raw "
+         "(launch: transport:=raw)"),
+        ("/cam/image_raw/compressed", "raw", "compressed", "images come compressed, on /cam/image_raw/compressed: set "
+         "input.transport to compressed (launch: transport:=compressed)"),
+        ("/cam/image_raw", "raw", "raw", ""),
+        ("/cam/image_raw", "raw", "raw and compressed", ""),
+        ("/cam/image_raw", "compressed", "raw and compressed", ""),
+    ],
+)  # fmt: skip
+def test_images_that_come_by_the_other_transport_are_told_of(make_node, make_sender, image, transport, sent, told):
+    node, sender = make_node({"image": image}), make_sender({})
+    source = ImageInput(node, transport, "auto", ignore, ignore)
+    assert source.other_transport == "", "nobody sends"
+    topics = {"raw": (Image, "/cam/image_raw"), "compressed": (CompressedImage, "/cam/image_raw/compressed")}
+    for one in sent.split(" and "):
+        sender.create_publisher(*topics[one], 1)
+        end_s = time.monotonic() + 20
+        while not node.count_publishers(topics[one][1]):
+            assert time.monotonic() < end_s, "never discovered"
+            time.sleep(0.02)
+    assert source.other_transport == told
+    source.destroy()
 
 
 def test_a_sibling_that_would_be_remapped_a_second_time_is_refused(make_node):

@@ -281,3 +281,12 @@ def test_compressed_images(start_node, camera, room):
     _check_frame(eye, eye.send(*make()), room, same_colour=False)
     assert eye.depth.of_stamp(broken.header.stamp) is None
     node.kill()
+
+
+def test_a_camera_that_sends_compressed_images_alone_is_told_of_in_the_log(start_node, camera):
+    node = start_node("/packed", remaps={"image": "cam/image_raw"})
+    camera("/packed", image="cam/image_raw/compressed")
+    node.wait_for_log("images come compressed, on /packed/cam/image_raw/compressed: set input.transport to compressed")
+    time.sleep(2.5)
+    assert node.log().count("no image on /packed/cam/image_raw for ") == 1, "said once"
+    node.kill()

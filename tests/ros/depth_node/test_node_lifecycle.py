@@ -198,7 +198,10 @@ def test_every_parameter_describes_itself(managed):
         assert descriptor.description.startswith(row.description)
         assert descriptor.read_only == (row.name == "autostart")  # which is read once
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
-        assert bool(ranges) == (row.minimum is not None and row.element is None)  # ROS has no ranges for lists
+        # ROS has no ranges for lists, and none with a value beside them.
+        assert bool(ranges) == (row.minimum is not None and row.element is None and not row.zero)
+        if row.zero:
+            assert row.allowed in descriptor.additional_constraints
         for limits in ranges:
             assert (limits.from_value, limits.to_value) == (row.minimum, row.maximum)
 

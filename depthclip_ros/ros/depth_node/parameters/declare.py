@@ -26,7 +26,7 @@ def declare_parameters(node: Any) -> None:
         )
         low, high = parameter.minimum or 0, parameter.maximum or 0
         kind = type(parameter.default)
-        if kind is str:
+        if kind is str or parameter.zero:  # a range of ROS has no value beside it
             descriptor.additional_constraints = f"allowed: {parameter.allowed}"
         elif kind is int:
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=parameter.step)]

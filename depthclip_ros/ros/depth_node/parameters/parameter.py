@@ -26,6 +26,7 @@ class Parameter:
         description: one or two sentences with the unit.
         choices: the allowed texts; empty means any text (an empty one only where the default is), or a number within
             `minimum` and `maximum`.
+        zero: what 0 means where it is allowed beside `minimum` to `maximum`.
         step: from one allowed whole number to the next.
         pattern: a regular expression that is allowed beside `choices`, and how to say it to a person.
         element: of a list: str or float. What is allowed holds for each element, and texts must differ.
@@ -37,6 +38,7 @@ class Parameter:
     description: str
     minimum: float | None = None
     maximum: float | None = None
+    zero: str = ""
     step: int = 1
     choices: tuple[str, ...] = ()
     pattern: tuple[str, str] | None = None
@@ -58,7 +60,7 @@ class Parameter:
         if self.minimum is not None and self.maximum is not None:
             if self.step > 1:
                 return ", ".join(map(str, range(int(self.minimum), int(self.maximum) + 1, self.step)))
-            return f"{self.minimum:g} to {self.maximum:g}"
+            return f"{self.minimum:g} to {self.maximum:g}" + (f", 0: {self.zero}" if self.zero else "")
         text = "a text that is not empty" if self.default else "a text"
         return {bool: "true or false", str: text}[type(self.default)]
 
@@ -79,6 +81,7 @@ class Parameter:
         elif good and self.minimum is not None and self.maximum is not None:
             good = self.minimum <= value <= self.maximum  # false for NaN
             good = good and (kind is float or (value - self.minimum) % self.step == 0)
+            good = good or (bool(self.zero) and value == 0)
         elif good and kind is str:
             good = bool(value) or not self.default
         if not good:

@@ -96,10 +96,11 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "input.assumed_hfov",
         0.0,
-        "Horizontal field of view in degrees of a camera without camera_info, 5 or more: then there is a cloud too. 0: "
-        "unknown, 60 are assumed, and there is no cloud.",
-        minimum=0.0,
+        "Horizontal field of view in degrees of a camera without camera_info: then there is a cloud too. 0: 60 are "
+        "assumed, and there is no cloud.",
+        minimum=5.0,
         maximum=170.0,
+        zero="unknown",
         effect=NEXT_CONFIGURE,
     ),
     Parameter(

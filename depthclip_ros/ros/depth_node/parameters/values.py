@@ -151,10 +151,6 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
             f"scan.min_height is {checked['scan.min_height']} and scan.max_height {checked['scan.max_height']}; the "
             "first must be below the second"
         )
-    if 0 < checked["input.assumed_hfov"] < 5:  # type: ignore[operator]
-        raise ConfigError(
-            f"input.assumed_hfov is {checked['input.assumed_hfov']}; allowed: 5 to 170 degrees, 0: unknown"
-        )
     cameras, factors = checked["cameras"], checked["scale.factors"]
     if factors and len(factors) != len(cameras):  # type: ignore[arg-type]
         raise ConfigError(
