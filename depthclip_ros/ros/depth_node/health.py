@@ -131,6 +131,20 @@ def silence(health: Health) -> str:
     )
 
 
+class Silences:
+    """Tells the log of each camera that falls silent, once."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def log(self, cameras: Mapping[str, Health], logger: Any) -> None:
+        """Warn of those, by name, that are silent and were not before."""
+        silent = {name: said for name, health in cameras.items() if (said := silence(health))}
+        for name in silent.keys() - self._known:
+            logger.warning(silent[name])
+        self._known = set(silent)
+
+
 def values(health: Health) -> dict[str, str]:
     """Key and value of every figure in the report."""
     counters = health.counters

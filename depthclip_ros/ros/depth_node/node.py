@@ -55,7 +55,7 @@ class DepthNode(LifecycleNode):
         self._fault = ""  # why the node could not be configured, or could not be stopped
         self._preparing = ""
         self._has_twin = False
-        self._silent: set[str] = set()  # cameras whose silence the log knows of
+        self._silences = health.Silences()
         self._loaded: futures.Future[tuple[DepthEngine, Settings]] | None = None
         self._rig: Rig | None = None
         self._steps = {
@@ -286,10 +286,7 @@ class DepthNode(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         node = Health(self._state, self._fault, self._preparing)
         cameras = {"": node} if self._rig is None else self._rig.health(node)
-        silent = {name: said for name, one in cameras.items() if (said := health.silence(one))}
-        for name in silent.keys() - self._silent:
-            self.get_logger().warning(silent[name])
-        self._silent = set(silent)
+        self._silences.log(cameras, self.get_logger())
         message.status = health.statuses(DiagnosticStatus, KeyValue, cameras, self.get_fully_qualified_name()[1:])
         self._diagnostics.publish(message)
 
