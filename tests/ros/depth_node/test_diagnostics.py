@@ -83,11 +83,11 @@ def test_each_silence_is_told_once(monkeypatch):
     monkeypatch.setattr(health, "SILENT_S", -1.0)
     said, silences = [], health.Silences()
     logger = SimpleNamespace(warning=said.append)
-    silent, awake = _active(image_topic="/a/image"), Health(state="inactive")
+    silent, awake = _active(), Health(state="inactive")
     for cameras in ({"a": silent, "b": awake}, {"a": silent, "b": awake}, {"a": awake, "b": awake}, {"a": silent}):
         silences.log(cameras, logger)
     assert len(said) == 2
-    assert all(one.startswith("no image on /a/image") for one in said)
+    assert all(one.startswith("no image on /cam/image_raw") for one in said)
 
 
 def test_a_camera_that_stopped_is_an_error(monkeypatch):
