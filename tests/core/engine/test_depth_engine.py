@@ -137,6 +137,18 @@ def test_one_pixel_is_refused_and_the_next_image_still_works(reading_model: Make
     engine.warm_up(128, 96, batch=2)
 
 
+def test_what_is_being_compiled_is_named_by_the_latest_images_of_its_size(
+    reading_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = DepthEngine(reading_model(), device="cpu", precision="fp32")
+    engine.warm_up(640, 480)
+    engine.warm_up(128, 96)  # the same network size
+    engine.warm_up(96, 128)
+    keys = ((1, 48, 64), (3, 64, 48))  # batch, height, width of the network's input
+    monkeypatch.setattr(type(engine._runtime), "preparing", property(lambda _: keys), raising=False)
+    assert engine.preparing == "128x96, 3 x 96x128"
+
+
 def test_out_of_memory_halves_the_batch_and_says_so(reading_model: Make, pictures: np.ndarray) -> None:
     images = np.concatenate([pictures] * 2)[:5]
     roomy = DepthEngine(reading_model(), device="cpu", precision="fp32").infer(images, [CAMERA] * 5)
