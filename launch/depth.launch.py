@@ -50,6 +50,12 @@ ARGUMENTS = {
     ),
     "weights": ("", "Weights: `default`, `fast`, a file or a Hugging Face id; empty: what params_file says", None),
     "device": ("", "Device of the network: auto, cpu, cuda, cuda:N, xpu; empty: what params_file says", None),
+    "anchors": (
+        "",
+        "What tells the scale, each name with its topic where that is not anchors/NAME, e.g. `ground scan=/scan "
+        "odometry=/odom`; imu=TOPIC is for ground; empty: what params_file says",
+        None,
+    ),
     "params_file": (str(CONFIG / "depth.yaml"), "Parameters of the node (YAML)", None),
     "base_frame": (
         "",
@@ -84,6 +90,7 @@ PARAMETERS = {
     "transport": ("input.transport",),
     "base_frame": ("scan.frame", "anchor.base_frame"),
 }
+ANCHORS_WITH_TOPIC = ("range", "scan", "points", "depth", "odometry", "imu")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -118,6 +125,10 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
         (overrides["input.assumed_hfov"],) = _numbers(value("hfov"), "hfov", "a number of degrees, e.g. 70", 1)
     if cameras:
         overrides["cameras"] = cameras
+    anchors = _anchors(value("anchors"))
+    if names := [name for name in anchors if name != "imu"]:  # an imu is no anchor: it is heard with ground
+        overrides["anchors"] = names
+    anchor_topics = {f"anchors/{name}": topic for name, topic in anchors.items()}
 
     depth = Node(
         package="depthclip_ros",
@@ -125,7 +136,7 @@ def _make_nodes(context: LaunchContext) -> list[Node]:
         name=value("node_name"),
         namespace=value("namespace"),
         parameters=[params_file, overrides],
-        remappings=_remappings(cameras, topics),
+        remappings=[*_remappings(cameras, topics), *_remappings(cameras, anchor_topics, shared=True)],
         ros_arguments=["--log-level", value("log_level"), *(["--enclave", enclave] if enclave else [])],
         respawn=is_true("respawn"),
         respawn_delay=2.0,
@@ -210,16 +221,35 @@ def _numbers(text: str, argument: str, said: str, count: int) -> list[float]:
     return numbers
 
 
-def _remappings(cameras: list[str], topics: dict[str, str]) -> list[tuple[str, str]]:
-    """From the names of the node's topics to those that were given; relative to each camera's name where it has one."""
+def _anchors(text: str) -> dict[str, str]:
+    """The topic of each anchor, or an empty text."""
+    anchors = {}
+    for word in text.replace(",", " ").split():
+        name, has_topic, topic = word.partition("=")
+        if has_topic and (not topic or name not in ANCHORS_WITH_TOPIC):
+            known = ", ".join(ANCHORS_WITH_TOPIC)
+            raise ValueError(f"anchors has {word!r}; allowed: a name, or NAME=TOPIC of {known}, e.g. scan=/scan")
+        anchors[name] = topic
+    return anchors
+
+
+def _remappings(cameras: list[str], topics: dict[str, str], *, shared: bool = False) -> list[tuple[str, str]]:
+    """From the names of the node's topics to those that were given; relative to each camera's name where it has one.
+
+    An absolute topic is one camera's alone, unless it may be shared.
+    """
     # Remapping an argument that was not given would detach the node from its default topic.
     given = {name: topic for name, topic in topics.items() if topic}
     if not cameras:
         return list(given.items())
     absolute = [f"{name}:={topic}" for name, topic in given.items() if topic.startswith(("/", "~"))]
-    if absolute:
+    if absolute and not shared:
         raise ValueError(f"{absolute[0]}: with several cameras give the topic below each camera's name, e.g. image_raw")
-    return [(f"{camera}/{name}", f"{camera}/{topic}") for camera in cameras for name, topic in given.items()]
+    return [
+        (f"{camera}/{name}", topic if topic.startswith(("/", "~")) else f"{camera}/{topic}")
+        for camera in cameras
+        for name, topic in given.items()
+    ]
 
 
 def _dds_environment(profile: str) -> dict[str, str]:

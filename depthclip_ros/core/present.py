@@ -9,7 +9,13 @@ from pathlib import Path
 
 from depthclip_ros.core.errors import ConfigError
 
-INSTALL_TORCH = "pip install 'depthclip-ros[torch]'"
+
+def install(*packages: str) -> str:
+    """How to install packages from PyPI, as a part of a sentence; this package itself is not there."""
+    return f"pip install {' '.join(packages)} (in a checkout without ROS: make setup)"
+
+
+INSTALL_TORCH = install("torch", "torchvision", "open-clip-torch")
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 """Of NVIDIA's driver: on a computer, on Jetsons, under WSL 2; and of AMD's, which torch calls cuda too."""
 

@@ -24,7 +24,8 @@ def test_what_is_not_installed_is_found_out_without_importing(monkeypatch):
     assert not present.is_installed("torch")
     assert not present.has_cuda()
     with pytest.raises(
-        ConfigError, match=r"weights x: this needs torch, which .* pip install 'depthclip-ros\[torch\]'"
+        ConfigError,
+        match=r"weights x: this needs torch, which .* pip install torch torchvision open-clip-torch \(in a",
     ):
         present.require_torch("weights x")
 

@@ -70,7 +70,7 @@ def test_every_argument_of_the_interface_is_declared_with_a_description():
         *("namespace", "cameras", "image", "camera_info", "weights", "params_file"),
         *("rviz", "autostart", "use_sim_time", "log_level", "fastdds_profile", "enclave"),
         *("node_name", "device", "transport", "hfov", "rviz_config", "fixed_frame", "respawn"),
-        *("base_frame", "camera_pose"),
+        *("base_frame", "camera_pose", "anchors"),
     }
     assert all(argument.description for argument in declared.values())
     for argument in declared.values():  # what --show-args prints
@@ -103,6 +103,27 @@ def test_what_sets_parameters(nodes, monkeypatch):
     assert not {"model.device", "input.transport", "input.assumed_hfov", "scan.frame"} & set(untouched)
     with pytest.raises(ValueError, match="hfov is 'wide'; allowed: a number of degrees"):
         nodes(hfov="wide")
+
+
+def test_anchors_are_named_and_their_topics_remapped(nodes):
+    (node,) = nodes(anchors="ground, scan=/scan odometry=odom imu=/imu/data")
+    command = start(node).cmd
+    assert _parameters(command)["anchors"] == ["ground", "scan", "odometry"]
+    assert {"anchors/scan:=/scan", "anchors/odometry:=odom", "anchors/imu:=/imu/data"} <= set(command)
+    (node,) = nodes(cameras="front,left", anchors="scan=/scan range=sonar")
+    assert {
+        *("front/anchors/scan:=/scan", "left/anchors/scan:=/scan"),  # one laser for both
+        *("front/anchors/range:=front/sonar", "left/anchors/range:=left/sonar"),
+    } <= set(start(node).cmd)
+    command = start(nodes()[0]).cmd
+    assert _parameters(command)["anchors"] == []
+    assert not [word for word in command if "anchors/" in word]
+
+
+@pytest.mark.parametrize("word", ["ground=/floor", "scan=", "lidar=/points"])
+def test_an_anchor_that_has_no_topic_is_refused_one(nodes, word):
+    with pytest.raises(ValueError, match=f"anchors has '{word}'; allowed: a name, or NAME=TOPIC of range, scan"):
+        nodes(anchors=f"range {word}")
 
 
 def test_a_node_that_ended_by_itself_is_started_again_where_that_is_asked(nodes):

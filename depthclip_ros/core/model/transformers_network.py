@@ -17,13 +17,14 @@ from torch import nn
 
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.hub import hub_file
+from depthclip_ros.core.present import install
 
 CONFIG_FILE, PROCESSOR_FILE, TENSORS_FILE = "config.json", "preprocessor_config.json", "model.safetensors"
 DISPARITY, DEPTH = "disparity", "depth"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
-_INSTALL = "install it with: pip install 'depthclip-ros[transformers]' (or transformers alone)"
+INSTALL = install("torch", "transformers")
 # Neither says anything about the network's shape; auto_map names code to run, which is never done.
 _NOT_SHAPE = (
     *("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version"),
@@ -241,7 +242,7 @@ def _library() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ConfigError(f"the system depth_anything needs the library transformers; {_INSTALL}") from error
+        raise ConfigError(f"the system depth_anything needs the library transformers; {INSTALL}") from error
     return transformers
 
 

@@ -15,7 +15,7 @@ from depthclip_ros.core.runtimes.network_output import INPUT
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, plain_attention
 
 OPSET = 17  # the oldest with LayerNormalization; ONNX Runtime from 1.12 and TensorRT from 8.6 read it
-INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnx and onnxruntime)"
+INSTALL = present.install("onnx", "onnxruntime")
 
 
 def is_installed() -> bool:

@@ -19,7 +19,7 @@ from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRunti
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.network_output import INPUT, OUTPUTS
 
-INSTALL = "pip install 'depthclip-ros[onnx]' (or: onnxruntime, and onnx for weights without a graph)"
+INSTALL = present.install("onnxruntime", "onnx")
 
 FILE = "network.onnx"
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"

@@ -11,6 +11,7 @@ from pathlib import Path
 from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.depth_anything_config import config_of_folder
 from depthclip_ros.core.model.registry import build_model
+from depthclip_ros.core.present import install
 from depthclip_ros.core.weights.weights_file import save_weights
 
 _CONVERSION = 1  # raise it when the same folder gives another file
@@ -52,7 +53,7 @@ def _digest(folder: Path, name: str) -> str:
         try:
             yield importlib.metadata.version("transformers")  # names of tensors may change with it
         except importlib.metadata.PackageNotFoundError as error:
-            raise ConfigError("it needs the library transformers: pip install 'depthclip-ros[transformers]'") from error
+            raise ConfigError(f"it needs the library transformers; {install('torch', 'transformers')}") from error
         for path in sorted((*folder.glob("*.json"), *folder.glob("*.safetensors"))):
             stat = path.stat()
             yield f"{path.name} {stat.st_size} {stat.st_mtime_ns}"

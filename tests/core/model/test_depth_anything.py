@@ -240,5 +240,5 @@ def test_missing_tensors_are_named(make_transformers_folder):
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError, match=r"pip install 'depthclip-ros\[transformers\]'"):
+    with pytest.raises(ConfigError, match=r"pip install torch transformers "):
         build_model(preset("depth-anything-tiny"))

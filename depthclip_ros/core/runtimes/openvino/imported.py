@@ -12,8 +12,8 @@ from typing import Any
 from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
 
-INSTALL = "pip install openvino"
-INSTALL_INT8 = "pip install 'depthclip-ros[int8]' (or: nncf)"
+INSTALL = present.install("openvino")
+INSTALL_INT8 = present.install("nncf")
 
 
 @contextmanager
