@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
 
+LACKING = "there are no clouds, no scan, no depth/camera_info and no anchors"  # where the focal length is a guess
+
+
 def not_calibrated(image_topic: str) -> str:
     """What is said of a camera whose CameraInfo holds no calibration, and what to run."""
     return (
         "the camera is not calibrated (its camera_info has only zeros in K and P, or focal lengths of 1 pixel): depth "
-        "rests on an assumed field of view, and there is no cloud; calibrate it: ros2 run camera_calibration "
+        f"rests on an assumed field of view, and {LACKING}; calibrate it: ros2 run camera_calibration "
         f"cameracalibrator --size 8x6 --square 0.025 --ros-args -r image:={base_topic(image_topic)} "
         "-r camera/set_camera_info:=SERVICE (ros2 service list | grep set_camera_info names it), or give its field of "
         "view: input.assumed_hfov"

@@ -235,7 +235,7 @@ class AnchorWatch:
         if not self._frames:
             if may_wait:
                 return None
-            raise InputError("no image has come to compare it with")
+            raise InputError("no image of a calibrated camera has come to compare it with")
         nearest = min(self._frames, key=lambda frame: abs(frame.stamp_ns - stamp_ns))
         apart_s = (stamp_ns - nearest.stamp_ns) * 1e-9
         if abs(apart_s) > OTHER_CLOCK_S:

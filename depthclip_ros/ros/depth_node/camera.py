@@ -16,7 +16,7 @@ from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import View, ViewDepth
 from depthclip_ros.ros.anchors.sources import AnchorFrame
 from depthclip_ros.ros.anchors.watch import AnchorWatch
-from depthclip_ros.ros.camera_info import CameraInfoCache
+from depthclip_ros.ros.camera_info import LACKING, CameraInfoCache
 from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.frames import Frame
@@ -275,7 +275,7 @@ class Camera:
     def _warn_of_assumed_focal(self) -> None:
         warning = (
             f"{self._label}no camera_info on {self.camera_info_topic}: the scale of depth rests on an assumed field of "
-            f"view of {self.pipeline.settings.assumed_hfov_deg:g} degrees, and there is no cloud; publish camera_info, "
+            f"view of {self.pipeline.settings.assumed_hfov_deg:g} degrees, and {LACKING}; publish camera_info, "
             "remap `camera_info` to it, or give the camera's own field of view: input.assumed_hfov"
         )
         if self._throttle.passes(warning):

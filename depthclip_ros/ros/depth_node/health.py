@@ -10,7 +10,7 @@ from typing import Any
 
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.ros.anchors.report import AnchorReport
-from depthclip_ros.ros.camera_info import not_calibrated
+from depthclip_ros.ros.camera_info import LACKING, not_calibrated
 from depthclip_ros.ros.depth_node.diagnostics import WINDOW_S, Counters
 
 OK, WARN, ERROR = 0, 1, 2
@@ -87,8 +87,8 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, not_calibrated(health.image_topic)
     if counters.focal_assumed:
         return WARN, (
-            f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and there is no "
-            f"cloud; publish camera_info, or remap `{health.prefix}camera_info` to it"
+            f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and {LACKING}; "
+            f"publish camera_info, or remap `{health.prefix}camera_info` to it"
         )
     opposed = [
         f"anchor {name} disagrees: {one.verdict.reason}"

@@ -171,6 +171,7 @@ def test_without_camera_info_depth_goes_out_with_a_warning_and_without_a_cloud(m
     assert not eye.cloud.messages
     assert not eye.info.messages
     assert "assumed field of view of 60 degrees" in eye.node.log()
+    assert "there are no clouds, no scan, no depth/camera_info and no anchors" in eye.node.log()
     # It comes late: from then on there is a cloud.
     stamp = eye.send_until(lambda: (eye.image_message(SMALL), eye.info_message(48, 32)), eye.cloud).header.stamp
     assert not eye.answer(eye.stats, stamp).focal_assumed

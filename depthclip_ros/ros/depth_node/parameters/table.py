@@ -49,8 +49,8 @@ TABLE: tuple[Parameter, ...] = (
     Parameter(
         "model.precision",
         "auto",
-        "Number format of the network; auto takes 16 bit where that is faster and depth stays the same within 2 %. "
-        "int8 is calibrated on the images of model.calibration.",
+        "Number format of the network; auto takes 16 bit where that is faster and depth stays the same within 1 % "
+        "(median; 5 % at 99 of 100 pixels). int8 is calibrated on the images of model.calibration.",
         choices=("auto", "fp32", "bf16", "fp16", "int8"),
         effect=NEXT_CONFIGURE,
     ),
