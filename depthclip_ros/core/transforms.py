@@ -20,6 +20,10 @@ from depthclip_ros.core.errors import InputError
 Matrix = NDArray[np.float64]
 
 
+LATE_NS, NEW_TIMELINE = 10**9, 3
+"""A transform may be so late; so many of one frame in a row that are later, and increase, are of a new timeline."""
+
+
 class TransformNotYetError(InputError):
     """A transform of this time may still come: the newest known one is older."""
 
@@ -37,7 +41,8 @@ class Transforms:
 
         Args:
             max_gap_s: between two transforms further apart nothing is interpolated.
-            history_s: older transforms are forgotten; a stamp that goes back by more begins a new history.
+            history_s: older transforms are forgotten; a stamp that goes back by more begins a new history, and so do
+                three in a row that are more than a second late. Without it none is forgotten, whatever their order.
         """
         self.parents: dict[str, str] = {}
         self.refused = 0
@@ -45,6 +50,7 @@ class Transforms:
         self._history_ns = history_s * 1e9
         self._fixed: dict[str, Matrix] = {}
         self._times_ns: dict[str, list[int]] = defaultdict(list)  # by child, ascending
+        self._behind: dict[str, list[int]] = defaultdict(list)  # by child: the last ones, as far as they were late
         self._rows: dict[str, dict[int, NDArray[np.float64]]] = defaultdict(dict)  # by child, time: t, q
 
     def add(self, message: Any, *, is_static: bool) -> None:
@@ -62,6 +68,12 @@ class Transforms:
             else:
                 self._put(child, stamp_ns_of(one.header.stamp), row)
 
+    def forget(self) -> None:
+        """Of what moves, begin a new history."""
+        self._times_ns.clear()
+        self._rows.clear()
+        self._behind.clear()
+
     def common_frames(self, source: str, target: str) -> list[str]:
         """Frames above both, the nearest first.
 
@@ -77,11 +89,19 @@ class Transforms:
             )
         return common
 
-    def between(self, source: str, source_ns: int, target: str, target_ns: int) -> Matrix:
+    def between(self, source: str, source_ns: int, target: str, target_ns: int, *, patient: bool = False) -> Matrix:
         """4x4: takes a point of `source` at one time to `target` at another.
 
         What moved in between is taken out through the highest common frame (map or odom, where they are known),
-        else through the nearest one.
+        else through the nearest one; at one time all of them say the same, and the nearest needs the least.
+
+        Args:
+            source: the frame that the point is given in.
+            source_ns: when, as a stamp in nanoseconds.
+            target: the frame that it is wanted in.
+            target_ns: when.
+            patient: where the highest common frame may be known of these times soon, say so in place of leaving out
+                the motion.
 
         Raises:
             InputError: no chain, or a time for which a transform of it is not known.
@@ -89,11 +109,12 @@ class Transforms:
         """
         source, target = source.lstrip("/"), target.lstrip("/")
         common = self.common_frames(source, target)
-        try:
-            return self._through(common[-1], source, source_ns, target, target_ns)
-        except InputError:
-            if len(common) == 1:
-                raise
+        if source_ns != target_ns and len(common) > 1:
+            try:
+                return self._through(common[-1], source, source_ns, target, target_ns)
+            except InputError as error:
+                if patient and isinstance(error, TransformNotYetError):
+                    raise
         return self._through(common[0], source, source_ns, target, target_ns)
 
     def moved(self, fixed: str, frame: str, from_ns: int, to_ns: int) -> Matrix:
@@ -128,19 +149,33 @@ class Transforms:
 
     def _put(self, child: str, time_ns: int, row: NDArray[np.float64]) -> None:
         times_ns, rows = self._times_ns[child], self._rows[child]
-        if times_ns and time_ns < times_ns[-1] - self._history_ns:  # a bag that loops, a simulation that was reset
-            times_ns.clear()
+        if times_ns and self._is_new_timeline(self._behind[child], time_ns, times_ns[-1]):
+            kept = {ns: rows[ns] for ns in self._behind.pop(child) if ns in rows}
+            times_ns[:] = kept
             rows.clear()
+            rows.update(kept)
         if time_ns not in rows:
             insort(times_ns, time_ns)
         rows[time_ns] = row
         while times_ns[0] < times_ns[-1] - self._history_ns:
             del rows[times_ns.pop(0)]
 
+    def _is_new_timeline(self, behind: list[int], time_ns: int, newest_ns: int) -> bool:
+        """Whether a bag loops, a simulation was reset, or a clock corrected; `behind`: the stamps that speak for it."""
+        if time_ns >= newest_ns - LATE_NS or (behind and time_ns <= behind[-1]):
+            behind.clear()
+        if time_ns < newest_ns - LATE_NS:
+            behind.append(time_ns)
+        return time_ns < newest_ns - self._history_ns or (
+            len(behind) >= NEW_TIMELINE and math.isfinite(self._history_ns)
+        )
+
     def _edge(self, child: str, time_ns: int) -> Matrix:
         if child in self._fixed:
             return self._fixed[child]
         times_ns, rows = self._times_ns[child], self._rows[child]
+        if not times_ns:
+            raise TransformNotYetError(f"nothing is known yet of the transform of {child!r}")
         if not times_ns[0] <= time_ns <= times_ns[-1]:
             kind = TransformNotYetError if time_ns > times_ns[-1] else InputError
             raise kind(

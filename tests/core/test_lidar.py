@@ -58,6 +58,10 @@ def test_points_of_any_layout_are_read_and_a_cloud_without_z_is_refused():
     fields = [field(name, offset, 8, 1) for name, offset in (("z", 0), ("y", 8), ("x", 20))]
     cloud = kind(header, 2, 2, fields, True, 32, 70, padded.reshape(-1), False)
     np.testing.assert_array_equal(cloud_points(cloud), [[1, 5, 6], [2, 5, 6], [3, 5, 6]])
+    cloud.point_step = 27
+    with pytest.raises(InputError, match="point_step is 27 bytes, and x, y and z need 28"):
+        cloud_points(cloud)
+    cloud.point_step = 32
     cloud.fields = fields[1:]
     with pytest.raises(InputError, match="it needs x, y and z"):
         cloud_points(cloud)

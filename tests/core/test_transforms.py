@@ -140,6 +140,53 @@ def test_a_gap_of_just_the_most_and_both_ends_of_what_is_known_are_served():
     assert [tree.between("base", ns * 10**9, "odom", 0)[0, 3] for ns in (1, 3)] == [7.0, 3.0]
 
 
+def test_after_the_clock_went_back_by_seconds_only_the_new_timeline_counts():
+    tree = moving(5, 6, 7, 8, history_s=10)
+    for stamp_s in (1, 1.1):  # a late one or two change nothing
+        tree.add(transform(stamp_s, "odom", "base", (0, 0, 0)), is_static=False)
+    assert tree.between("base", 6 * 10**9, "odom", 0)[0, 3] == 6.0
+    tree.add(transform(1.2, "odom", "base", (0, 0, 0)), is_static=False)
+    assert tree.between("base", 1_050_000_000, "odom", 0)[0, 3] == 0.0
+    with pytest.raises(TransformNotYetError, match=r"known from 1\.000 to 1\.200 s"):
+        tree.between("base", 6 * 10**9, "odom", 0)
+
+
+@pytest.mark.parametrize("stamps_s", [(8, 1, 8.1, 2, 8.2, 3), (8, 3, 2, 1), (8, 7.1, 7.2, 7.3, 7.4)])
+def test_what_is_late_by_turns_out_of_order_or_by_little_is_no_new_timeline(stamps_s):
+    tree = moving(5, *stamps_s, history_s=10)
+    assert tree.between("base", 8 * 10**9, "odom", 0)[0, 3] == pytest.approx(8.0)
+
+
+def test_a_recording_is_read_in_any_order():
+    tree = moving(8, 1, 2, 3, 4)
+    assert [tree.between("base", ns * 10**9, "odom", 0)[0, 3] for ns in (1, 4, 8)] == [1.0, 4.0, 8.0]
+
+
+def test_what_moves_is_forgotten_and_what_is_fixed_is_not():
+    tree = moving(1, 2)
+    tree.add(transform(0, "base", "camera", (0, 0, 0)), is_static=True)
+    tree.forget()
+    np.testing.assert_allclose(tree.between("camera", 0, "base", 0), np.eye(4))
+    with pytest.raises(InputError, match="nothing is known yet of the transform of 'base'"):
+        tree.between("camera", 10**9, "odom", 10**9)
+    tree.add(transform(0.5, "odom", "base", (7, 0, 0)), is_static=False)
+    assert tree.between("camera", 500_000_000, "odom", 500_000_000)[0, 3] == 7.0
+
+
+def test_motion_that_is_not_known_yet_is_left_out_only_by_the_impatient():
+    tree = moving(1, 2)
+    tree.add(transform(0, "base", "camera", (0, 0, 0)), is_static=True)
+    tree.add(transform(0, "base", "laser", (0, 0, 0)), is_static=True)
+    ends = "laser", 1_950_000_000, "camera", 2_050_000_000
+    assert tree.between(*ends)[0, 3] == 0.0
+    with pytest.raises(TransformNotYetError):
+        tree.between(*ends, patient=True)
+    tree.add(transform(2.1, "odom", "base", (2.1, 0, 0)), is_static=False)
+    assert tree.between(*ends, patient=True)[0, 3] == pytest.approx(-0.1)
+    one_moment = "laser", 9 * 10**9, "camera", 9 * 10**9
+    np.testing.assert_allclose(tree.between(*one_moment, patient=True), np.eye(4))
+
+
 def test_a_rotation_about_one_axis_alone_and_slashes_before_names_are_taken():
     tree = Transforms()
     tree.add(transform(1, "/a", "/b", (0, 0, 0), (1, 0, 0, 0)), is_static=True)

@@ -53,10 +53,17 @@ class LiveTransforms:
         while self._subscriptions:
             node.destroy_subscription(self._subscriptions.pop())
 
-    def between(self, source: str, source_ns: int, target: str, target_ns: int) -> NDArray[np.float64]:
+    def between(
+        self, source: str, source_ns: int, target: str, target_ns: int, *, patient: bool = False
+    ) -> NDArray[np.float64]:
         """See `Transforms.between`."""
         with self._lock:
-            return self._tree.between(source, source_ns, target, target_ns)
+            return self._tree.between(source, source_ns, target, target_ns, patient=patient)
+
+    def forget(self) -> None:
+        """The clock jumped: what moved is known of another time."""
+        with self._lock:
+            self._tree.forget()
 
     def add_odometry(self, message: Odometry) -> None:
         """A pose of the wheels is a transform too; where /tf has it as well, it is the same one."""

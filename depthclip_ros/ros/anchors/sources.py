@@ -21,6 +21,7 @@ from depthclip_ros.core.anchors.shape import NO_SHAPE, Shape
 from depthclip_ros.core.anchors.tag import measure_tags
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.lidar import cloud_points
+from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.anchors.imu import Down, check_recent
 from depthclip_ros.ros.conversions import read_depth
@@ -31,7 +32,9 @@ MOST_POINTS = 20_000  # of a cloud: a regular choice of more says the same
 class Lookup(Protocol):
     """Of transforms, as `core.transforms.Transforms` has it."""
 
-    def between(self, source: str, source_ns: int, target: str, target_ns: int) -> NDArray[np.float64]:
+    def between(
+        self, source: str, source_ns: int, target: str, target_ns: int, *, patient: bool = False
+    ) -> NDArray[np.float64]:
         """4x4: takes a point of `source` at one time to `target` at another."""
         ...
 
@@ -123,9 +126,11 @@ ON_FRAMES = ("ground", "odometry", "tag")
 
 
 def measure_reading(
-    kind: str, message: Any, stamp_ns: int, frame: AnchorFrame, transforms: Lookup
+    kind: str, message: Any, stamp_ns: int, frame: AnchorFrame, transforms: Lookup, *, patient: bool = False
 ) -> tuple[Measurement, SeenPoints | None]:
     """Compare a reading with the frame of about its time: what it says, and the points that it measured, if many.
+
+    `patient`: see `core.transforms.Transforms.between`.
 
     Raises:
         InputError: why it says nothing.
@@ -141,7 +146,7 @@ def measure_reading(
         return measure_depth(frame.prediction, seen), seen
     if not sensor:
         raise InputError("it has no frame_id, so no transform leads to the camera")
-    to_camera = transforms.between(sensor, stamp_ns, frame.frame_id, frame.stamp_ns)
+    to_camera = transforms.between(sensor, stamp_ns, frame.frame_id, frame.stamp_ns, patient=patient)
     if kind == "range":
         return _range(message, to_camera, frame.prediction), None
     seen = SEE_POINTS[kind](message, to_camera, frame.prediction)
@@ -164,8 +169,12 @@ class FrameAnchors:
         """Another camera."""
         self._tracker.forget()
 
-    def measure(self, kind: str, frame: AnchorFrame, transforms: Lookup) -> Measurement | None:
+    def measure(
+        self, kind: str, frame: AnchorFrame, transforms: Lookup, *, patient: bool = False
+    ) -> Measurement | None:
         """Of one of `ON_FRAMES`; None where there is nothing to say yet.
+
+        `patient`: see `core.transforms.Transforms.between`.
 
         Raises:
             InputError: why it says nothing.
@@ -180,22 +189,24 @@ class FrameAnchors:
             to_world = transforms.between(frame.frame_id, frame.stamp_ns, options.odom_frame, frame.stamp_ns)
             found = self._tracker.follow(frame.rgb, frame.camera, to_world, frame.stamp_ns * 1e-9)
             return None if found is None else measure_features(frame.prediction, found)
-        return self._ground(frame, transforms)
+        return self._ground(frame, transforms, patient)
 
-    def _ground(self, frame: AnchorFrame, transforms: Lookup) -> Measurement:
+    def _ground(self, frame: AnchorFrame, transforms: Lookup, patient: bool) -> Measurement:
         options = self._options
         try:
             to_base = transforms.between(frame.frame_id, frame.stamp_ns, options.base_frame, frame.stamp_ns)
-        except InputError:
-            if not options.ground_height_m:
+        except InputError as error:
+            if not options.ground_height_m or (patient and isinstance(error, TransformNotYetError)):
                 raise
-            return measure_ground(frame.prediction, options.ground_height_m, self._measured_down(frame, transforms))
+            down = self._measured_down(frame, transforms, patient)
+            return measure_ground(frame.prediction, options.ground_height_m, down)
         return measure_ground(frame.prediction, options.ground_height_m or float(to_base[2, 3]), -to_base[2, :3])
 
-    def _measured_down(self, frame: AnchorFrame, transforms: Lookup) -> NDArray[np.float64] | None:
+    def _measured_down(self, frame: AnchorFrame, transforms: Lookup, patient: bool) -> NDArray[np.float64] | None:
         """Unit vector [3] in the optical frame; None where no IMU has said anything."""
         down = self.down
         if down is None:
             return None
         check_recent(down, frame.stamp_ns)
-        return transforms.between(down.frame_id, down.stamp_ns, frame.frame_id, frame.stamp_ns)[:3, :3] @ down.vector
+        ends = down.frame_id, down.stamp_ns, frame.frame_id, frame.stamp_ns
+        return transforms.between(*ends, patient=patient)[:3, :3] @ down.vector

@@ -31,6 +31,7 @@ from depthclip_ros.ros.anchors.sources import (
 MATCH_S = 0.1  # between a reading and an image of the same moment
 WAIT_S = 0.5  # for an image, or a transform, of a reading's time
 OTHER_CLOCK_S = 10.0
+SILENT_S = 1.0  # since the last image: then no clock is to blame
 RATE_HZ = 10.0  # each anchor is measured so often at most: more readings of one place say little more
 FRAMES = 8
 
@@ -58,6 +59,7 @@ class AnchorWatch:
         self._counts: dict[str, Count] = {}
         self._frames: deque[AnchorFrame] = deque(maxlen=FRAMES)
         self._first_frame_id: dict[str, str] = {}
+        self._frame_came_s = 0.0  # the newest, by this machine's clock
         self._camera: tuple[Intrinsics, str, float] | None = None
         self._said: set[str] = set()
         self._changed = threading.Condition()
@@ -192,6 +194,7 @@ class AnchorWatch:
             self._frames.clear()
             self._on_frames.forget()
         self._frames.append(frame)
+        self._frame_came_s = time.monotonic()
         self._estimator.see(frame.stamp_ns * 1e-9, frame.prediction.depth_m, frame.rgb)
         for kind in ON_FRAMES:
             if kind in self._options.names and self._is_due(kind, frame.stamp_ns):
@@ -216,7 +219,7 @@ class AnchorWatch:
                     if frame is None:
                         waiting.append(held)
                         continue
-                self._measure(kind, name, None if isinstance(held, tuple) else held, frame)
+                self._measure(kind, name, None if isinstance(held, tuple) else held, frame, may_wait)
             except TransformNotYetError as error:
                 if may_wait:
                     waiting.append(held)
@@ -224,6 +227,9 @@ class AnchorWatch:
                     self._refuse(name, stamp_ns, str(error))
             except DepthClipError as error:
                 self._refuse(name, stamp_ns, str(error))
+            except Exception as error:  # of one reading, which must not hold up the others
+                self._say(f"anchors failed: {traceback.format_exc()}")
+                self._refuse(name, stamp_ns, f"{type(error).__name__}: {error}")
         self._held = waiting
 
     def _frame_of(self, stamp_ns: int, may_wait: bool) -> AnchorFrame | None:
@@ -236,9 +242,12 @@ class AnchorWatch:
             if may_wait:
                 return None
             raise InputError("no image of a calibrated camera has come to compare it with")
+        silent_s = time.monotonic() - self._frame_came_s
         nearest = min(self._frames, key=lambda frame: abs(frame.stamp_ns - stamp_ns))
         apart_s = (stamp_ns - nearest.stamp_ns) * 1e-9
-        if abs(apart_s) > OTHER_CLOCK_S:
+        if not may_wait and apart_s > MATCH_S and silent_s > SILENT_S:
+            raise InputError(f"no depth to compare it with for {silent_s:.0f} s: no image comes, or nobody subscribes")
+        if abs(apart_s) > OTHER_CLOCK_S and silent_s <= SILENT_S:
             raise InputError(f"its stamp is {apart_s:+.0f} s from the image's: another clock; synchronise the two")
         if nearest is self._frames[-1] and apart_s > 0 and may_wait:
             return None
@@ -246,12 +255,13 @@ class AnchorWatch:
             raise InputError(f"its stamp is {apart_s:+.2f} s from the nearest image's; {MATCH_S:g} s is the most")
         return nearest
 
-    def _measure(self, kind: str, name: str, reading: Reading | None, frame: AnchorFrame) -> None:
+    def _measure(self, kind: str, name: str, reading: Reading | None, frame: AnchorFrame, may_wait: bool) -> None:
         start_s, seen = time.perf_counter(), None
         if reading is None:
-            measured = self._on_frames.measure(kind, frame, self._transforms)
+            measured = self._on_frames.measure(kind, frame, self._transforms, patient=may_wait)
         else:
-            measured, seen = measure_reading(kind, reading.message, reading.stamp_ns, frame, self._transforms)
+            told = reading.message, reading.stamp_ns
+            measured, seen = measure_reading(kind, *told, frame, self._transforms, patient=may_wait)
             if seen is not None and frame.half_width is not None:
                 share = share_inside(frame.published, frame.half_width, seen)
                 self._coverage.add(frame.stamp_ns * 1e-9, share)

@@ -29,7 +29,7 @@ class Tree:
     def __init__(self, matrix=FORWARD, unknown=()):
         self.matrix, self.unknown, self.asked = matrix, unknown, []
 
-    def between(self, source, source_ns, target, target_ns):
+    def between(self, source, source_ns, target, target_ns, *, patient=False):
         self.asked.append((source, source_ns, target, target_ns))
         if {source, target} & set(self.unknown):
             raise InputError("no chain of transforms")

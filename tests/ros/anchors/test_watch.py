@@ -49,8 +49,11 @@ class Tree:
 
     late_until_s = 0.0
     unknown: frozenset[str] = frozenset()
+    motion_unknown = False  # of the highest common frame: the patient wait for it
 
-    def between(self, source, source_ns, target, target_ns):
+    def between(self, source, source_ns, target, target_ns, *, patient=False):
+        if patient and self.motion_unknown:
+            raise TransformNotYetError("the transform of 'base' is known from 0 to 1 s")
         if {source, target} & self.unknown:
             raise InputError("no chain of transforms leads there")
         if source == "nowhere":
@@ -507,7 +510,7 @@ def test_what_fails_in_the_thread_is_said_and_the_next_reading_is_measured(bench
     rig = bench("range")
     measure = watch_module.measure_reading
 
-    def fail(*_):
+    def fail(*_, **__):
         raise ZeroDivisionError("what nobody expected")
 
     monkeypatch.setattr(watch_module, "measure_reading", fail)
@@ -521,11 +524,56 @@ def test_what_fails_in_the_thread_is_said_and_the_next_reading_is_measured(bench
     assert rig.used() >= 1
 
 
+def test_a_reading_that_fails_each_time_holds_up_no_other(bench, monkeypatch):
+    rig = bench("range", "points")
+    measure = watch_module.measure_reading
+
+    def fail_for_points(kind, *args, **how):
+        if kind == "points":
+            raise ValueError("no such layout")
+        return measure(kind, *args, **how)
+
+    monkeypatch.setattr(watch_module, "measure_reading", fail_for_points)
+    cloud = Fields(header=Fields(frame_id="lidar"))
+    for _ in range(12):
+        rig.frame()
+        rig.watch.on_reading("points", cloud, rig.stamp_ns)
+        used = rig.used()
+        rig.range(2.0)
+        rig.wait(lambda used=used: rig.used() > used)
+    rig.wait(lambda: rig.refused("points") == 12)
+    assert rig.watch._held == []
+    assert rig.watch.reports["points"].refusal == "ValueError: no such layout"
+
+
+def test_a_reading_waits_for_the_motion_since_the_image_and_then_does_without(bench, monkeypatch):
+    monkeypatch.setattr(watch_module, "WAIT_S", 0.3)
+    rig = bench("range")
+    rig.tree.motion_unknown = True
+    rig.frame()
+    start_s = time.monotonic()
+    rig.range(2.0)
+    rig.wait(lambda: rig.used() == 1)
+    assert time.monotonic() - start_s >= 0.3
+    assert rig.refused() == 0
+
+
+def test_readings_while_no_depth_is_made_blame_no_clock(bench, monkeypatch):
+    monkeypatch.setattr(watch_module, "WAIT_S", 0.05)
+    monkeypatch.setattr(watch_module, "SILENT_S", 0.1)
+    rig = bench("range")
+    rig.frame()
+    time.sleep(0.15)
+    rig.range(2.0, stamp_ns=rig.stamp_ns + 30 * SECOND)
+    rig.wait(lambda: rig.refused() == 1)
+    assert "no depth to compare it with for 0 s: no image comes, or nobody subscribes" in rig.log.warnings[0]
+
+
 def test_a_measurement_that_hangs_is_told_from_one_that_ends(bench, monkeypatch):
     rig = bench("range")
     gate, begun = threading.Event(), threading.Event()
 
-    def hang(*_):
+    def hang(*_, **__):
         begun.set()
         gate.wait(20)
         raise InputError("too late")

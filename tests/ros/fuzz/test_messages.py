@@ -230,7 +230,7 @@ class Node:
         self.lines, self.clock = [], [10**18]
         log = SimpleNamespace(error=self.lines.append, warning=self.lines.append, info=self.lines.append)
         transforms = SimpleNamespace(
-            between=lambda *_: np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0.3], [0, 0, 0, 1]])
+            between=lambda *_, **__: np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0.3], [0, 0, 0, 1]])
         )
         outputs = Outputs(node, name, transforms)
         outputs.wanted = lambda: frozenset({*FIRST, *LATE})
