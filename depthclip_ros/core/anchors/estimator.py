@@ -22,7 +22,7 @@ from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.points import SeenPoints
 from depthclip_ros.core.anchors.scene_change import SceneChange
 from depthclip_ros.core.anchors.shape import NO_SHAPE, Shape, ShapeEstimator
-from depthclip_ros.core.anchors.track import GATE_SD, RECENT_S, AnchorTrack, Verdict
+from depthclip_ros.core.anchors.track import GATE_SD, RECENT_S, AnchorTrack, Timeline, Verdict
 from depthclip_ros.core.types import DepthLimits
 from depthclip_ros.core.uncertainty import Uncertainty
 
@@ -80,7 +80,7 @@ def prior_sd_of(uncertainty: Uncertainty | None) -> float:
 
 
 class ScaleEstimator:
-    """See the module. Times are the readings' stamps in seconds; they should not decrease."""
+    """See the module. Times are the readings' stamps in seconds; where they go back, what is known stays."""
 
     def __init__(self, prior_sd: float = PRIOR_SD) -> None:
         self._prior = prior_sd**2
@@ -94,6 +94,7 @@ class ScaleEstimator:
         self._mean = np.zeros(1)
         self._covariance = np.full((1, 1), self._prior)
         self._anchors: dict[str, AnchorTrack] = {}
+        self._timeline = Timeline()
         self._time_s: float | None = None
         self._heard_s = -math.inf
         self._way = 0.0  # of the scene, in ln depth
@@ -111,6 +112,7 @@ class ScaleEstimator:
 
     def see(self, time_s: float, depth_m: NDArray[np.float32], rgb: NDArray[np.uint8] | None = None) -> None:
         """The next depth image, float32 [H, W], as the network gives it, and its picture: the scene may move on."""
+        time_s = self._timeline.follow(time_s)
         self._advance(time_s)
         change = self._change.update(depth_m, rgb)
         if change.distance:
@@ -122,6 +124,7 @@ class ScaleEstimator:
 
     def add(self, name: str, time_s: float, measurement: Measurement) -> bool:
         """A reading of an anchor; whether it was believed."""
+        time_s = self._timeline.follow(time_s)
         self._advance(time_s)
         self._heard_s = time_s
         if self._begin_s is None:
@@ -154,10 +157,11 @@ class ScaleEstimator:
     def refuse(self, name: str, time_s: float, reason: str) -> None:
         """A reading of an anchor that could not be used."""
         anchor = self._anchors.setdefault(name, AnchorTrack())
-        anchor.refusal, anchor.refused_s = reason, time_s
+        anchor.refusal, anchor.refused_s = reason, time_s + self._timeline.ahead_s
 
     def verdicts(self, time_s: float) -> list[Verdict]:
         """How each anchor is doing, by name."""
+        time_s += self._timeline.ahead_s
         return [anchor.verdict(name, time_s) for name, anchor in sorted(self._anchors.items())]
 
     # The filter

@@ -20,6 +20,25 @@ SAME_VIEW = 0.2  # way of the scene, in ln depth: readings of before are of anot
 WAY_TO_SCALE = 0.5  # of that way the scale may have gone along
 
 
+class Timeline:
+    """Stamps as a time that goes on where they go back: a bag that loops, a clock that was corrected.
+
+    Attributes:
+        ahead_s: what is added to a stamp.
+    """
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+        self._newest_s = -math.inf
+
+    def follow(self, stamp_s: float) -> float:
+        """The time of the next stamp, in seconds; one that is older by less than `RECENT_S` is only late."""
+        if stamp_s + self.ahead_s < self._newest_s - RECENT_S:
+            self.ahead_s = self._newest_s - stamp_s
+        self._newest_s = max(self._newest_s, stamp_s + self.ahead_s)
+        return stamp_s + self.ahead_s
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How the estimator has judged an anchor.

@@ -123,6 +123,29 @@ def test_pictures_tell_places_apart_whose_depth_is_alike():
     assert robot.look(1.0, beam=0.5).log_scale == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.parametrize("back_s", [3.0, 600.0])
+def test_a_clock_that_goes_back_keeps_the_scale_and_the_gate(back_s):
+    robot = Robot()
+    robot.look(5.0, beam=0.3)
+    robot.now_s -= back_s
+    known = robot.look(5.0, beam=0.3)
+    assert known.log_scale == pytest.approx(0.3, abs=0.05)
+    found = robot.look(2.0, beam=1.1)
+    assert found.log_scale == pytest.approx(known.log_scale, abs=0.02)
+    assert robot.verdict("beam").state == "disagrees"
+    robot.now_s -= back_s
+    robot.look(5.0)
+    assert robot.verdict("beam").state == "silent", "what it said before the clock went back is old"
+
+
+def test_a_reading_that_is_a_little_late_is_no_new_timeline():
+    robot = Robot()
+    robot.look(2.0, beam=0.3)
+    robot.estimator.add("late", robot.now_s - 1.5, Measurement(0.3, PLACE, NOISE))
+    robot.look(0.1)
+    assert robot.estimator._time_s == pytest.approx(robot.now_s)
+
+
 def test_silence_lets_the_variance_grow_back_to_the_prior_and_keeps_the_scale():
     robot = Robot()
     known = robot.look(3.0, beam=0.3)
