@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -44,6 +45,7 @@ class CameraInfoCache:
         self._newest_ns = 0
         self._received_s: float | None = None
         self._asked_ns: int | None = None
+        self._first_until_s = math.inf  # the first one is waited for
         self._size = size
         self._first_wait_s = first_wait_s
         self._own_wait_s = own_wait_s
@@ -65,13 +67,17 @@ class CameraInfoCache:
         Args:
             stamp_ns: the image's stamp.
             age_s: how long it has waited.
-            expected: whether anybody publishes CameraInfo. Without any so far, the first image waits for the first one.
+            expected: whether anybody publishes CameraInfo. Without any so far, images wait for the first one, once and
+                no longer than one of them would.
         """
         with self._lock:
             limit_s = 0.0
             if self._newest is None:
-                if self._asked_ns is None and expected():
+                if expected():  # by whatever image that is first known
+                    now_s = time.monotonic()
                     limit_s = self._first_wait_s
+                    self._first_until_s = min(self._first_until_s, now_s + limit_s - age_s)
+                    return max(0.0, min(self._first_until_s - now_s, limit_s - age_s))
             elif self._asked_ns in self._by_stamp and self._newest_ns < stamp_ns:
                 limit_s = self._own_wait_s
             return max(0.0, limit_s - age_s)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,10 +119,21 @@ def test_without_a_publisher_nobody_waits():
 
 def test_the_first_image_waits_for_the_first_camera_info():
     cache = CameraInfoCache(first_wait_s=3600)
-    assert cache.wait_s(1, 600.0, expected=lambda: True) == 3000
+    assert cache.wait_s(1, 600.0, expected=lambda: True) == pytest.approx(3000)
     cache.put(_info(stamp_ns=5))
     assert cache.wait_s(1, 0.0, expected=lambda: True) == 0
     assert cache.find(1) is not None
+
+
+def test_images_wait_for_the_first_camera_info_where_its_publisher_is_found_later_and_once():
+    cache = CameraInfoCache(first_wait_s=0.2)
+    assert cache.wait_s(1, 0.0, expected=lambda: False) == 0
+    assert cache.find(1) is None
+    assert cache.wait_s(2, 0.0, expected=lambda: True) == pytest.approx(0.2, abs=0.05)
+    time.sleep(0.1)
+    assert cache.wait_s(3, 0.0, expected=lambda: True) == pytest.approx(0.1, abs=0.05), "since the first that waited"
+    time.sleep(0.1)
+    assert cache.wait_s(4, 0.0, expected=lambda: True) == 0
 
 
 def test_a_promise_that_was_not_kept_is_not_waited_for_again():

@@ -17,7 +17,6 @@ from depthclip_ros.core.types import View, ViewDepth
 from depthclip_ros.ros.anchors.sources import AnchorFrame
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.camera_info import LACKING, CameraInfoCache
-from depthclip_ros.ros.conversions import stereo_offset_m
 from depthclip_ros.ros.depth_node.diagnostics import Counters, Throttle, latency_ms
 from depthclip_ros.ros.depth_node.frames import Frame
 from depthclip_ros.ros.depth_node.late_outputs import LateOutputs
@@ -200,9 +199,8 @@ class Camera:
         info = self.infos.find(arrival.stamp_ns)
         wanted = outputs.wanted()
         if not wanted - {INFO}:  # the one output that needs no network
-            if wanted and info is not None:
-                intrinsics = self.pipeline.intrinsics_of(message, info)
-                outputs.publish_camera_info(message.header, intrinsics, stereo_offset_m(info.p))
+            if wanted and (known := self.pipeline.camera_of(message, info)) is not None:
+                outputs.publish_camera_info(message.header, *known)
             self.counters.count_unwatched()
             return None
         try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -84,15 +85,8 @@ class FramePipeline:
         height, width = rgb.shape[:2]
         _check_size(width, height)
         settings = self.settings
-        uncalibrated = info is not None and is_uncalibrated(info)
-        if uncalibrated:
-            info = None
-            if not settings.input_assumed_hfov:
-                self._warn_once(not_calibrated(self.image_topic))
-        if info is None:
-            if settings.input_rectify == "require":
-                missing = "the camera_info holds no calibration" if uncalibrated else "there is no camera_info"
-                raise InputError(f"{missing}, and input.rectify is require: publish it, or set auto")
+        camera = self._camera(info, width, height)
+        if camera is None:
             intrinsics = Intrinsics.from_hfov(settings.assumed_hfov_deg, width, height)
             valid = self._valid(None, width, height)
             prepare_ms, stamp_s = _ms_since(start_s), stamp_ns_of(image.header.stamp) / 1e9
@@ -105,14 +99,9 @@ class FramePipeline:
                 settings,
                 scale=self.scale(),
                 stamp_s=stamp_s,
-                uncalibrated=uncalibrated,
+                uncalibrated=info is not None,
             )
-        camera = self._camera(info, width, height)
-        if settings.input_rectify == "require" and not camera.is_rectified:
-            raise InputError(
-                f"the image is distorted ({camera.distortion_model} {list(camera.d)}) and input.rectify is require: "
-                "subscribe to the rectified image, or set auto"
-            )
+        assert info is not None
         rectifier = self._rectifier_for(camera)
         rgb = rectifier.rectify(rgb)
         offset_m = stereo_offset_m(info.p)
@@ -128,14 +117,21 @@ class FramePipeline:
             stamp_ns_of(image.header.stamp) / 1e9,
         )
 
-    def intrinsics_of(self, image: Image | CompressedImage, info: CameraInfo) -> Intrinsics:
-        """Intrinsics that the rectified image will have.
+    def camera_of(
+        self, image: Image | CompressedImage, info: CameraInfo | None
+    ) -> tuple[Intrinsics, tuple[float, float]] | None:
+        """Intrinsics and stereo offset (metres) of the frame that `prepare` would make; None where they are a guess.
 
         Raises:
-            InputError: an image or a CameraInfo that cannot be used.
+            InputError: as `prepare`.
         """
         height, width = (image.height, image.width) if hasattr(image, "encoding") else read_image(image).shape[:2]
-        return self._rectifier_for(self._camera(info, width, height)).intrinsics
+        _check_size(width, height)
+        camera = self._camera(info, width, height)
+        if camera is not None and info is not None:
+            return self._rectifier_for(camera).intrinsics, stereo_offset_m(info.p)
+        hfov_deg = self.settings.input_assumed_hfov
+        return (Intrinsics.from_hfov(hfov_deg, width, height), (0.0, 0.0)) if hfov_deg else None
 
     def infer(self, frame: Frame, *, cloud: bool = False, rays: bool = False) -> FrameDepth:
         """Depth and confidence of one frame, and what its cloud and rays need.
@@ -157,8 +153,9 @@ class FramePipeline:
             settings.cloud_edge_threshold,
         )
         limits = frame.scale.applied_to(settings.limits_of(self.camera))
-        flying = settings.cloud_edge_threshold if rays else 0.0
-        view = View(frame.rgb, frame.intrinsics, limits, request if cloud else None, flying)
+        later = cloud and settings.filter_temporal  # of depth that is not steadied yet the engine makes no cloud
+        flying = settings.cloud_edge_threshold if rays or later else 0.0
+        view = View(frame.rgb, frame.intrinsics, limits, request if cloud and not later else None, flying)
         return turned_view(view, settings.input_rotation)
 
     def result(self, frame: Frame, depth: ViewDepth) -> FrameDepth:
@@ -209,18 +206,13 @@ class FramePipeline:
         return self._shares[1]
 
     def _steady_ms(self, frame: Frame, depth: ViewDepth) -> float:
-        """Steadies depth and cloud, in place, where that is asked for; the time it took."""
+        """Steadies depth, in place, where that is asked for; the time it took."""
         settings, start_s = frame.settings, time.perf_counter()
         if not settings.filter_temporal:
             self._steady.reset()
             return 0.0
-        stride = settings.cloud_stride
-        came_m = None if depth.cloud is None else depth.depth_m[::stride, ::stride].copy()
         limits_m = settings.output_min_depth, settings.output_max_depth
-        self._steady.apply(frame.stamp_s, frame.rgb, depth.depth_m, frame.scale.log_scale, limits_m)
-        if depth.cloud is not None and came_m is not None:
-            for axis in "xyz":  # along its ray
-                depth.cloud[axis] *= depth.depth_m[::stride, ::stride] / came_m
+        self._steady.apply(frame.stamp_s, frame.rgb, depth.depth_m, math.log(depth.scale), limits_m)
         return _ms_since(start_s)
 
     def _rectifier_for(self, camera: CameraModel) -> Rectifier:
@@ -250,11 +242,29 @@ class FramePipeline:
             self._seen = (rectifier, seen)
         return self._seen[1]
 
-    def _camera(self, info: CameraInfo, width_px: int, height_px: int) -> CameraModel:
+    def _camera(self, info: CameraInfo | None, width_px: int, height_px: int) -> CameraModel | None:
+        """The camera of an image; None where the assumed field of view serves.
+
+        Raises:
+            InputError: a CameraInfo that cannot be used, or one that `input.rectify` refuses.
+        """
+        is_required = self.settings.input_rectify == "require"
+        if info is None or is_uncalibrated(info):
+            if info is not None and not self.settings.input_assumed_hfov:
+                self._warn_once(not_calibrated(self.image_topic))
+            if is_required:
+                missing = "there is no camera_info" if info is None else "the camera_info holds no calibration"
+                raise InputError(f"{missing}, and input.rectify is require: publish it, or set auto")
+            return None
         rectified = self.already_rectified or self.settings.input_rectify == "never"
         camera = camera_model(info, width_px, height_px, rectified=rectified)
         if "centre" not in self._said and (doubt := misplaced_centre(info.k, info.p, info.width, info.height)):
             self._warn_once(doubt, "centre")
+        if is_required and not camera.is_rectified:
+            raise InputError(
+                f"the image is distorted ({camera.distortion_model} {list(camera.d)}) and input.rectify is require: "
+                "subscribe to the rectified image, or set auto"
+            )
         return camera
 
     def _warn_once(self, sentence: str, of: str = "") -> None:

@@ -111,20 +111,33 @@ def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image
 
 
 @pytest.mark.parametrize("steady", [False, True])
-def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_follows(image: SimpleNamespace, steady: bool) -> None:
+def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_is_made_of_it(image: SimpleNamespace, steady: bool) -> None:
     engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
     pipeline = FramePipeline(engine, settings_from({"filter.temporal": steady}))
     for i, depth in enumerate((2.0, 2.0, 2.0, 2.2)):
         image.header = header(i * 33_000_000)
         frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+        view = pipeline.view(frame, cloud=True)
+        assert (view.cloud is None) is steady, "an engine's cloud is of depth before it is steadied"
+        assert view.flying == (frame.settings.cloud_edge_threshold if steady else 0.0)
         depth_m = np.full((HEIGHT, WIDTH), depth, np.float32)
-        cloud = organised_cloud(depth_m, frame.rgb, frame.intrinsics)
-        found = pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0, cloud=cloud))
+        found = pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), 1.0))
     expected = 2.0 * 1.1**0.25 if steady else 2.2  # one of four images says 10 % more
     np.testing.assert_allclose(found.depth_m, expected, rtol=1e-4)
-    assert found.cloud is not None
-    np.testing.assert_allclose(found.cloud["z"], expected, rtol=1e-4)
-    np.testing.assert_allclose(found.cloud["x"], found.cloud["z"] * (np.arange(WIDTH) - 31.5) / 40, rtol=1e-4)
+    cloud = found.make_cloud()
+    np.testing.assert_allclose(cloud["z"], expected, rtol=1e-4)
+    np.testing.assert_allclose(cloud["x"], cloud["z"] * (np.arange(WIDTH) - 31.5) / 40, rtol=1e-4)
+
+
+def test_a_scale_that_the_user_changes_counts_at_once_in_steadied_depth(image: SimpleNamespace) -> None:
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    pipeline = FramePipeline(engine, settings_from({"filter.temporal": True}))
+    for i, factor in enumerate((1.0, 1.0, 1.0, 1.15)):
+        image.header = header(i * 33_000_000)
+        frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+        depth_m = np.full((HEIGHT, WIDTH), 2.0 * factor, np.float32)
+        found = pipeline.result(frame, ViewDepth(depth_m, np.ones_like(depth_m), factor))
+    np.testing.assert_allclose(found.depth_m, 2.3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -71,7 +71,7 @@ class Outputs:
 
     def publish_camera_info(self, header, intrinsics, offset_m):
         self.infos.append(header)
-        self.offset_m = offset_m
+        self.intrinsics, self.offset_m = intrinsics, offset_m
 
     def publish_late(self, frame):
         assert self.gate.wait(WAIT_S)
@@ -269,6 +269,23 @@ def test_camera_info_alone_is_published_of_compressed_images_too(rig):
     _until(lambda: rig.front.counters.unwatched)
     assert len(rig.front.outputs.infos) == 1
     assert not rig.engine.batches
+
+
+@pytest.mark.parametrize("hfov", [0.0, 70.0])
+@pytest.mark.parametrize("info", ["none", "zeros"])
+def test_camera_info_alone_is_that_of_an_assumed_field_of_view_or_does_not_come(rig, hfov, info):
+    rig.front.outputs.topics = frozenset({INFO})
+    rig.front.pipeline.settings = settings_from({"cameras": ["front", "left"], "input.assumed_hfov": hfov})
+    if info == "zeros":
+        zeros = _info(1)
+        zeros.k, zeros.p = [0.0] * 9, [0.0] * 12
+        rig.front.on_camera_info(zeros)
+    _send(rig.front, 1, stamp_ns=1)
+    _until(lambda: rig.front.counters.unwatched)
+    assert rig.front.counters.refused == 0
+    assert len(rig.front.outputs.infos) == (hfov > 0)
+    if hfov:
+        assert rig.front.outputs.intrinsics.hfov_deg == pytest.approx(hfov)
 
 
 @pytest.mark.parametrize("alone", [False, True])
