@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.images.depth_colours import SteadyRange, colorize
+from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.msg import DepthStats
 from depthclip_ros.ros import conversions
@@ -127,8 +128,6 @@ class Outputs:
                 self._send_cloud(POINTS, header, result.cloud_type, result.make_cloud)
         if CLEAR in late.wanted and frame.has_camera:
             self._send_cloud(CLEAR, header, result.clearing_cloud_type, result.make_clearing_cloud)
-        if SCAN in late.wanted and frame.has_camera:
-            self._send_scan(header, result)
         if "depth/confidence" in late.wanted:
             self._send("depth/confidence", header, conversions.float_image(result.confidence))
         if "depth/uncertainty" in late.wanted:
@@ -140,10 +139,26 @@ class Outputs:
             publish_ms = late.publish_ms + (time.perf_counter() - start_s) * 1e3
             self._send("depth/stats", header, {**late.stats, **summary(result), "publish_ms": publish_ms})
 
-    def _send_scan(self, header: Any, result: FrameDepth) -> None:
-        settings, stamp_ns = result.frame.settings, stamp_ns_of(header.stamp)
+    def has_scan_of(self, late: LateFrame) -> bool:
+        """Whether somebody wants a frame's scan, and its camera is known."""
+        return SCAN in late.wanted and late.result.frame.has_camera
+
+    def may_scan(self, late: LateFrame) -> bool:
+        """Whether `publish_scan` need not wait: False while a transform of the frame's time may still come."""
         try:
-            to_scan = self._transforms.between(header.frame_id, stamp_ns, settings.scan_frame, stamp_ns)
+            self._to_scan(late)
+        except TransformNotYetError:
+            return False
+        except InputError:
+            pass
+        return True
+
+    def publish_scan(self, late: LateFrame) -> None:
+        """The scan of a frame that has one; where no transform leads to its frame, that is said."""
+        header, result = late.header, late.result
+        settings = result.frame.settings
+        try:
+            to_scan = self._to_scan(late)
         except InputError as error:
             reason = f"no {self._prefix}{SCAN}: {error}; its frame is the parameter scan.frame"
             if self._throttle.passes(reason):
@@ -151,6 +166,11 @@ class Outputs:
             return
         header = type(header)(stamp=header.stamp, frame_id=settings.scan_frame)
         self._send(SCAN, header, conversions.laser_scan(result.make_scan(to_scan), settings.scan_limits))
+
+    def _to_scan(self, late: LateFrame) -> NDArray[np.float64]:
+        stamp_ns = stamp_ns_of(late.header.stamp)
+        scan_frame = late.result.frame.settings.scan_frame
+        return self._transforms.between(late.header.frame_id, stamp_ns, scan_frame, stamp_ns)
 
     def _send_cloud(self, topic: str, header: Any, kind: CloudType, make: Callable[[NDArray[np.void]], Any]) -> None:
         """A cloud that is made where it is sent from."""

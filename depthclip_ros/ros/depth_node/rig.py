@@ -161,7 +161,8 @@ class Rig:
         return bool(self._anchors) or any(SCAN in outputs.wanted() for outputs in self._outputs.values())
 
     def forget_stamps(self) -> None:
-        """The clock jumped: the next stamp of each camera is in order whatever it is."""
+        """The clock jumped: the next stamp of each camera is in order whatever it is, and what moves is elsewhere."""
+        self._transforms.forget()
         for camera in self._worker.cameras if self._worker is not None else ():
             camera.order.reset()
 

@@ -73,6 +73,9 @@ class Outputs:
         self.infos.append(header)
         self.intrinsics, self.offset_m = intrinsics, offset_m
 
+    def has_scan_of(self, frame):
+        return False
+
     def publish_late(self, frame):
         assert self.gate.wait(WAIT_S)
         self.late.append(frame)

@@ -239,7 +239,13 @@ class Node:
             "", FramePipeline(engine, settings_from(values)), outputs, self.worker.mailboxes, log, time.time_ns
         )
         self.camera.infos = CameraInfoCache(first_wait_s=0.0, own_wait_s=0.0)
-        self.camera.late.put = outputs.publish_late
+
+        def publish_all(late):
+            outputs.publish_late(late)
+            if outputs.has_scan_of(late):
+                outputs.publish_scan(late)
+
+        self.camera.late.put = publish_all
         self.worker.cameras.append(self.camera)
         send = outputs.publish_depth
 
