@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import Any
@@ -13,7 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.images.encodings import OF_DEPTH, check_encoding, check_size
+from depthclip_ros.core.images.encodings import OF_DEPTH, check_encoding, check_size, decode
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of picture files, in lower case."""
@@ -28,7 +29,8 @@ def decode_compressed(data: Any, format: str = "") -> NDArray[np.uint8]:  # noqa
 
     Grey becomes grey RGB, 16 bits become 8, transparency is dropped, an EXIF orientation is ignored (the pixels stay
     where the camera's intrinsics say). The size in the file's header is checked before anything is decoded. What stands
-    behind the picture's end is ignored: padded buffers, motion photos.
+    behind the picture's end is ignored: padded buffers, motion photos. A Bayer mosaic that was compressed as it is
+    becomes colour.
 
     Args:
         data: the file's bytes, any object with the buffer protocol.
@@ -43,10 +45,10 @@ def decode_compressed(data: Any, format: str = "") -> NDArray[np.uint8]:  # noqa
     flat = np.frombuffer(data, np.uint8)
     start = flat[:8].tobytes()
     if start.startswith(_JPEG):
-        return _decode_jpeg(flat)
+        return _demosaiced(_decode_jpeg(flat), format)
     if start == _PNG:
         check_png(flat)
-        return _by_opencv(flat, "PNG")
+        return _demosaiced(_by_opencv(flat, "PNG"), format)
     raise InputError(f"compressed image of format '{format}' is neither JPEG nor PNG; those two are allowed")
 
 
@@ -103,6 +105,21 @@ def check_png(flat: NDArray[np.uint8]) -> None:
             return
         position = end
     raise InputError(f"PNG of {flat.size} bytes is cut short: its end is missing")
+
+
+def _demosaiced(rgb: NDArray[np.uint8], format: str) -> NDArray[np.uint8]:  # noqa: A002
+    """Colour of a grey picture that is a mosaic by its message's format, "bayer_rggb8; jpeg compressed ".
+
+    That is what image_transport writes that compresses mosaics; where it compresses grey of them, the format ends in
+    mono8.
+    """
+    encoding, _, how = format.partition(";")
+    compressed = how.partition("compressed")[2].strip() or encoding.strip()
+    if not compressed.startswith("bayer_") or (rgb != rgb[..., :1]).any():
+        return rgb
+    height, width = rgb.shape[:2]
+    of_8_bits = re.sub("16$", "8", compressed)  # which the pixels are by now
+    return decode(np.ascontiguousarray(rgb[..., 0]), of_8_bits, width, height, width)
 
 
 def _decode_jpeg(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:

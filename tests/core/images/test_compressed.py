@@ -10,6 +10,7 @@ import pytest
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.images.compressed import check_png, decode_compressed, decode_depth_values, decode_picture
+from depthclip_ros.core.images.encodings import decode
 
 
 @pytest.fixture
@@ -37,6 +38,29 @@ def test_progressive_and_16_bit_and_grey_and_transparent_files(picture: np.ndarr
     assert decode_compressed(grey).shape == picture.shape
     alpha = cv2.imencode(".png", np.concatenate([picture[..., ::-1], picture[..., :1]], -1))[1]
     assert (decode_compressed(alpha) == picture).all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("end", ["", "bayer_gbrg8"])
+def test_a_bayer_mosaic_that_was_compressed_as_it_is_becomes_colour(picture: np.ndarray, suffix: str, end: str) -> None:
+    mosaic = np.zeros(picture.shape[:2], np.uint8)
+    for row, column, channel in ((0, 0, 1), (0, 1, 2), (1, 0, 0), (1, 1, 1)):  # gbrg
+        mosaic[row::2, column::2] = picture[row::2, column::2, channel]
+    coded = cv2.imencode(suffix, mosaic, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+    image = decode_compressed(coded, f"bayer_gbrg8; {suffix[1:]} compressed {end}")
+    wanted = decode(mosaic, "bayer_gbrg8", 48, 32, 48)
+    assert np.abs(wanted[4:-4, 4:-4].astype(int) - picture[4:-4, 4:-4]).mean() < 6, "the picture again"
+    assert np.abs(image.astype(int) - wanted).max() <= (0 if suffix == ".png" else 4)
+    wide = cv2.imencode(".png", mosaic.astype(np.uint16) * 257)[1]
+    np.testing.assert_array_equal(decode_compressed(wide, "bayer_gbrg16; png compressed "), wanted)
+
+
+def test_grey_and_colour_that_were_made_of_a_mosaic_stay_what_they_are(picture: np.ndarray) -> None:
+    grey, colour = (cv2.imencode(".png", one)[1] for one in (picture[..., 0], picture[..., ::-1]))
+    assert (decode_compressed(grey, "bayer_rggb8; png compressed mono8") == picture[..., :1]).all()
+    assert (decode_compressed(colour, "bayer_rggb8; png compressed ") == picture).all()
+    with pytest.raises(InputError, match="'bayer_cmyk8' is not known"):
+        decode_compressed(grey, "bayer_cmyk8; png compressed ")
 
 
 def test_exif_orientation_does_not_turn_the_image(picture: np.ndarray) -> None:
