@@ -147,6 +147,13 @@ def test_info_says_what_the_file_is(model, saved):
     assert load_weights(saved).info == info
 
 
+def test_a_files_intervals_come_back(model, table, saved, tmp_path):
+    assert read_info(saved).uncertainty is None
+    path = tmp_path / "calibrated.safetensors"
+    save_weights(path, model, training=TRAINING, metrics=METRICS, uncertainty=table)
+    assert read_info(path).uncertainty == table
+
+
 def test_the_hash_is_of_the_files_bytes(saved):
     before = read_info(saved).sha256
     rewrite(saved, change_metadata=lambda metadata: metadata.update(metrics="{}"))

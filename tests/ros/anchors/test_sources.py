@@ -158,6 +158,7 @@ def test_without_tf_the_ground_needs_a_height_and_takes_the_floors_own_attitude(
 def test_a_tag_that_is_not_there_is_refused_and_odometry_waits_for_a_way():
     with pytest.raises(InputError, match="0 markers of DICT_APRILTAG_36h11"):
         anchors().measure("tag", frame(), Tree())
-    tree = Tree(np.eye(4))
-    assert anchors().measure("odometry", frame(), tree) is None
+    tree, waiting = Tree(np.eye(4)), anchors()
+    assert waiting.measure("odometry", frame(), tree) is None
+    assert waiting._tracker._key.time_s == pytest.approx(2e-6), "seconds, by which it tells a view that is old"
     assert tree.asked == [("camera", 2000, "odom", 2000)]

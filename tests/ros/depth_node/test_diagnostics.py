@@ -170,7 +170,7 @@ def test_a_window_forgets_what_is_old(monkeypatch):
     assert window.age_s == pytest.approx(3)
 
 
-@pytest.mark.parametrize(("doing_s", "level"), [(1.0, OK), (3.0, WARN), (11.0, ERROR)])
+@pytest.mark.parametrize(("doing_s", "level"), [(1.9, OK), (2.1, WARN), (9.9, WARN), (10.1, ERROR)])
 def test_a_worker_that_stalls_says_at_what(doing_s, level):
     counters = Counters()
     counters.count_received()
