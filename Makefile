@@ -77,7 +77,7 @@ MESSAGES ?= 100000
 FILES ?= 20000
 SEED ?= 1
 fuzz: setup ## wild messages and broken files for hours: MESSAGES=100000 FILES=20000 SEED=1
-	FUZZ_MESSAGES=$(MESSAGES) FUZZ_NODE_MESSAGES=$(MESSAGES) FUZZ_FILES=$(FILES) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/ros/fuzz -s
+	FUZZ_MESSAGES=$(MESSAGES) FUZZ_NODE_MESSAGES=$(MESSAGES) FUZZ_READINGS=$(MESSAGES) FUZZ_FILES=$(FILES) FUZZ_SEED=$(SEED) $(BIN)/pytest tests/ros/fuzz -s
 
 bench: setup ## the engine's and the node's figures on this machine
 	@$(BIN)/depthclip bench

@@ -120,7 +120,9 @@ def project(points: NDArray[np.floating], intrinsics: Intrinsics) -> NDArray[np.
     """Pixels float64 [N, 2] (u, v) of points [N, 3] in the optical frame; NaN where z is not above 0."""
     x, y, z = np.asarray(points, np.float64).T
     z = np.where(z > 0, z, np.nan)
-    return np.stack([x / z * intrinsics.fx_px + intrinsics.cx_px, y / z * intrinsics.fy_px + intrinsics.cy_px], axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of rays across the optical axis: far outside the image
+        u, v = x / z * intrinsics.fx_px + intrinsics.cx_px, y / z * intrinsics.fy_px + intrinsics.cy_px
+    return np.stack([u, v], axis=-1)
 
 
 def nearest_pixels(

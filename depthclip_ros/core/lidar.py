@@ -38,6 +38,8 @@ def cloud_points(message: Any) -> NDArray[np.float64]:
     data = np.frombuffer(message.data, np.uint8)
     if message.row_step < width * step or data.size < height * message.row_step:
         raise InputError(f"the cloud of {width}x{height} points has {data.size} bytes, which is too short")
+    if not width * height:
+        return np.zeros((0, 3))
     order = ">" if message.is_bigendian else "<"
     layout = np.dtype(
         {
@@ -49,7 +51,8 @@ def cloud_points(message: Any) -> NDArray[np.float64]:
     )
     rows = data[: height * message.row_step].reshape(height, message.row_step)[:, : width * step]
     packed = np.ascontiguousarray(rows).reshape(-1).view(layout)
-    points = np.stack([packed[name].astype(np.float64) for name in "xyz"], axis=-1)
+    with np.errstate(invalid="ignore"):  # bytes of nothing may be a NaN that signals
+        points = np.stack([packed[name].astype(np.float64) for name in "xyz"], axis=-1)
     return points[np.isfinite(points).all(axis=1)]
 
 
@@ -61,7 +64,8 @@ def sparse_depth(points: NDArray[np.float64], camera: Intrinsics) -> NDArray[np.
     """
     seen, columns, rows = nearest_pixels(project(points, camera), camera)
     image = np.full((camera.height_px, camera.width_px), np.inf, np.float32)
-    np.minimum.at(image, (rows, columns), points[seen, 2].astype(np.float32))
+    with np.errstate(over="ignore"):  # beyond float32: as far as can be
+        np.minimum.at(image, (rows, columns), points[seen, 2].astype(np.float32))
     side = max(3, round(OCCLUSION_WINDOW * camera.width_px)) | 1
     around = cv2.erode(image, np.ones((side, side), np.uint8))  # the smallest of each window
     visible = np.isfinite(image) & (image / OCCLUSION_RATIO <= around)
@@ -79,6 +83,7 @@ def visible(pixels: NDArray[np.float64], depth_m: NDArray[np.float64], camera: I
     cell_px = max(1.0, OCCLUSION_WINDOW * camera.width_px / 2)
     columns, rows = ((pixels + 0.5) / cell_px).astype(np.int64).T
     nearest = np.full((int(camera.height_px / cell_px) + 1, int(camera.width_px / cell_px) + 1), np.inf, np.float32)
-    np.minimum.at(nearest, (rows, columns), depth_m.astype(np.float32))
+    with np.errstate(over="ignore"):  # beyond float32: as far as can be
+        np.minimum.at(nearest, (rows, columns), depth_m.astype(np.float32))
     around = cv2.erode(nearest, np.ones((3, 3), np.uint8))
     return np.asarray(depth_m / OCCLUSION_RATIO <= around[rows, columns])

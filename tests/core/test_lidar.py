@@ -58,6 +58,11 @@ def test_points_of_any_layout_are_read_and_a_cloud_without_z_is_refused():
     fields = [field(name, offset, 8, 1) for name, offset in (("z", 0), ("y", 8), ("x", 20))]
     cloud = kind(header, 2, 2, fields, True, 32, 70, padded.reshape(-1), False)
     np.testing.assert_array_equal(cloud_points(cloud), [[1, 5, 6], [2, 5, 6], [3, 5, 6]])
+    empty = kind(header, 2, 0, fields, True, 2**32 - 1, 0, padded[0, :0], False)
+    assert cloud_points(empty).shape == (0, 3)
+    signals = np.frombuffer(padded.tobytes(), np.uint8).copy()
+    signals[:8] = list(b"\x7f\xf0\0\0\0\0\0\1")  # z of the first point: a NaN that signals
+    assert len(cloud_points(kind(header, 2, 2, fields, True, 32, 70, signals, False))) == 2
     cloud.point_step = 27
     with pytest.raises(InputError, match="point_step is 27 bytes, and x, y and z need 28"):
         cloud_points(cloud)

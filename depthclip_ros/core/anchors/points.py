@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +38,10 @@ def scan_points(
     """Points [N, 3] of a LaserScan in its frame (x forward, z up); readings out of range are left out.
 
     Raises:
-        InputError: no reading is in range.
+        InputError: angles that are no numbers, or no reading is in range.
     """
+    if not (math.isfinite(angle_min_rad) and math.isfinite(angle_step_rad)):
+        raise InputError(f"angle_min is {angle_min_rad} and angle_increment {angle_step_rad} rad; both must be finite")
     ranges = np.asarray(ranges_m, np.float64)
     angles = angle_min_rad + angle_step_rad * np.arange(len(ranges))
     good = np.isfinite(ranges) & (ranges > 0) & (ranges >= least_m) & (ranges <= most_m)

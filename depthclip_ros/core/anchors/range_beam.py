@@ -16,6 +16,7 @@ ULTRASOUND, INFRARED = 0, 1  # sensor_msgs/Range
 RINGS = 5
 LEAST_SEEN = 0.5  # share of the cone that must lie in the image where depth is known
 NEAR_SHARE = 0.9  # an echo comes from the nearest of what the cone meets: the pixel that this share is farther than
+LEAST_M = 0.001  # a nearer echo is the sensor itself
 NOISE_SHARE, NOISE_M = 0.01, 0.01  # of a reading whose message does not say its variance
 
 
@@ -48,8 +49,11 @@ def measure_range(
     Raises:
         InputError: a reading that is no distance, or a cone that the image does not show.
     """
-    if not (math.isfinite(range_m) and range_m > 0 and least_m <= range_m <= most_m):
-        raise InputError(f"range is {range_m} m; a distance of {least_m:g} to {most_m:g} m above 0 is needed")
+    if not (LEAST_M <= range_m < math.inf and least_m <= range_m <= most_m):
+        least_m = max(least_m, LEAST_M)
+        raise InputError(f"range is {range_m} m; a distance of {least_m:g} to {most_m:g} m is needed")
+    if not 0 <= variance_m2 < math.inf:
+        raise InputError(f"variance is {variance_m2} m²; allowed: a finite number, 0: not known")
     if not 0 <= field_of_view_rad < math.pi:
         raise InputError(f"field_of_view is {field_of_view_rad} rad; allowed: 0 to below pi")
     points = range_m * _cone(field_of_view_rad / 2) @ to_camera[:3, :3].T + to_camera[:3, 3]  # [N, 3]

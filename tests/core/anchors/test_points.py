@@ -34,6 +34,9 @@ def test_ranges_that_are_no_distance_are_left_out():
     np.testing.assert_allclose(scan_points(ranges[[2, 6]], 0.0, 0.0, 0.0, 10.0), [[3.0, 0, 0]])  # range_min of 0
     with pytest.raises(InputError, match=r"none of the 6 ranges lies within 0\.1 to 10 m"):
         scan_points(ranges[:6], 0.0, 0.0, 0.1, 10.0)
+    for angles in ((math.inf, 0.1), (0.0, math.nan)):
+        with pytest.raises(InputError, match=r"angle_min is .* and angle_increment .* rad; both must be finite"):
+            scan_points(ranges, *angles, 0.1, 10.0)
 
 
 def test_points_behind_the_camera_are_refused(wall):

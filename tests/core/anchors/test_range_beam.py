@@ -55,8 +55,19 @@ def test_an_echo_comes_from_the_nearest_thing_in_the_cone(wall):
 
 @pytest.mark.parametrize("range_m", [math.nan, math.inf, -math.inf, 0.0, -1.0, 0.05, 9.0])
 def test_what_is_no_distance_is_refused(wall, range_m):
-    with pytest.raises(InputError, match=r"range is .* m; a distance of 0\.1 to 4 m above 0 is needed"):
+    with pytest.raises(InputError, match=r"range is .* m; a distance of 0\.1 to 4 m is needed"):
         measure_range(wall(), range_m, FORWARD, field_of_view_rad=BEAM, least_m=0.1, most_m=4.0)
+
+
+@pytest.mark.parametrize("variance_m2", [math.nan, math.inf, -1.0])
+def test_a_variance_that_is_none_is_refused(wall, variance_m2):
+    with pytest.raises(InputError, match=r"variance is .*; allowed: a finite number, 0: not known"):
+        measure_range(wall(), 2.0, FORWARD, field_of_view_rad=BEAM, variance_m2=variance_m2)
+
+
+def test_a_distance_of_less_than_a_millimetre_is_none(wall):
+    with pytest.raises(InputError, match=r"range is 1e-30 m; a distance of 0\.001 to inf m is needed"):
+        measure_range(wall(), 1e-30, FORWARD, field_of_view_rad=BEAM)
 
 
 def test_a_beam_beside_the_view_is_refused(wall):
