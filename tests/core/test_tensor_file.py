@@ -24,6 +24,13 @@ def test_the_hash_sees_names_shapes_and_values_but_not_order():
     assert hash_tensors({**state, "b": torch.tensor([0, 0, 0, 1e-7])}, {"a", "b"}) != digest
 
 
+def test_the_hash_is_of_values_whatever_they_are_stored_in_and_of_counters_as_they_are():
+    half = {"a": torch.tensor([0.5, 2.0], dtype=torch.float16)}
+    assert hash_tensors(half, {"a"}) == hash_tensors({"a": half["a"].float()}, {"a"})
+    counters = {"a": torch.tensor([1, 2**40])}
+    assert hash_tensors(counters, {"a"}) != hash_tensors({"a": counters["a"].float()}, {"a"})
+
+
 def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_whole(path, b"old")
