@@ -241,7 +241,9 @@ class AnchorWatch:
         if not self._frames:
             if may_wait:
                 return None
-            raise InputError("no image of a calibrated camera has come to compare it with")
+            raise InputError(
+                "no depth to compare it with yet: no image comes, the camera is not calibrated, or nobody subscribes"
+            )
         silent_s = time.monotonic() - self._frame_came_s
         nearest = min(self._frames, key=lambda frame: abs(frame.stamp_ns - stamp_ns))
         apart_s = (stamp_ns - nearest.stamp_ns) * 1e-9

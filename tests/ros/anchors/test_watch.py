@@ -467,7 +467,10 @@ def test_a_reading_that_no_image_comes_for_is_refused(bench, monkeypatch):
     rig = bench("range")
     rig.range(2.6)
     rig.wait(lambda: rig.refused() == 1)
-    assert "no image of a calibrated camera has come to compare it with" in rig.log.warnings[0]
+    assert (
+        "no depth to compare it with yet: no image comes, the camera is not calibrated, or nobody subscribes"
+        in rig.log.warnings[0]
+    )
 
 
 def test_a_reading_that_is_newer_than_all_images_waits_for_the_next(bench):
