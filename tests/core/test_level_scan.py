@@ -112,6 +112,15 @@ def test_a_camera_that_looks_back_scans_behind() -> None:
     np.testing.assert_allclose(scan.ranges_m[back], 2.0, atol=0.01)
 
 
+def test_what_is_near_beside_a_camera_on_the_robots_side_has_its_bearing() -> None:
+    """Camera 0.5 m to the left; a wall half a metre before it lies at bearings from 45 degrees to the left."""
+    scan = level_scan(np.full((120, 160), 0.5, np.float32), CAMERA, pose((0.0, 0.5, 0.5)), LIMITS)
+    beside = np.abs(bearings(scan) - math.pi / 4) < 0.02
+    np.testing.assert_allclose(scan.ranges_m[beside], 0.5 * 2**0.5, atol=0.02)
+    farthest_left = math.atan2(0.5 + 0.5 * 79.5 / 140, 0.5)
+    assert bearings(scan)[np.isfinite(scan.ranges_m)].max() == pytest.approx(farthest_left, abs=2 * scan.increment_rad)
+
+
 def test_rays_of_a_lens_that_no_camera_has_overflow_nothing() -> None:
     camera = Intrinsics(1e-3, 1e-3, -1e9, 1e9, 160, 120)
     scan = level_scan(np.full((120, 160), 3.0, np.float32), camera, pose((0, 0, 0.5)), ScanLimits(0.2, 1.5, 0.1, 3e38))

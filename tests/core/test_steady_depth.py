@@ -145,6 +145,16 @@ def test_each_image_counts_for_less_the_longer_the_wall_is_known_down_to_a_share
     np.testing.assert_allclose(np.median(np.log(made / slope())), np.log(1.1) / MEMORY, rtol=1e-2)
 
 
+@pytest.mark.parametrize("brighter", [-30, 30])
+def test_a_change_of_exposure_is_no_cut(brighter):
+    steady = SteadyDepth()
+    grey = (picture() // 2 + 64).astype(np.uint8)
+    steady.apply(0.0, grey, slope())
+    made = slope() * np.float32(1.1)
+    steady.apply(1 / 30, (grey.astype(int) + brighter).astype(np.uint8), made)
+    np.testing.assert_allclose(np.median(made / slope()), 1.1**0.5, rtol=1e-2)
+
+
 def test_depth_that_is_of_another_surface_is_not_mixed():
     for factor, mixed in ((1.2, True), (1.25, False)):
         steady = SteadyDepth()

@@ -43,6 +43,25 @@ def test_v1_reads_the_last_four_blocks_and_v2_blocks_of_every_depth():
         assert taps["v2"] == ([5, 12, 18, 24] if size == "large" else [3, 6, 9, 12])
 
 
+def test_decoders_have_the_published_channels():
+    """As config.json of the published files has them (depth-anything/Depth-Anything-V2-Large-hf and its sisters)."""
+    published = {
+        "small": ([48, 96, 192, 384], 64),
+        "base": ([96, 192, 384, 768], 128),
+        "large": ([256, 512, 1024, 1024], 256),
+    }
+    for size, (neck, fusion) in published.items():
+        network = json.loads(PRESETS[f"depth-anything-v2-{size}"].network)
+        assert (network["neck_hidden_sizes"], network["fusion_hidden_size"]) == (neck, fusion)
+
+
+def test_the_tiny_network_has_the_documented_number_of_parameters():
+    pytest.importorskip("transformers", reason="needs the extra `transformers`")
+    with torch.device("meta"):
+        network = build_network(TINY.network)
+    assert sum(p.numel() for p in network.parameters()) == 4_786_945  # "4.8 M" in its recipe
+
+
 @pytest.mark.parametrize(("name", "most_m"), [("indoor", 20.0), ("outdoor", 80.0)])
 def test_metric_presets_end_where_their_networks_do(name, most_m):
     config = PRESETS[f"depth-anything-v2-{name}-small"]

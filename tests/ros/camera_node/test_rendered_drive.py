@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -90,9 +91,12 @@ def test_only_the_last_used_rooms_are_kept(cache: Path) -> None:
         os.utime(cache / f"room{age}", (1000 - age, 1000 - age))
     (cache / ".partial-x").mkdir()  # somebody renders
     (cache / ".partial-killed").mkdir()
-    os.utime(cache / ".partial-killed", (1000, 1000))
+    (cache / ".partial-slow").mkdir()
+    for name, hours in ((".partial-killed", 25), (".partial-slow", 23)):
+        began_s = time.time() - hours * 3600
+        os.utime(cache / name, (began_s, began_s))
     rendered_drive._forget_old(cache)
-    assert {path.name for path in cache.iterdir()} == {"room0", "room1", "room2", ".partial-x"}
+    assert {path.name for path in cache.iterdir()} == {"room0", "room1", "room2", ".partial-x", ".partial-slow"}
 
 
 def test_without_torch_a_cached_room_plays_and_another_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
