@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,20 @@ class AnchorReport:
         why = f": {verdict.reason}" if verdict.reason else ""
         last = f"; last refused: {self.refusal}" if self.refusal and self.refusal != verdict.reason else ""
         return f"{verdict.state}{value}{why}; {self.used} used, {self.refused} refused, {self.measure_ms:.1f} ms{last}"
+
+
+def as_stats(reports: Mapping[str, AnchorReport]) -> dict[str, list[str]]:
+    """The anchors by how they are judged, as fields of DepthStats; reports by name."""
+    found: dict[str, list[str]] = {"accepted": [], "refused": [], "disagreeing": []}
+    for name, report in reports.items():
+        verdict = report.verdict
+        if verdict.state == "accepted":
+            found["accepted"].append(name)
+        elif verdict.state == "disagrees":
+            found["disagreeing"].append(f"{name}: {verdict.reason}")
+        else:
+            found["refused"].append(f"{name}: {report.refusal or verdict.reason}")
+    return {f"anchors_{state}": names for state, names in found.items()}
 
 
 @dataclass(frozen=True)

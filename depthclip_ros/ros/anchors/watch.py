@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -32,6 +33,7 @@ MATCH_S = 0.1  # between a reading and an image of the same moment
 WAIT_S = 0.5  # for an image, or a transform, of a reading's time
 OTHER_CLOCK_S = 10.0
 SILENT_S = 1.0  # since the last image: then no clock is to blame
+ANEW_S = 5.0  # another camera is told of so often at most: two that share a topic come by turns
 RATE_HZ = 10.0  # each anchor is measured so often at most: more readings of one place say little more
 FRAMES = 8
 
@@ -61,6 +63,7 @@ class AnchorWatch:
         self._first_frame_id: dict[str, str] = {}
         self._frame_came_s = 0.0  # the newest, by this machine's clock
         self._camera: tuple[Intrinsics, str, float] | None = None
+        self._anew_s = -math.inf  # when it was said that they begin anew
         self._said: set[str] = set()
         self._changed = threading.Condition()
         self._newest: tuple[AnchorFrame, float] | None = None
@@ -120,19 +123,6 @@ class AnchorWatch:
         """Share of what scan, points and depth measured that lay within the published intervals; NaN without."""
         return self._coverage.share
 
-    def lists(self) -> dict[str, list[str]]:
-        """The anchors by how they are judged, as fields of DepthStats."""
-        found: dict[str, list[str]] = {"accepted": [], "refused": [], "disagreeing": []}
-        for name, report in self.reports.items():
-            verdict = report.verdict
-            if verdict.state == "accepted":
-                found["accepted"].append(name)
-            elif verdict.state == "disagrees":
-                found["disagreeing"].append(f"{name}: {verdict.reason}")
-            else:
-                found["refused"].append(f"{name}: {report.refusal or verdict.reason}")
-        return {f"anchors_{state}": names for state, names in found.items()}
-
     def on_reading(self, kind: str, message: Any, stamp_ns: int) -> None:
         """A message of an anchor's topic; never waits. Of sensors each frame_id is an anchor of its own."""
         sensor = message.header.frame_id
@@ -184,7 +174,9 @@ class AnchorWatch:
     def _take_frame(self, frame: AnchorFrame, base_factor: float) -> None:
         camera = frame.camera, frame.frame_id, base_factor
         if self._camera is not None and camera != self._camera:
-            self._logger.info(f"{self._label}another camera or scale.factor: the anchors begin anew")
+            if time.monotonic() - self._anew_s > ANEW_S:
+                self._logger.info(f"{self._label}another camera or scale.factor: the anchors begin anew")
+                self._anew_s = time.monotonic()
             self._estimator.reset()
             self._coverage = RunningCoverage()
             self._on_frames.forget()

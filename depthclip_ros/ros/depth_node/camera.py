@@ -14,6 +14,7 @@ from depthclip_ros.core.anchors.measurement import Prediction
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import DeviceError, InputError
 from depthclip_ros.core.types import View, ViewDepth
+from depthclip_ros.ros.anchors.report import as_stats
 from depthclip_ros.ros.anchors.sources import AnchorFrame
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 from depthclip_ros.ros.camera_info import LACKING, CameraInfoCache
@@ -246,7 +247,7 @@ class Camera:
             "latency_ms": latency,
             **{f"frames_{what}": count for what, count in counters.account(self.box.overtaken).items()},
             "outputs_dropped": self.late.overtaken,
-            **({} if self.anchors is None else self.anchors.lists()),
+            **({} if self.anchors is None else as_stats(self.anchors.reports)),
             "interval_coverage": math.nan if self.anchors is None else self.anchors.coverage,
         }
         if self.anchors is not None and frame.has_camera:

@@ -48,6 +48,15 @@ def test_a_table_with_the_floor_beside_it_is_not_taken_for_the_floor(floor):
     assert measure_ground(Prediction(mixed, CAMERA), 1.2, down).log_ratio == pytest.approx(0, abs=0.02)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.45])
+def test_an_attitude_is_fitted_to_the_plane_that_most_of_the_lower_points_lie_on(floor, share):
+    """A ramp, which a floor might be by its pitch, in less than half of the view."""
+    depth_m, _ = floor(0.8, 15)
+    ramp_m, _ = floor(0.8, 35)
+    mixed = np.where(np.arange(320) < share * 320, ramp_m, depth_m).astype(np.float32)
+    assert measure_ground(Prediction(mixed, CAMERA), 0.8, None).log_ratio == pytest.approx(0, abs=0.05)
+
+
 def test_where_no_floor_is_seen_it_is_refused(floor):
     up = np.array([0.0, math.cos(0.6), -math.sin(0.6)])
     cases = {

@@ -21,6 +21,7 @@ from depthclip_ros.core.transforms import TransformNotYetError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.anchors import watch as watch_module
 from depthclip_ros.ros.anchors.imu import check_recent, down_of
+from depthclip_ros.ros.anchors.report import as_stats
 from depthclip_ros.ros.anchors.sources import AnchorFrame, AnchorOptions
 from depthclip_ros.ros.anchors.watch import AnchorWatch
 
@@ -142,7 +143,7 @@ def test_a_beam_sets_the_scale_of_what_follows_and_does_not_follow_itself(bench)
     # frames that carry the factor already say the same of the network
     rig.drive(6, 2.6, factor=found.factor)
     assert rig.watch.estimate.factor == pytest.approx(found.factor, rel=0.01)
-    assert rig.watch.lists()["anchors_accepted"] == ["range"]
+    assert as_stats(rig.watch.reports)["anchors_accepted"] == ["range"]
 
 
 def test_offering_and_reading_never_wait(bench):
@@ -177,8 +178,8 @@ def test_bad_readings_are_counted_and_named_once(bench, make, reason):
     assert re.search(reason, said)
     assert "depth goes on without it" in said
     assert rig.watch.estimate.log_scale_sd is None
-    assert rig.watch.lists()["anchors_accepted"] == []
-    assert len(rig.watch.lists()["anchors_refused"]) == 1
+    assert as_stats(rig.watch.reports)["anchors_accepted"] == []
+    assert len(as_stats(rig.watch.reports)["anchors_refused"]) == 1
 
 
 def test_a_transform_that_is_late_is_waited_for(bench):
@@ -218,6 +219,16 @@ def test_another_camera_begins_anew_and_a_stop_does_not(bench):
     rig.drive(6, 2.6, camera=Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120))
     rig.frame(camera=Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120), base_factor=1.3)
     rig.wait(lambda: rig.watch.estimate.log_scale_sd is None)
+    assert len([line for line in rig.log.infos if "another camera or scale.factor" in line]) == 1, "once in 5 s"
+
+
+def test_each_camera_is_told_of_after_a_while(bench, monkeypatch):
+    monkeypatch.setattr(watch_module, "ANEW_S", 0.0)
+    rig = bench("range")
+    other = Intrinsics(200.0, 200.0, 79.5, 59.5, 160, 120)
+    for camera in (CAMERA, other, CAMERA):
+        rig.drive(2, 2.6, camera=camera)
+    assert len([line for line in rig.log.infos if "another camera or scale.factor" in line]) == 2
 
 
 def test_a_floor_that_is_not_seen_is_refused_with_its_reason(bench):
@@ -501,8 +512,8 @@ def test_stamps_that_go_back_begin_anew_and_the_scale_stays(bench):
 def test_anchors_that_disagree_are_said_once_and_listed_with_both_values(bench):
     rig = bench("range")
     rig.two_ranges(12, 2.0, 6.0)
-    rig.wait(lambda: rig.watch.lists()["anchors_disagreeing"])
-    (said,) = rig.watch.lists()["anchors_disagreeing"]
+    rig.wait(lambda: as_stats(rig.watch.reports)["anchors_disagreeing"])
+    (said,) = as_stats(rig.watch.reports)["anchors_disagreeing"]
     assert said.partition(":")[0] in ("range", "range left")
     assert "it says depth times" in said
     rig.wait(lambda: any("disagrees" in line for line in rig.log.warnings))

@@ -15,8 +15,10 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
 from depthclip_ros.core.anchors.estimator import ScaleEstimate
+from depthclip_ros.core.anchors.track import Verdict
 from depthclip_ros.core.errors import DeviceError, InputError, NotReadyError
 from depthclip_ros.core.types import ViewDepth
+from depthclip_ros.ros.anchors.report import AnchorReport
 from depthclip_ros.ros.depth_node.camera import Camera
 from depthclip_ros.ros.depth_node.outputs import FIRST, INFO, LATE
 from depthclip_ros.ros.depth_node.parameters.values import settings_from
@@ -448,15 +450,13 @@ def test_a_worker_that_hangs_is_told_from_one_that_ends_and_publishes_nothing_mo
 def test_depth_that_is_out_is_offered_to_the_anchors_with_the_scale_that_is_in_it(rig):
     class Anchors:
         coverage = 0.75
+        reports = {"range": AnchorReport(Verdict("range", "accepted", "", 1.25))}  # noqa: RUF012
 
         def __init__(self):
             self.offered = []
 
         def offer(self, frame, user_factor):
             self.offered.append((frame, user_factor))
-
-        def lists(self):
-            return {"anchors_accepted": ["range"]}
 
     values = {"cameras": ["front", "left"], "scale.factor": 2.0, "scale.factors": [1.5, 1.0]}
     camera = rig.front

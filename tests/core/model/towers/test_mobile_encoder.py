@@ -70,6 +70,13 @@ def test_stride_two_pads_as_tensorflow_does(size):
     torch.testing.assert_close(columns * 3 / rows_inside, torch.tensor(expected, dtype=torch.float32))
 
 
+def test_stride_two_pads_each_side_by_its_own_length():
+    convolution = ScaledConv(1, 1, kernel=3, stride=2, groups=1)
+    convolution.set_folded(torch.ones(1, 1, 3, 3), torch.zeros(1))
+    ones = convolution(torch.ones(1, 1, 4, 5))[0, 0]  # how many pixels each place sees: rows 3, 2; columns 2, 3, 2
+    torch.testing.assert_close(ones, torch.tensor([[6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]))
+
+
 def test_gain_keeps_direction_and_size_apart():
     convolution = ScaledConv(8, 4, kernel=1, stride=1, groups=1)
     weight = torch.randn(4, 8, 1, 1) * torch.tensor([0.01, 1.0, 10.0, 100.0])[:, None, None, None]
