@@ -107,6 +107,9 @@ def test_truncated_compressed_incomplete_and_missing_shards_are_named(shards, tm
         ShardSet(shards)
     second.unlink()
     content = third.read_bytes()
+    third.write_bytes(content.replace(b'"assumed_intrinsics"', b'"of_another_writer_"'))
+    frames = ShardSet(third)
+    assert not frames.read(frames.frame_names[0]).assumed_intrinsics, "who says nothing of it has measured them"
     third.write_bytes(content.replace(b'"units_per_metre"', b'"units_of_a_metr"'))
     frames = ShardSet(third)
     with pytest.raises(InputError, match="lacks what a frame needs: KeyError"):
