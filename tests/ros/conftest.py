@@ -102,10 +102,12 @@ class NodeProcess:
         return self.process.wait(within_s)
 
     def kill(self) -> None:
-        """Whatever is left."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+        """Whatever is left; by SIGTERM where that serves, for what SIGKILL ends leaves its shared memory behind."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(10)
 
 
 def _executable(name: str) -> str:
