@@ -32,9 +32,9 @@ def cloud_points(message: Any) -> NDArray[np.float64]:
     if any(name not in fields or fields[name].datatype not in FLOATS for name in "xyz"):
         raise InputError(f"the cloud has the fields {', '.join(fields) or 'none'}; it needs x, y and z as floats")
     height, width, step = int(message.height), int(message.width), int(message.point_step)
-    ends = {name: fields[name].offset + np.dtype(FLOATS[fields[name].datatype]).itemsize for name in "xyz"}
-    if max(ends.values()) > step:
-        raise InputError(f"the cloud's point_step is {step} bytes, and x, y and z need {max(ends.values())}")
+    end = max(fields[name].offset + np.dtype(FLOATS[fields[name].datatype]).itemsize for name in "xyz")
+    if end > step:
+        raise InputError(f"the cloud's point_step is {step} bytes, and x, y and z need {end}")
     data = np.frombuffer(message.data, np.uint8)
     if message.row_step < width * step or data.size < height * message.row_step:
         raise InputError(f"the cloud of {width}x{height} points has {data.size} bytes, which is too short")

@@ -71,16 +71,14 @@ class CameraInfoCache:
                 no longer than one of them would.
         """
         with self._lock:
-            limit_s = 0.0
             if self._newest is None:
-                if expected():  # by whatever image that is first known
-                    now_s = time.monotonic()
-                    limit_s = self._first_wait_s
-                    self._first_until_s = min(self._first_until_s, now_s + limit_s - age_s)
-                    return max(0.0, min(self._first_until_s - now_s, limit_s - age_s))
-            elif self._asked_ns in self._by_stamp and self._newest_ns < stamp_ns:
-                limit_s = self._own_wait_s
-            return max(0.0, limit_s - age_s)
+                if not expected():
+                    return 0.0
+                now_s = time.monotonic()
+                self._first_until_s = min(self._first_until_s, now_s + self._first_wait_s - age_s)
+                return max(0.0, self._first_until_s - now_s)
+            may_come = self._asked_ns in self._by_stamp and self._newest_ns < stamp_ns
+            return max(0.0, self._own_wait_s - age_s) if may_come else 0.0
 
     def find(self, stamp_ns: int) -> CameraInfo | None:
         """The CameraInfo of this stamp, else the newest, else None."""

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthclip_ros.core.calibration import is_rectified_by_name, sibling_camera_info
+from depthclip_ros.core.calibration import base_topic, is_rectified_by_name, sibling_camera_info
 from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros.qos import incompatible_qos_callbacks, input_qos, name_of, same_request
 
@@ -120,7 +120,7 @@ class ImageInput:
     def other_transport(self) -> str:
         """What to set where only the other transport of these images has publishers; empty where that is not so."""
         topic = self.image.topic
-        plain = topic.removesuffix(COMPRESSED)
+        plain = base_topic(topic)
         if self.image.message is CompressedImage:
             transport, other = "raw", plain
         else:
@@ -160,7 +160,7 @@ def image_name(node: Node, transport: str, prefix: str = "") -> str:
     # A remapping of `image` is meant for `image/compressed` too, and may name the compressed topic itself.
     resolved = node.resolve_topic_name(name)
     plain = resolved == node.resolve_topic_name(name, only_expand=True)
-    return f"{name}{COMPRESSED}" if plain else _as_it_is(node, resolved.removesuffix(COMPRESSED) + COMPRESSED)
+    return f"{name}{COMPRESSED}" if plain else _as_it_is(node, base_topic(resolved) + COMPRESSED)
 
 
 def camera_info_name(node: Node, image_topic: str, prefix: str = "") -> str:
