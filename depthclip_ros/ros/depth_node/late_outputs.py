@@ -69,7 +69,7 @@ class LateOutputs:
     def _scan_waits_s(self, late: LateFrame | LateScan) -> float:
         assert isinstance(late, LateScan)
         left_s = late.came_s + SCAN_WAIT_S - time.monotonic()
-        return 0.0 if left_s <= 0 or self._outputs.may_scan(late.frame) else min(left_s, LOOK_AGAIN_S)
+        return 0.0 if self._outputs.may_scan(late.frame) else min(left_s, LOOK_AGAIN_S)
 
     def _work(self) -> None:
         while taken := self._mailboxes.take():
