@@ -151,13 +151,18 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
             return make_node()
 
     with _wake_up() as (wake, wait):
+
+        def ended() -> None:
+            with contextlib.suppress(OSError):  # closed: the thread was left behind, and nobody waits for it any more
+                wake.send(ENDED)
+
         try:
             with _in_one_sentence():
                 rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         except ConfigError as error:
             rclpy.logging.get_logger("depthclip_ros").fatal(str(error))
             return 1
-        life = NodeThread(make, rclpy.get_default_context(), lambda: wake.send(ENDED))
+        life = NodeThread(make, rclpy.get_default_context(), ended)
         life.start()
         wait()
         error = life.error

@@ -145,6 +145,34 @@ def test_a_signal_between_any_two_steps_of_python_is_heard():
     assert subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parent).returncode == 0
 
 
+def test_a_callback_that_outlives_the_node_ends_in_silence(ros_environment, tmp_path):
+    """On a busy machine the node's thread is left behind; when it comes to its end nobody waits for it any more."""
+    code = """
+        import os, signal, threading, time
+        from rclpy.node import Node
+        from depthclip_ros.ros.run import run
+
+        def make():
+            node = Node("slow")
+            node.create_timer(0.01, callback)
+            return node
+
+        def callback():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(3.0)
+
+        assert run(make) == 0
+        left = [thread for thread in threading.enumerate() if thread.name == "executor"]
+        assert left, "it was waited for"
+        left[0].join()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=ros_environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def refused(ros_environment, tmp_path, *arguments, **environment):
     """What a node says that ROS does not let start; it ends with 1 and without a traceback."""
     log = tmp_path / "log.txt"
