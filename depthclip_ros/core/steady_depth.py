@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 GRID_PX = 160
 """Longer side of the grid on which pictures and depths are compared: flicker is broader than its cells."""
+FLOW_PX = 32
+"""Shortest side that OpenCV's flow takes, four patches of eight pixels; under it, it reads what is not its own."""
 MEMORY = 6
 """Images that count at most."""
 GAP_S = 0.5
@@ -59,7 +61,7 @@ class SteadyDepth:
         """
         height, width = depth_m.shape
         shrink = min(1.0, GRID_PX / max(height, width))
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        size = max(FLOW_PX, round(width * shrink)), max(FLOW_PX, round(height * shrink))
         grey = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         with np.errstate(invalid="ignore", divide="ignore"):
             new = np.log(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST)) - np.float32(log_scale)

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import cv2
 import numpy as np
 import pytest
@@ -81,6 +85,27 @@ def test_after_a_gap_or_a_step_back_of_the_clock_the_past_does_not_count(time_s)
     made = other.copy()
     steady.apply(time_s, picture(), made)
     np.testing.assert_array_equal(made, other)
+
+
+@pytest.mark.parametrize("size", [(1280, 128), (2048, 16), (80, 24), (16, 16), (16, 640)])
+def test_strips_and_tiny_pictures_are_steadied_too(size):
+    """In a process of its own: OpenCV's flow ends the process on a grid that is too low for it."""
+    code = f"""
+        import cv2, numpy as np
+        from depthclip_ros.core.steady_depth import SteadyDepth
+        width, height = {size}
+        rgb = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8), (0, 0), 3)
+        steady = SteadyDepth()
+        for i in range(3):
+            depth_m = np.full((height, width), 1.8 + 0.2 * (i % 2), np.float32)
+            steady.apply(i / 30, rgb, depth_m)
+            print(f"{{depth_m.min():.4f}} {{depth_m.max():.4f}}")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    mean_m, last_m = (1.8 * 2.0) ** 0.5, (1.8 * 1.8 * 2.0) ** (1 / 3)
+    expected = [f"{depth:.4f} {depth:.4f}" for depth in (1.8, mean_m, last_m)]
+    assert done.stdout.splitlines() == expected
 
 
 def test_another_size_and_a_reset_begin_anew():
