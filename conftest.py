@@ -7,8 +7,12 @@ For `depthclip_trainer/tests/...` pytest would make a module of the outer folder
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import pytest
+
+# However a test imports openvino or nncf: both send to the network, of each conversion and from a copy of the process.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 with contextlib.suppress(ImportError):  # a ROS workspace has no trainer
     import depthclip_trainer  # noqa: F401
