@@ -49,7 +49,7 @@ ARGUMENTS = {
         None,
     ),
     "weights": ("", "Weights: `default`, `fast`, a file or a Hugging Face id; empty: what params_file says", None),
-    "device": ("", "Device of the network: auto, cpu, cuda, cuda:N, xpu; empty: what params_file says", None),
+    "device": ("", "Device of the network: auto, cpu, cuda, cuda:N, xpu, xpu:N; empty: what params_file says", None),
     "anchors": (
         "",
         "What tells the scale, each name with its topic where that is not anchors/NAME, e.g. `ground scan=/scan "

@@ -60,7 +60,8 @@ class Uncertainty:
 
     def __post_init__(self) -> None:
         shape = (len(self.levels), len(self.depths_m))
-        numbers = np.array([self.floor, self.gain, self.scale_sd, self.even_odds, *np.ravel(self.free)], np.float64)
+        tables = (*np.ravel(self.free), *np.ravel(self.anchored))
+        numbers = np.array([self.floor, self.gain, self.scale_sd, self.even_odds, *tables], np.float64)
         ascending = all(list(row) == sorted(set(row)) and len(row) > 0 for row in (self.levels, self.depths_m))
         fits = ascending and np.shape(self.free) == shape and np.shape(self.anchored) == shape
         if not (fits and np.isfinite(numbers).all() and self.even_odds > 0 and self.depths_m[0] > 0):

@@ -76,7 +76,7 @@ def reading_model() -> Callable[..., ReadingModel]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_model(small_config: Callable[[], ModelConfig]) -> Callable[[], DepthModel]:
     """The real system, with a tower of a few blocks."""
 

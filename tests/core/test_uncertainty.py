@@ -26,6 +26,8 @@ def test_a_table_survives_json(table):
         {"anchored": ((0.5,), (0.6,))},
         {"even_odds": 0.0},
         {"floor": math.nan},
+        {"free": ((0.5, 0.6), (math.inf, 2.0))},
+        {"anchored": ((0.5, 0.6), (math.nan, 1.2))},
     ],
 )
 def test_a_table_that_does_not_fit_together_is_refused(change, table):

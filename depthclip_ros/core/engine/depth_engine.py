@@ -45,7 +45,7 @@ class DepthEngine:
     Attributes:
         info: of the weights; None for an engine made from a model.
         runtime: e.g. "torch" or "openvino".
-        device: where the network runs, e.g. "cpu", "cuda:0" or "xpu".
+        device: where the network runs, e.g. "cpu", "cuda:0" or "xpu:0".
         precision: "fp32", "bf16", "fp16" or "int8".
         max_depth_m: farthest depth that the model was made for; infinite for systems of relative depth.
         uncertainty: by which depth gets intervals; None where the weights were made without.
@@ -107,7 +107,8 @@ class DepthEngine:
             runtime: "torch"; "openvino", "onnxruntime": faster, compiled for each image size at its first use, which
                 takes seconds, and kept on the disk; "auto": the fastest that is installed, for cameras. None: "auto"
                 for weights with a graph beside them, as the shipped ones have, else "torch".
-            device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N", "xpu" (Intel's GPUs, by openvino).
+            device: "auto" (the first CUDA GPU, else the CPU), "cpu", "cuda", "cuda:N", or Intel's GPUs, by openvino:
+                "xpu", "xpu:N".
             precision: "fp32", "bf16", "fp16", "int8" (openvino), or "auto": half precision where the device is made for
                 it, it is faster and this model's depth stays the same (`proof.LIMITS`).
             calibration: for int8: "rooms" (rendered), or a folder with pictures of the robot's own places.

@@ -195,11 +195,6 @@ def read_folder(folder: Path) -> FolderInfo:
     )
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a folder has transformers' layout."""
-    return (path / CONFIG_FILE).is_file()
-
-
 def check_folder(folder: Path) -> None:
     """Refuse a folder without configuration or safetensors.
 

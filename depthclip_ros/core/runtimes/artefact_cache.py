@@ -85,7 +85,9 @@ def cache_for(kind: str, rests_on: Mapping[str, str | int]) -> Path | None:
     """
     folder = _folder(f"{kind}-cache", rests_on)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _delete_unused(folder.parent)
         os.utime(folder)
     except OSError as error:
         _log.warning(CANNOT_KEEP, error)
@@ -132,9 +134,10 @@ def _is_whole(folder: Path) -> bool:
 def _delete_unused(parent: Path) -> None:
     limit_s = time.time() - UNUSED_S
     for folder in parent.glob("*-*"):
-        if folder.is_dir() and folder.stat().st_mtime < limit_s:
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(f"{folder}.lock").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process is at it too
+            if folder.is_dir() and folder.stat().st_mtime < limit_s:
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -106,9 +106,9 @@ class CompiledRuntime(ABC):
         batch, height, width = pixels.shape[:3]
         key = (batch, height, width)
         if self._background is None:
-            return _call(self._make(key), pixels)
+            return self._answer(self._make(key), pixels)
         compiled = self._made(key)
-        return self._run_meanwhile(pixels, key) if compiled is None else _call(compiled, pixels)
+        return self._run_meanwhile(pixels, key) if compiled is None else self._answer(compiled, pixels)
 
     def to_torch_cpu(self, precision: str) -> TorchRuntime:
         """See `runtime.Runtime.to_torch_cpu`."""
@@ -184,6 +184,18 @@ class CompiledRuntime(ABC):
         reference = self._reference(network, width, height)
         return made, prove(partial(_call, made), reference, self.name, precision or self.precision, batch)
 
+    def _answer(self, compiled: Compiled, pixels: NDArray[np.uint8]) -> NetworkOutput:
+        """What a network that was proved says; a device that was lost, or is full, says so in the library's own words.
+
+        Raises:
+            DeviceError: it does not answer.
+        """
+        try:
+            return _call(compiled, pixels)
+        except Exception as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise DeviceError(f"{self.name} on {self.device_name} does not answer any more ({first_line})") from error
+
     def _make_beside(self, key: Key) -> None:
         """`_make` beside the thread that runs frames. A device that cannot compile is refused: torch has the frames."""
         try:
@@ -205,8 +217,12 @@ class CompiledRuntime(ABC):
             self._background.ask((1, *key[1:]))
         self._background.ask(key)
         if single is not None:
-            parts = [[output.copy() for output in single(one[None])] for one in pixels]
-            return NetworkOutput.of([np.concatenate(part) for part in zip(*parts, strict=True)])
+
+            def one_by_one(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+                parts = [[output.copy() for output in single(one[None])] for one in pixels]
+                return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+            return self._answer(one_by_one, pixels)
         self._alive()
         if self._stand_in is None:
             raise NotReadyError(f"the network for an input of {key[2]}x{key[1]} is being compiled")

@@ -17,11 +17,16 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.files import hash_file
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.present import is_installed
+from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.network_output import INPUT
 from depthclip_ros.core.runtimes.onnx_export import INSTALL, OPSET
+from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
+from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime
 from depthclip_ros.core.runtimes.pixel_network import Part, PixelNetwork, call, plain_attention
-from depthclip_ros.core.runtimes.proof import Reference
+from depthclip_ros.core.runtimes.proof import Reference, RefusedRuntimeError
+from depthclip_ros.core.weights.find import SHIPPED, resolve
 from depthclip_ros.core.weights.graph import ABOUT, CONFIDENCE_STEPS, READ, SEE, answer_keys, beside
+from depthclip_ros.core.weights.info import read_file_info
 from depthclip_ros.core.weights.load import load_weights
 from depthclip_ros.core.weights.weights_file import save_weights
 
@@ -37,23 +42,27 @@ def write_graph(path: Path) -> list[Path]:
     A file of adapters alone is first written in full as `NAME-full.safetensors`: a graph needs all tensors in one file.
 
     Raises:
-        ConfigError: onnx is not installed.
+        ConfigError: onnx is not installed; or the network's graph would not be the network at every size.
         WeightsError: weights that cannot be loaded, or files that cannot be written.
     """
     if not is_installed("onnx"):
         raise ConfigError(f"making a graph needs onnx; {INSTALL}")
+    if str(path) in SHIPPED:
+        raise ConfigError(f"'{path}' has its graph in the package; name a .safetensors file of your own")
+    path = resolve(path)
     loaded = load_weights(path)
     if loaded.info.adapter_only:
         full, info = path.with_name(f"{path.stem}-full.safetensors"), loaded.info
         save_weights(full, loaded.model, training=info.training, metrics=info.metrics, uncertainty=info.uncertainty)
         return [full, *write_graph(full)]
+    _require_usual_sizes(loaded.model)
     network = PixelNetwork(loaded.model)  # as it is saved: what is folded for inference is no tensor of the file
     network.requires_grad_(False)
     offsets = tensor_offsets(path)
     parts = {SEE: beside(path, SEE), READ: beside(path, READ)}
     width, height = loaded.model.network_size(*IMAGES[0])
     with torch.no_grad(), plain_attention(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Python values that are kept: sizes are not among them, a test holds that
+        warnings.simplefilter("ignore")  # of Python values that are kept: were sizes among them, `_prove` would say so
         pixels = torch.zeros(2, height, width, 3, dtype=torch.uint8)
         seen = network.see(pixels)
         names = tuple(f"seen_{index}" for index in range(len(seen)))
@@ -75,7 +84,14 @@ def write_graph(path: Path) -> list[Path]:
     }
     about = beside(path, ABOUT)
     tensor_file.write_whole(about, save(answers, said))
-    return [*parts.values(), about]
+    files = [*parts.values(), about]
+    try:
+        _prove(path, sizes)
+    except RefusedRuntimeError as error:
+        for file in files:
+            file.unlink()
+        raise ConfigError(f"{path} cannot have a graph, and runs by torch alone: {error}") from error
+    return files
 
 
 def tensor_offsets(path: Path) -> dict[str, tuple[str, int, int]]:
@@ -88,6 +104,26 @@ def tensor_offsets(path: Path) -> dict[str, tuple[str, int, int]]:
         for name, one in header.items()
         if name != "__metadata__"
     }
+
+
+def _require_usual_sizes(model: DepthModel) -> None:
+    for image in IMAGES:
+        size, usual = model.network_size(*image), model.config.network_size(*image, model.stride)
+        if size != usual:
+            raise ConfigError(
+                f"system {model.config.system} with these weights takes {size[0]}x{size[1]} for an image of "
+                f"{image[0]}x{image[1]}, and a graph {usual[0]}x{usual[1]}: they run by torch alone"
+            )
+
+
+def _prove(path: Path, sizes: list[tuple[int, int]]) -> None:
+    """Hold the graph to torch's answers, as a node that uses it does: at every usual size."""
+    runtime = OpenVinoRuntime(Network.of_weights(read_file_info(path)), "cpu", "fp32", CalibrationSet())
+    try:
+        for size in sizes:
+            runtime.prepare(size)
+    finally:
+        runtime.close()
 
 
 def _traced(part: Part, inputs: tuple[Any, ...], given: tuple[str, ...], found: tuple[str, ...], path: Path) -> Any:

@@ -59,7 +59,9 @@ class Network:
         """
         graph = find_graph(info)
         if graph is None:
-            require_torch(f"weights {info.path} have no graph beside them (depthclip export graph makes one)")
+            require_torch(
+                f"weights {info.path} have no graph of their own beside them (depthclip export graph makes one)"
+            )
             from depthclip_ros.core.weights.load import load_weights
 
             return cls.of_model(load_weights(info.path).model, info.sha256)

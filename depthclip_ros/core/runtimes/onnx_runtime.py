@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError, DeviceError
-from depthclip_ros.core.runtimes.artefact_cache import artefact
+from depthclip_ros.core.runtimes.artefact_cache import artefact, cache_for
 from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRuntime
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.network_output import INPUT, OUTPUTS
@@ -46,7 +46,9 @@ class OnnxRuntime(CompiledRuntime):
                 "onnxruntime-gpu in its place"
             )
         possible = ("fp32", "fp16") if on_gpu else ("fp32",)
-        chosen = possible[-1] if precision == "auto" else precision
+        # The graph is of float32: other precisions are exported anew.
+        lowers = network.graph is None or all(map(present.is_installed, ("torch", "onnx")))
+        chosen = (possible[-1] if lowers else "fp32") if precision == "auto" else precision
         if chosen not in possible:
             raise ConfigError(
                 f"precision '{precision}' is not what onnxruntime does on {kind}; allowed are auto, "
@@ -64,11 +66,10 @@ class OnnxRuntime(CompiledRuntime):
     def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         """See `CompiledRuntime.compile`: one session serves every batch of a size, except in TensorRT."""
         if network.graph is None or self.precision != "fp32":
-            folder = self._exported(network, height, width)
-            session = self._session(folder / FILE, folder)
+            session = self._session(network, self._exported(network, height, width) / FILE)
             names = [name for name in OUTPUTS if name in {output.name for output in session.get_outputs()}]
             return lambda pixels: _run(session, names, {INPUT: np.ascontiguousarray(pixels)})
-        see, read = (self._session(part, part) for part in (network.graph.see, network.graph.read))
+        see, read = (self._session(network, part) for part in (network.graph.see, network.graph.read))
         seen, outputs = [each.name for each in see.get_outputs()], list(network.graph.outputs)
 
         def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
@@ -81,28 +82,35 @@ class OnnxRuntime(CompiledRuntime):
         """See `CompiledRuntime.compile_exactly`."""
         return self.compile(network, batch, height, width) if network.graph and self.precision == "fp32" else None
 
-    def _session(self, file: Path, beside: Path) -> Any:
+    def _session(self, network: Network, file: Path) -> Any:
         library = onnxruntime()
         options = library.SessionOptions()
         options.intra_op_num_threads = self.threads  # 0: as many as there are cores
         options.log_severity_level = 3  # errors; its warnings are about which operation runs where
-        return library.InferenceSession(str(file), options, providers=self._with_options(beside))
+        return library.InferenceSession(str(file), options, providers=self._with_options(network))
 
-    def _with_options(self, folder: Path) -> list[Any]:
-        options: dict[str, dict[str, Any]] = {
-            TENSORRT: {
-                "device_id": self._index,
-                "trt_fp16_enable": self.precision == "fp16",
-                "trt_engine_cache_enable": True,
-                "trt_engine_cache_path": str(folder.with_suffix(".tensorrt")),  # beside: our folder stays as written
-            },
-            CUDA: {"device_id": self._index},
+    def _with_options(self, network: Network) -> list[Any]:
+        options: dict[str, dict[str, Any]] = {name: {"device_id": self._index} for name in self._providers}
+        if TENSORRT in options:
+            options[TENSORRT]["trt_fp16_enable"] = self.precision == "fp16"
+            kept = cache_for("tensorrt", self._rests_on(network))
+            if kept is not None:
+                options[TENSORRT] |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(kept)}
+        return [*options.items(), CPU]
+
+    def _rests_on(self, network: Network) -> dict[str, str | int]:
+        return {
+            "weights": network.identity(),
+            "onnxruntime": onnxruntime().__version__,
+            "device": self.device_name,
+            "precision": self.precision,
         }
-        return [*((name, options[name]) for name in self._providers), CPU]
 
     def _exported(self, network: Network, height: int, width: int) -> Path:
+        why = "weights without a graph" if network.graph is None else f"{self.precision}: the graph is of float32"
+        present.require_torch(f"runtime 'onnxruntime' makes its network of torch's for {why}")
         if not present.is_installed("onnx"):
-            raise ConfigError(f"runtime 'onnxruntime' needs onnx for weights without a graph; {INSTALL}")
+            raise ConfigError(f"runtime 'onnxruntime' needs onnx for {why}; {INSTALL}")
         import onnx
         import torch
 
@@ -110,15 +118,9 @@ class OnnxRuntime(CompiledRuntime):
         from depthclip_ros.core.runtimes.pixel_network import PixelNetwork
         from depthclip_ros.core.runtimes.torch_runtime import PRECISIONS
 
-        identity = network.identity()
-
-        rests_on: dict[str, str | int] = {
-            "weights": identity,
+        rests_on = self._rests_on(network) | {
             "torch": torch.__version__,
             "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime().__version__,
-            "device": self.device_name,
-            "precision": self.precision,
             "height": height,
             "width": width,
         }
@@ -127,7 +129,7 @@ class OnnxRuntime(CompiledRuntime):
             dtype = PRECISIONS[self.precision]
             full = network.in_torch()
             lowered = full if dtype == torch.float32 else PixelNetwork(copy.deepcopy(full.model).to(dtype), dtype)
-            export_onnx(lowered, folder / FILE, height, width, {"weights_sha256": identity})
+            export_onnx(lowered, folder / FILE, height, width, {"weights_sha256": network.identity()})
 
         return artefact(self.name, rests_on, build)
 

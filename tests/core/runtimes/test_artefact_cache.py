@@ -207,6 +207,19 @@ def test_a_librarys_own_cache_is_one_for_each_key_and_counts_as_used(compiled_ca
     assert artefact_cache.cache_for("openvino", {"weights": "abd"}) != folder
 
 
+def test_a_new_cache_of_a_librarys_own_takes_away_what_nobody_asked_for(compiled_cache: Path) -> None:
+    old, young = (artefact_cache.cache_for("openvino", {"weights": name}) for name in ("old", "young"))
+    assert old is not None
+    assert young is not None
+    (old / "1.blob").write_bytes(b"compiled")
+    long_ago_s = time.time() - 61 * 24 * 3600
+    os.utime(old, (long_ago_s, long_ago_s))
+    artefact_cache.cache_for("openvino", {"weights": "young"})
+    assert old.exists()  # looked at only where a new one is made
+    artefact_cache.cache_for("openvino", {"weights": "new"})
+    assert (old.exists(), young.exists()) == (False, True)
+
+
 @pytest.mark.usefixtures("no_place")
 def test_where_no_cache_can_be_written_a_library_has_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):

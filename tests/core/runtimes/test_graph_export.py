@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from depthclip_ros.core import present
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import WeightsError
-from depthclip_ros.core.runtimes import compiled_runtime, runtime
+from depthclip_ros.core.errors import ConfigError, DeviceError, WeightsError
+from depthclip_ros.core.runtimes import compiled_runtime, onnx_runtime, runtime
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.onnx_runtime import OnnxRuntime
+from depthclip_ros.core.runtimes.openvino import imported, int8
 from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
 from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, call
@@ -27,14 +29,14 @@ from depthclip_ros.core.weights.load import load_weights
 from depthclip_ros.core.weights.weights_file import save_weights
 
 pytest.importorskip("onnx", reason="needs the extra `onnx`")
-pytest.importorskip("openvino", reason="needs openvino")
+pytestmark = pytest.mark.skipif(not imported.is_installed(), reason="needs openvino")
 
 SIZES = [(1, 48, 64), (2, 48, 64), (1, 64, 48), (3, 32, 96)]
 
 
-@pytest.fixture
-def weights(small_model, tmp_path) -> Path:
-    """A small network's file with its graph."""
+@pytest.fixture(scope="module")
+def made(small_model, tmp_path_factory) -> Path:
+    """A folder with a small network's file and its graph."""
     from depthclip_ros.core.runtimes.graph_export import write_graph
 
     torch.manual_seed(0)
@@ -42,10 +44,19 @@ def weights(small_model, tmp_path) -> Path:
     with torch.no_grad():  # an untrained network gives the same depth everywhere
         for parameter in model.heads.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    path = tmp_path / "small.safetensors"
+    path = tmp_path_factory.mktemp("made") / "small.safetensors"
     save_weights(path, model, training={}, metrics={})
-    write_graph(path)
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        write_graph(path)
+    return path.parent
+
+
+@pytest.fixture
+def weights(made, tmp_path) -> Path:
+    """The file, with its graph, for a test of its own."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "small.safetensors"
 
 
 def _runtime(name: str, network: Network):
@@ -70,7 +81,7 @@ def test_the_graph_is_the_network_at_every_size_and_batch(name, weights, shared_
     assert network._in_torch is None  # torch was not asked, not even for the proofs
 
 
-def test_the_shipped_graphs_are_of_the_shipped_weights_as_the_command_makes_them(tmp_path) -> None:
+def test_the_shipped_graphs_are_of_the_shipped_weights_as_the_command_makes_them(tmp_path, compiled_cache) -> None:
     from depthclip_ros.core.runtimes.graph_export import write_graph
 
     for name in SHIPPED:
@@ -152,18 +163,18 @@ def find_graph_is_fooled(weights: Path, part: Path) -> bool:
 
 
 def test_a_precision_that_is_off_at_one_size_gives_way_to_float32_at_that_size(
-    weights, shared_cache, monkeypatch
+    weights, compiled_cache, monkeypatch
 ) -> None:
     engine = DepthEngine.load(weights, runtime="openvino", device="cpu", precision="fp32")
     prove, calls = compiled_runtime.prove, []
 
-    def off_twice(*args):  # as compiled, and compiled anew without what was kept on the disk
+    def off_once(*args):  # as compiled; nothing was kept on the disk that could be damaged
         calls.append(args)
-        if len(calls) <= 2:
+        if len(calls) == 1:
             raise RefusedRuntimeError("openvino in fp32 is off")
         return prove(*args)
 
-    monkeypatch.setattr(compiled_runtime, "prove", off_twice)
+    monkeypatch.setattr(compiled_runtime, "prove", off_once)
     image = np.random.default_rng(0).integers(0, 256, (1, 40, 120, 3), np.uint8)
     depth = engine.infer(image, [Intrinsics.from_hfov(60, 120, 40)])
     assert np.isfinite(depth.depth_m).all()
@@ -202,6 +213,103 @@ def test_what_was_compiled_and_then_damaged_on_the_disk_is_made_again(weights, c
     again = load()
     assert (again.runtime, again.notices) == ("openvino", [])
     assert again.proofs[(1, 48, 64)].p99 < 0.01
+
+
+def test_a_precision_that_is_refused_takes_nothing_away_that_another_keeps(
+    weights, compiled_cache, monkeypatch
+) -> None:
+    if not int8.is_installed():
+        pytest.skip("needs the extra `int8`")
+    network = Network.of_weights(read_info(weights))
+    OpenVinoRuntime(network, "cpu", "fp32", CalibrationSet()).prepare((64, 48))
+    kept = set(compiled_cache.glob("openvino-cache-*/*.blob"))
+    assert kept
+    tried = []
+
+    def refuse(*args):
+        tried.append(args)
+        raise RefusedRuntimeError("openvino in int8 is off")
+
+    monkeypatch.setattr(compiled_runtime, "prove", refuse)
+    with pytest.raises(RefusedRuntimeError, match="int8 is off"):
+        OpenVinoRuntime(network, "cpu", "int8", CalibrationSet()).prepare((64, 48))
+    assert kept <= set(compiled_cache.glob("openvino-cache-*/*.blob"))
+    assert len(tried) == 1  # what was just compiled is not damaged: it is not compiled again
+
+
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_the_shipped_graphs_are_not_written_over(name) -> None:
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    with pytest.raises(ConfigError, match=f"'{name}' has its graph in the package"):
+        write_graph(Path(name))
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (
+            {"depth_estimation_type": "metric", "max_depth": 20},
+            "cannot have a graph, and runs by torch alone: openvino",
+        ),
+        (
+            {"model_type": "dpt", "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2},
+            r"448x448 for an image of 640x480, and a graph 512x384: they run by torch alone",
+        ),
+    ],
+)
+def test_a_network_that_no_graph_can_hold_is_refused_and_nothing_is_left(
+    make_transformers_folder, shared_cache, tmp_path, settings, why
+) -> None:
+    """Depth Anything's head has its output's size as a number; DPT takes squares."""
+    from depthclip_ros.core.runtimes.graph_export import write_graph
+
+    if "model_type" in settings:
+        settings = {**settings, "image_size": 384, "patch_size": 16, "backbone_out_indices": [0, 1, 2, 3]}
+        settings |= {"neck_hidden_sizes": [8, 12, 16, 24], "fusion_hidden_size": 16, "is_hybrid": False}
+    path = tmp_path / "other.safetensors"
+    save_weights(path, load_weights(make_transformers_folder(**settings)).model, training={}, metrics={})
+    with pytest.raises(ConfigError, match=why):
+        write_graph(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_that_is_lost_while_it_runs_is_a_device_error(weights, shared_cache, monkeypatch) -> None:
+    runtime = OpenVinoRuntime(Network.of_weights(read_info(weights)), "cpu", "fp32", CalibrationSet())
+    runtime.prepare((64, 48))
+
+    def lost(pixels):
+        raise RuntimeError("[GPU] device lost\nand more")
+
+    monkeypatch.setitem(runtime._compiled, (1, 48, 64), lost)
+    with pytest.raises(DeviceError, match=r"openvino on cpu does not answer any more \(\[GPU\] device lost\)"):
+        runtime.run(np.zeros((1, 48, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("absent", ["torch", "onnx"])
+def test_onnx_runtime_on_cuda_takes_the_graph_in_float32_where_it_cannot_be_made_anew(
+    weights, monkeypatch, absent
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnx_runtime.CUDA, onnx_runtime.CPU])
+    network = Network.of_weights(read_info(weights))
+    assert OnnxRuntime(network, "cuda", "auto").precision == "fp16"
+    monkeypatch.setattr(present, "is_installed", lambda name: name != absent)
+    assert OnnxRuntime(network, "cuda", "auto").precision == "fp32"
+    with pytest.raises(ConfigError, match=rf"for fp16: the graph is of float32.*{absent}|{absent} for fp16: the graph"):
+        OnnxRuntime(network, "cuda", "fp16").prepare((64, 48))
+
+
+def test_tensorrts_engines_are_kept_in_the_cache_and_not_beside_the_weights(
+    weights, compiled_cache, monkeypatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    available = [onnx_runtime.TENSORRT, onnx_runtime.CUDA, onnx_runtime.CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    network = Network.of_weights(read_info(weights))
+    (_, tensorrt), (_, cuda), cpu = OnnxRuntime(network, "cuda:1", "fp32")._with_options(network)
+    assert Path(tensorrt["trt_engine_cache_path"]).parent == compiled_cache
+    assert (tensorrt["device_id"], cuda["device_id"], cpu) == (1, 1, onnx_runtime.CPU)
 
 
 def test_adapters_alone_are_written_in_full_first(weights, shared_cache, tmp_path) -> None:

@@ -102,9 +102,6 @@ def test_the_second_image_of_a_batch_counts_too(network: PixelNetwork) -> None:
 
 
 def test_int8_has_wider_limits(network: PixelNetwork) -> None:
-    def off(pixels: np.ndarray) -> NetworkOutput:
-        return _scaled(call(network, pixels), 0)
-
     reference = _reference(network)
 
     def attempt(factor: float, precision: str) -> None:

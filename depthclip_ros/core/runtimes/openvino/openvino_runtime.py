@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,11 @@ class OpenVinoRuntime(CompiledRuntime):
         self._core = openvino().Core()
         self._device = DEVICES[kind] + (f".{index}" if index else "")
         # Asked for only where it matters: to list the devices, OpenVINO loads what it has for each kind.
-        if self._device != DEVICES["cpu"] and self._device not in self._core.available_devices:
-            present = ", ".join(self._core.available_devices)
-            raise DeviceError(f"openvino finds no device '{device}' on this machine; present: {present}")
+        if self._device != DEVICES["cpu"]:
+            present = [_name_of(found) for found in self._core.available_devices]
+            if _name_of(self._device) not in present:
+                have = ", ".join(present)
+                raise DeviceError(f"openvino finds no device '{device}' on this machine; present: {have}")
         possible = precisions_of(self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"))
         chosen = possible[-1] if precision == "auto" else precision
         if chosen not in (*possible, "int8"):
@@ -57,11 +60,12 @@ class OpenVinoRuntime(CompiledRuntime):
         super().__init__(network, chosen, threads)
         self._hint = HINTS[chosen] or HINTS[possible[-1]]
         self._calibration = calibration
+        self._began_s = time.time()
 
     @property
     def device_name(self) -> str:
         """See `runtime.Runtime`."""
-        return {name: kind for kind, name in DEVICES.items()}.get(self._device.partition(".")[0], self._device)
+        return _name_of(self._device)
 
     def compile(self, network: Network, batch: int, height: int, width: int) -> Compiled:
         """See `CompiledRuntime.compile`."""
@@ -96,9 +100,12 @@ class OpenVinoRuntime(CompiledRuntime):
         return run
 
     def forget_kept(self, network: Network) -> bool:
-        """See `CompiledRuntime.forget_kept`: OpenVINO notices a blob that was cut short, not other bytes in it."""
-        kept = None if network.graph is None else cache_for(self.name, self._rests_on(network))
-        blobs = [] if kept is None else list(kept.glob("*.blob"))
+        """See `CompiledRuntime.forget_kept`: OpenVINO notices a blob that was cut short, not other bytes in it.
+
+        What this runtime made itself is no older than it, and stays.
+        """
+        kept = None if network.graph is None else self._kept(network)
+        blobs = [] if kept is None else [blob for blob in kept.glob("*.blob") if blob.stat().st_mtime < self._began_s]
         for blob in blobs:
             blob.unlink(missing_ok=True)
         return bool(blobs)
@@ -121,9 +128,13 @@ class OpenVinoRuntime(CompiledRuntime):
         if self._device == DEVICES["cpu"]:
             settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
             settings["INFERENCE_NUM_THREADS"] = self.threads  # 0: as many as there are cores
-        if network.graph is not None and (kept := cache_for(self.name, self._rests_on(network))) is not None:
+        if network.graph is not None and (kept := self._kept(network)) is not None:
             settings["CACHE_DIR"] = str(kept)  # what was compiled; OpenVINO tells by the model and the settings
         return self._core.compile_model(model, self._device, settings).create_infer_request()
+
+    def _kept(self, network: Network) -> Path | None:
+        """Where OpenVINO keeps what it compiled: by precision, so that one that is refused takes no other's away."""
+        return cache_for(self.name, self._rests_on(network) | {"precision": self.precision})
 
     def _rests_on(self, network: Network) -> dict[str, str | int]:
         return {
@@ -158,6 +169,13 @@ class OpenVinoRuntime(CompiledRuntime):
 
         folder = artefact(self.name, rests_on, build)
         return folder / SEE, folder / READ
+
+
+def _name_of(device: str) -> str:
+    """A device of OpenVINO's as users name it. Its "GPU" is the first: so a single one is listed, not GPU.0."""
+    kind, _, index = device.partition(".")
+    name = {known: ours for ours, known in DEVICES.items()}.get(kind, kind)
+    return f"{name}:{index or 0}" if name == "xpu" else name
 
 
 def precisions_of(capabilities: Sequence[str]) -> tuple[str, ...]:

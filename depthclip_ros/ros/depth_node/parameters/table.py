@@ -43,7 +43,7 @@ TABLE: tuple[Parameter, ...] = (
         "Where the network runs; auto takes the first CUDA device if there is one, else the CPU, and turns to the CPU "
         "when the GPU's memory is full. A named device is kept to; xpu is Intel's GPU, for the runtime openvino.",
         choices=("auto", "cpu", "cuda", "xpu"),
-        pattern=(r"cuda:\d+", "cuda:N"),
+        pattern=(r"(cuda|xpu):\d+", "cuda:N, xpu:N"),
         effect=NEXT_CONFIGURE,
     ),
     Parameter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_devices_and_precisions_that_are_not_there_name_those_that_are(
 ) -> None:
     with pytest.raises(ConfigError, match="device 'cuda' is none of openvino's; allowed are auto, cpu, xpu, xpu:N"):
         OpenVinoRuntime(Network.of_model(small_model()), "cuda", "auto", CalibrationSet())
-    with pytest.raises(DeviceError, match="openvino finds no device 'xpu:7' on this machine; present: CPU"):
+    with pytest.raises(DeviceError, match="openvino finds no device 'xpu:7' on this machine; present: cpu"):
         OpenVinoRuntime(Network.of_model(small_model()), "xpu:7", "auto", CalibrationSet())
     # Whatever this CPU offers: with AMX-FP16 it would have fp16.
     monkeypatch.setattr(openvino_runtime, "precisions_of", lambda capabilities: ("fp32", "bf16"))
@@ -155,6 +156,35 @@ def test_devices_and_precisions_that_are_not_there_name_those_that_are(
         OpenVinoRuntime(Network.of_model(small_model()), "cpu", "fp16", CalibrationSet())
     assert precisions_of(["BF16", "FP32", "INT8"]) == ("fp32", "bf16")
     assert precisions_of(["FP32", "FP16"]) == ("fp32", "fp16")
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "device", "name"),
+    [
+        (["CPU", "GPU"], "xpu", "GPU", "xpu:0"),
+        (["CPU", "GPU"], "xpu:0", "GPU.0", "xpu:0"),
+        (["CPU", "GPU.0", "GPU.1"], "xpu", "GPU", "xpu:0"),
+        (["CPU", "GPU.0", "GPU.1"], "xpu:1", "GPU.1", "xpu:1"),
+        (["CPU", "GPU.0", "GPU.1"], "xpu:2", "", "present: cpu, xpu:0, xpu:1"),
+    ],
+)
+def test_intels_gpus_have_one_name_each_whether_there_is_one_or_two(
+    small_model: Make, monkeypatch: pytest.MonkeyPatch, found: list[str], asked: str, device: str, name: str
+) -> None:
+    class Core:  # no Intel GPU is at hand: what OpenVINO lists of one, and of two
+        available_devices = found
+
+        def get_property(self, of: str, key: str) -> list[str]:
+            assert (of, key) == (device, "OPTIMIZATION_CAPABILITIES")
+            return ["FP32", "FP16"]
+
+    monkeypatch.setattr(openvino_runtime, "openvino", lambda: types.SimpleNamespace(Core=Core))
+    if not device:
+        with pytest.raises(DeviceError, match=name):
+            OpenVinoRuntime(Network.of_model(small_model()), asked, "auto", CalibrationSet())
+        return
+    runtime = OpenVinoRuntime(Network.of_model(small_model()), asked, "auto", CalibrationSet())
+    assert (runtime.device_name, runtime.precision) == (name, "fp16")
 
 
 def test_a_closed_runtime_says_so(small_model: Make, shared_cache: None) -> None:

@@ -63,7 +63,7 @@ def test_defaults_are_allowed():
         ("output.encoding", "mono8", "32FC1, 16UC1"),
         ("input.rectify", "yes", "auto, never, require"),
         ("input.reliability", "", "auto, reliable, best_effort"),
-        ("model.device", "gpu", "auto, cpu, cuda, xpu, cuda:N"),
+        ("model.device", "gpu", "auto, cpu, cuda, xpu, cuda:N, xpu:N"),
         ("model.weights", "", "not empty"),
         ("output.max_depth", math.nan, "0.01 to 1000"),
         ("output.max_depth", math.inf, "0.01 to 1000"),
