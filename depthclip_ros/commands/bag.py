@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depthclip_ros.commands.arguments import add_engine
 from depthclip_ros.commands.tables import table_of
 from depthclip_ros.core.errors import ConfigError
+
+OF_OPTIONS = {"model.weights": "--weights", "model.device": "--device", "model.precision": "--precision"}
+OF_NODES = (
+    *("autostart", "cameras", "scale.factors", "input.transport", "input.reliability", "model.runtime"),
+    *("model.calibration", "anchors", "anchor.base_frame", "anchor.odom_frame", "anchor.ground.height_m"),
+    *("anchor.tag.side_m", "anchor.tag.dictionary"),
+)
+"""Parameters of depth_node that say nothing of a bag's depth."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     from depthclip_ros.ros.depth_node.pipeline import FramePipeline
 
     console = Console()
-    settings = settings_from(dict(_parameter(text) for text in args.param))
+    values = dict(_parameter(text) for text in args.param)
+    _refuse_without_effect(values)
+    settings = settings_from(values)
     if args.output.exists():  # before the network is loaded
         raise ConfigError(f"{args.output} exists; it is never overwritten: give another name or remove it")
     engine = DepthEngine.load(
@@ -109,6 +120,17 @@ def run(args: argparse.Namespace) -> int:
     for reason in result.reasons:
         console.print(f"refused: {reason}", style="yellow", markup=False, highlight=False)
     return 0 if done else 1
+
+
+def _refuse_without_effect(names: Iterable[str]) -> None:
+    for name in names:
+        if name in OF_OPTIONS:
+            raise ConfigError(f"--param {name} has no effect here; give {OF_OPTIONS[name]} in its place")
+        if name in OF_NODES:
+            raise ConfigError(
+                f"--param {name} has no effect on a bag: it is of a running node. Play the bag to depth_node "
+                "(ros2 bag play) and record its topics"
+            )
 
 
 def _parameter(text: str) -> tuple[str, object]:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DEPTH",
         help="measured depth: one file an image in their order, or a folder of files with the images' names "
-        "(.npy in metres, or 16-bit .png)",
+        "(.npy in metres, or 16-bit .png); it lies where the image's pixels are stored, so EXIF turns neither",
     )
     parser.add_argument("--depth-units", type=float, default=1000.0, metavar="N", help="of a PNG, per metre")
     add_engine(parser, weights=False)
@@ -104,8 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
     lens = Lens.from_arguments(arguments)
     if lens.doubt:
         errors.print(lens.doubt, style="yellow", markup=False, highlight=False)
-    jobs = [lens.prepare(path, stem) for path, stem in zip(paths, output_stems(paths), strict=True)]
-    truths = read_truths(jobs, arguments.depth, arguments.depth_units)
+    stems = output_stems(paths)
+    jobs = [lens.prepare(path, stem, as_stored=bool(arguments.depth)) for path, stem in zip(paths, stems, strict=True)]
+    truths = read_truths(jobs, lens, arguments.depth, arguments.depth_units)
 
     columns: list[Column] = []
     failures: list[DepthClipError] = []
@@ -179,16 +180,12 @@ def _judged(
     engine: DepthEngine, depth_m: NDArray[np.float32], truth: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32], Score | None]:
     """Depth, aligned where it is relative, and its score; at the truth's size where that is another."""
-    import cv2
-    import numpy as np
-
     from depthclip_ros.core.alignment import SCALE_SHIFT, align
-    from depthclip_ros.ros.measure.scores import score
+    from depthclip_ros.ros.measure.scores import resized_depth, score
 
     if truth is None:
         return depth_m, None
-    if depth_m.shape != truth.shape:
-        depth_m = np.asarray(cv2.resize(depth_m, truth.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    depth_m = resized_depth(depth_m, truth.shape)
     if not engine.config.metric:
         counted = truth > 0
         depth_m = align(depth_m[counted], truth[counted], SCALE_SHIFT).apply(depth_m)

@@ -213,8 +213,11 @@ class Rectifier:
             raise InputError(f"image is {image.shape[1]}x{image.shape[0]} but its calibration is {size[1]}x{size[0]}")
         if self._maps is None:
             return image
-        interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
         map_xy, fraction = self._maps
+        interpolation = cv2.INTER_LINEAR
+        if nearest:  # rounded here: by a fraction, 5 bits of x and 5 of y, `remap` takes the farther pixel
+            map_xy = map_xy + np.stack([fraction >> 4 & 1, fraction >> 9 & 1], -1).astype(np.int16)
+            fraction, interpolation = np.empty(0, np.uint16), cv2.INTER_NEAREST
         rectified: NDArray[Any] = np.asarray(
             cv2.remap(image, map_xy, fraction, interpolation, borderMode=cv2.BORDER_REPLICATE)
         )

@@ -8,6 +8,8 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from depthclip_ros.cli import main
+from depthclip_ros.commands.bag import OF_NODES, OF_OPTIONS
+from depthclip_ros.ros.depth_node.parameters.table import DEFAULTS
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,9 @@ def test_bag_in_bag_out_with_depth(
     [
         (["--param", "output.max_deph=8"], "did you mean output.max_depth"),
         (["--param", "output.max_depth"], "has no ="),
+        (["--param", "anchors=[ground]"], "--param anchors has no effect on a bag"),
+        (["--param", "scale.factors=[1.2]"], "--param scale.factors has no effect on a bag"),
+        (["--param", "model.weights=fast"], "--param model.weights has no effect here; give --weights"),
         (["--image-topic", "/nowhere"], "/nowhere"),
         (["--weights", "/nowhere.safetensors"], "/nowhere.safetensors"),
     ],
@@ -54,6 +59,16 @@ def test_what_cannot_be_done_is_one_sentence(
     assert main([*arguments, *options]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_every_parameter_of_the_node_is_heeded_or_refused() -> None:
+    """What is neither would be taken and do nothing: whoever adds a parameter says which it is."""
+    heeded = {"model.threads", "uncertainty.level"}
+    prefixes = ("input.", "output.", "cloud.", "scan.", "filter.", "scale.factor")
+    refused = {*OF_OPTIONS, *OF_NODES}
+    assert refused <= set(DEFAULTS)
+    assert not refused & heeded
+    assert [name for name in DEFAULTS if name not in refused | heeded and not name.startswith(prefixes)] == []
 
 
 def test_existing_output_is_refused(

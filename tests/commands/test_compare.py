@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthclip_ros.cli import main
+from depthclip_ros.commands.arguments import add_images
 from depthclip_ros.commands.compare import medians_of, short_names
+from depthclip_ros.commands.files.lens import Lens
+from depthclip_ros.commands.files.measured_depth import read_truths
+from depthclip_ros.core.errors import InputError
 
 WIDTH, HEIGHT = 80, 60
 
@@ -85,15 +91,62 @@ def test_a_system_that_does_not_load_is_named_and_left_out(frames: Path, small_w
         (["--depth", "rgb/a.png"], "names 1 files for 2 images"),
         (["--depth", "depth/a.png", "rgb/a.png"], "depth is a one-channel 16-bit PNG"),
         (["--depth", "depth/a.png", "none.npy"], "does not read"),
+        (["--depth", "depth/wide.npy", "depth/b.npy"], "depth is 80x60 and the reference 80x45"),
         (["--depth", "empty"], "holds no .npy or .png"),
         (["--depth", "depth", "--depth-units", "0"], "--depth-units is 0.0"),
     ],
 )
 def test_depth_that_cannot_be_used_is_refused(frames: Path, small_weights, arguments, words, monkeypatch, capsys):
     (frames / "empty").mkdir()
+    np.save(frames / "depth" / "wide.npy", np.ones((45, 80), np.float32))
     monkeypatch.chdir(frames)
     assert compare(frames, [small_weights], *arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def lens_of(*arguments: object) -> Lens:
+    parser = argparse.ArgumentParser()
+    add_images(parser)
+    return Lens.from_arguments(parser.parse_args(["-", *map(str, arguments)]))
+
+
+def test_depth_lies_where_the_pixels_of_a_turned_photograph_are_stored(frames: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = frames / "rgb" / "turned.jpg"
+    Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).save(path, exif=exif)
+    lens = lens_of()
+    assert lens.prepare(path, "turned").rgb.shape[:2] == (WIDTH, HEIGHT)
+    job = lens.prepare(path, "turned", as_stored=True)
+    assert job.rgb.shape[:2] == (HEIGHT, WIDTH)
+    (truth,) = read_truths([job], lens, [frames / "depth" / "a.png"], 1000.0)
+    assert truth is not None
+    assert truth.shape == (HEIGHT, WIDTH)
+
+
+def test_distortion_is_taken_out_of_measured_depth_as_out_of_its_image(frames: Path) -> None:
+    calibration = {
+        "image_width": WIDTH,
+        "image_height": HEIGHT,
+        "camera_matrix": {"rows": 3, "cols": 3, "data": [60.0, 0, 39.5, 0, 60.0, 29.5, 0, 0, 1]},
+        "distortion_model": "plumb_bob",
+        "distortion_coefficients": {"rows": 1, "cols": 5, "data": [-0.3, 0.1, 0, 0, 0]},
+    }
+    (frames / "camera.yaml").write_text(json.dumps(calibration))
+    scene = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    scene[10:20, 60:75] = 255  # a box at 2 m before a wall at 4 m
+    cv2.imwrite(str(frames / "rgb" / "box.png"), scene)
+    np.save(frames / "depth" / "box.npy", np.where(scene[..., 0] > 0, 2.0, 4.0).astype(np.float32))
+    lens = lens_of("--camera-info", frames / "camera.yaml")
+    job = lens.prepare(frames / "rgb" / "box.png", "box")
+    (truth,) = read_truths([job], lens, [frames / "depth" / "box.npy"], 1000.0)
+    assert truth is not None
+    box = job.rgb[..., 0] > 127
+    assert (box != (scene[..., 0] > 127)).sum() > 30  # it was somewhere else before
+    assert ((truth == 2.0) == box).mean() > 0.998
+    np.save(frames / "depth" / "box.npy", np.ones((HEIGHT // 2, WIDTH // 2), np.float32))
+    with pytest.raises(InputError, match=r"box\.npy is not of .*box\.png: image is 40x30 but its calibration is 80x60"):
+        read_truths([job], lens, [frames / "depth" / "box.npy"], 1000.0)
 
 
 def test_names_are_short_where_they_differ() -> None:

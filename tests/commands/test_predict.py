@@ -216,14 +216,16 @@ def test_a_turned_photograph_comes_out_upright(picture: np.ndarray, tmp_path: Pa
         assert read_picture(path, upright=False).rgb.shape == turned.shape
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_orientations_are_pillows(picture: np.ndarray, tmp_path: Path, orientation: int) -> None:
+def test_all_orientations_are_pillows(picture: np.ndarray, tmp_path: Path, orientation: int, suffix: str) -> None:
     from PIL import ImageOps
 
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "turned.png"
+    path = tmp_path / f"turned.{suffix}"
     Image.fromarray(picture).save(path, exif=exif)
+    np.testing.assert_array_equal(read_picture(path, upright=False).rgb, picture)
     np.testing.assert_array_equal(read_picture(path).rgb, np.asarray(ImageOps.exif_transpose(Image.open(path))))
 
 

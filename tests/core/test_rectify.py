@@ -62,6 +62,18 @@ def test_rectified_pixels_show_what_their_rays_see(model: str, p: tuple[float, .
     np.testing.assert_allclose(rectified[inside], expected[inside], atol=0.05)  # fixed-point maps: 1/32 pixel
 
 
+@pytest.mark.parametrize("model", DISTORTIONS)
+def test_the_nearest_pixel_is_the_nearest(model: str) -> None:
+    rectifier = rectifier_for(CameraModel.from_numbers(WIDTH, HEIGHT, K, DISTORTIONS[model], model, None, P))
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    coordinates = np.stack([u, v], -1).astype(np.float32)
+    exact, nearest = rectifier.rectify(coordinates), rectifier.rectify(coordinates, nearest=True)
+    inside = (exact > 0).all(-1) & (exact < (WIDTH - 1, HEIGHT - 1)).all(-1)
+    assert inside.mean() > 0.7
+    np.testing.assert_array_equal(nearest, np.round(nearest))
+    assert np.abs(nearest - exact)[inside].max() <= 0.5
+
+
 def test_borders_that_the_lens_did_not_see_are_invalid() -> None:
     wide = (150.0, 0.0, 160.0, 0.0, 0.0, 150.0, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     camera = CameraModel.from_numbers(WIDTH, HEIGHT, K, DISTORTIONS["equidistant"], "equidistant", None, wide)

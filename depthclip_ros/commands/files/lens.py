@@ -75,8 +75,13 @@ class Lens:
         lens.doubt = misplaced_centre(camera.k, camera.p, camera.width_px, camera.height_px)
         return lens
 
-    def prepare(self, path: Path, stem: str) -> Job:
+    def prepare(self, path: Path, stem: str, *, as_stored: bool = False) -> Job:
         """Read an image, rectify it where it is distorted, and find its intrinsics.
+
+        Args:
+            path: of the image.
+            stem: of what is written of it.
+            as_stored: leave the pixels where they are, whatever EXIF says: their depth lies there too.
 
         Raises:
             InputError: names the file, and what is wrong with it.
@@ -84,7 +89,7 @@ class Lens:
         from depthclip_ros.commands.files.images import read_picture
         from depthclip_ros.core.types import Intrinsics
 
-        picture = read_picture(path, upright=self._rectifier is None)
+        picture = read_picture(path, upright=self._rectifier is None and not as_stored)
         height, width = picture.rgb.shape[:2]
         if self._rectifier is not None:
             try:
@@ -101,3 +106,13 @@ class Lens:
         else:
             intrinsics, origin = Intrinsics.from_hfov(ASSUMED_HFOV_DEG, width, height), self.ASSUMED
         return Job(path, stem, picture.rgb, intrinsics, origin, None)
+
+    def rectify_depth(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Measured depth [H, W] of an image as it was stored, where `prepare` shows its pixels; 0 where it has none.
+
+        Raises:
+            InputError: a distorted camera, and depth of another size than its images.
+        """
+        if self._rectifier is None or self._rectifier.is_identity:
+            return depth_m
+        return self._rectifier.rectify(depth_m, nearest=True)

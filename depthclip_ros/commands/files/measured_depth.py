@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip_ros.commands.files.lens import Job
+from depthclip_ros.commands.files.lens import Job, Lens
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.images.compressed import decode_depth_values
+from depthclip_ros.ros.measure.scores import require_same_view
 
 
 def read_truths(
-    jobs: Sequence[Job], depth: Sequence[Path] | None, units_per_metre: float
+    jobs: Sequence[Job], lens: Lens, depth: Sequence[Path] | None, units_per_metre: float
 ) -> list[NDArray[np.float32] | None]:
     """Measured depth of each image, float32 [h, w] metres, 0 unknown; None where a folder has none.
 
+    Where the lens takes distortion out of the images, it is taken out of their depth alike.
+
     Raises:
-        InputError: other than one file an image, a file that does not read.
+        InputError: other than one file an image, a file that does not read, or that cannot be of its image's view.
         ConfigError: units that cannot be.
     """
     if not 0 < units_per_metre < math.inf:
@@ -37,7 +40,18 @@ def read_truths(
         files = list(depth)
     else:
         raise InputError(f"--depth names {len(depth)} files for {len(jobs)} images; give one each, or a folder")
-    return [None if file is None else _read_depth(file, units_per_metre) for file in files]
+    return [
+        None if file is None else _of_view(job, lens, file, _read_depth(file, units_per_metre))
+        for job, file in zip(jobs, files, strict=True)
+    ]
+
+
+def _of_view(job: Job, lens: Lens, path: Path, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    try:
+        require_same_view(job.rgb.shape[:2], depth_m.shape)
+        return lens.rectify_depth(depth_m)
+    except InputError as error:
+        raise InputError(f"depth {path} is not of {job.path}: {error}") from error
 
 
 def _read_depth(path: Path, units_per_metre: float) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import zlib
@@ -19,6 +20,7 @@ from depthclip_ros.core.images.encodings import OF_DEPTH, check_encoding, check_
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Of picture files, in lower case."""
 
+_TIFF_ORIENTATION = 274  # TIFF 6.0, section 8
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # A camera that pads the last segment of a JPEG has lost nothing; anywhere else such bytes are what is left of a loss.
 _PADDED_END = "extraneous bytes before marker 0xd9"
@@ -60,7 +62,7 @@ def decode_picture(data: bytes) -> NDArray[np.uint8]:
     """
     if data.startswith((_JPEG, _PNG)):
         return decode_compressed(data)
-    return _by_opencv(np.frombuffer(data, np.uint8), "picture")
+    return _by_opencv(np.frombuffer(_unturned(data), np.uint8), "picture")
 
 
 def decode_depth_values(data: Any) -> NDArray[np.uint16]:
@@ -136,6 +138,22 @@ def _decode_jpeg(flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
             raise InputError(f"JPEG of {flat.size} bytes is damaged or cut short: {error}") from error
         rgb = simplejpeg.decode_jpeg(flat, "RGB", strict=False)
     return np.asarray(rgb, np.uint8)
+
+
+def _unturned(data: bytes) -> bytes:
+    """A TIFF whose orientation says "upright": OpenCV turns those, whatever it is told."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return data
+    with contextlib.suppress(struct.error):  # cut short: decoding judges
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            if struct.unpack_from(f"{order}H", data, entry)[0] == _TIFF_ORIENTATION:
+                changed = bytearray(data)
+                struct.pack_into(f"{order}H", changed, entry + 8, 1)
+                return bytes(changed)
+    return data
 
 
 def _by_opencv(flat: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -21,7 +20,7 @@ from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.images.depth_encodings import decode_compressed_depth
 from depthclip_ros.ros.conversions import read_depth
-from depthclip_ros.ros.measure.scores import Score, TruthStatistics, score
+from depthclip_ros.ros.measure.scores import Score, TruthStatistics, resized_depth, score
 from depthclip_ros.ros.qos import input_qos, same_request
 from depthclip_ros.ros.run import spinning
 
@@ -72,26 +71,6 @@ def score_pair(depth_m: NDArray[np.float32], truth_m: NDArray[np.float32], recor
     record.ratios.append(ratio)
     record.times_s.append(time.monotonic())
     record.truth.add(truth_m)
-
-
-def resized_depth(depth_m: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Depth at another size of the same aspect, bilinear with the corner pixels' centres aligned.
-
-    Raises:
-        InputError: another aspect.
-    """
-    if depth_m.shape == shape:
-        return depth_m
-    (height, width), (to_height, to_width) = depth_m.shape, shape
-    if abs(width * to_height / (height * to_width) - 1) > 0.02:
-        raise InputError(
-            f"depth is {width}x{height} and the reference {to_width}x{to_height}: they do not show the same; "
-            "take the camera's depth aligned to colour"
-        )
-    columns = np.linspace(0, width - 1, to_width, dtype=np.float32)
-    rows = np.linspace(0, height - 1, to_height, dtype=np.float32)
-    map_x, map_y = np.meshgrid(columns, rows)
-    return np.asarray(cv2.remap(depth_m, map_x, map_y, cv2.INTER_LINEAR), np.float32)
 
 
 class LiveScorer:

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
-"""Depth against exact depth, frame by frame, and beside it what knows nothing of the picture. numpy only.
+"""Depth against exact depth, frame by frame, and beside it what knows nothing of the picture.
 
 Definitions: δ1 = share of pixels with max(g/p, p/g) < 1.25 · AbsRel = mean |g−p|/g · RMSE = √mean (g−p)², each per
 image over the pixels with 0.2 m < g < 10 m, then the mean over images. As in the usual protocols a prediction is
@@ -11,8 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from depthclip_ros.core.errors import InputError
 
 MIN_TRUTH_M, MAX_TRUTH_M = 0.2, 10.0
 MIN_PREDICTION_M, MAX_PREDICTION_M = 0.001, 10.0
@@ -45,6 +48,41 @@ def score(depth_m: NDArray[np.float32], truth_m: NDArray[np.float32]) -> Score |
     near = (g < 1.25 * p) & (p < 1.25 * g)
     squared = float(np.einsum("i,i->", error_m, error_m, dtype=np.float64))
     return Score(float(near.mean()), float((error_m / g).mean()), math.sqrt(squared / g.size), coverage)
+
+
+def resized_depth(depth_m: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Depth at another size of the same view, bilinear between pixels' centres; NaN and infinities stay.
+
+    Args:
+        depth_m: [H, W] metres; +Inf: too far, -Inf: too near.
+        shape: (h, w) of the result, of the same aspect within 2 %.
+
+    Raises:
+        InputError: another aspect.
+    """
+    if depth_m.shape == shape:
+        return depth_m
+    require_same_view(depth_m.shape, shape)
+    size = shape[1], shape[0]
+    # An infinity times a weight of 0 would be NaN: between what is too far and what is not, 10 m are too far.
+    finite = np.nan_to_num(depth_m, nan=np.nan, posinf=MAX_PREDICTION_M, neginf=MIN_PREDICTION_M)
+    resized = np.asarray(cv2.resize(finite, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    nearest = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT))
+    return np.where(np.isinf(nearest), nearest, resized)
+
+
+def require_same_view(shape: tuple[int, ...], reference: tuple[int, ...]) -> None:
+    """Refuse depth [H, W] and a reference [h, w] that cannot be of one view.
+
+    Raises:
+        InputError: another aspect.
+    """
+    (height, width), (to_height, to_width) = shape, reference
+    if abs(width * to_height / (height * to_width) - 1) > 0.02:
+        raise InputError(
+            f"depth is {width}x{height} and the reference {to_width}x{to_height}: they do not show the same; "
+            "take the camera's depth aligned to colour"
+        )
 
 
 def mean(scores: list[Score]) -> Score | None:

@@ -119,10 +119,25 @@ def test_pixels_without_a_reading_do_not_count_and_unknown_depth_does():
 def test_depth_takes_the_size_of_the_reference():
     depth_m = np.arange(12, dtype=np.float32).reshape(3, 4)
     large = resized_depth(depth_m, (6, 8))
-    np.testing.assert_allclose(large[0], np.linspace(0, 3, 8), atol=0.02)  # OpenCV's maps have 1/32 of a pixel
-    np.testing.assert_allclose(large[:, 0], np.linspace(0, 8, 6), atol=0.2)
+    np.testing.assert_allclose(large[2, 1:-1], 3.25 + 0.5 * np.arange(6), atol=1e-5)
     with pytest.raises(InputError, match="4x3 and the reference 10x3"):
         resized_depth(depth_m, (3, 10))
+
+
+def test_too_far_counts_as_ten_metres_at_another_size_too():
+    depth_m = np.full((6, 8), np.inf, np.float32)
+    depth_m[:, :4] = 2.0
+    truth_m = np.full((12, 16), 8.0, np.float32)
+    truth_m[:, :8] = 2.0
+    record = LiveRecord()
+    score_pair(depth_m, truth_m, record)
+    assert record.scores[0].abs_rel == pytest.approx(
+        (8 * 0.25 + (0.75 * 2 + 0.25 * 10 - 2) / 2) / 16
+    )  # one column is between
+    far = resized_depth(depth_m, (12, 16))
+    assert np.isposinf(far[:, 8:]).all()
+    np.testing.assert_allclose(far[:, :7], 2.0)
+    assert record.scores[0].coverage == 0.5
 
 
 def test_a_depth_image_keeps_what_is_too_near_and_too_far():
