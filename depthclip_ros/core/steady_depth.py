@@ -64,7 +64,7 @@ class SteadyDepth:
         size = max(FLOW_PX, round(width * shrink)), max(FLOW_PX, round(height * shrink))
         grey = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         with np.errstate(invalid="ignore", divide="ignore"):
-            new = np.log(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST)) - np.float32(log_scale)
+            new = np.log(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)) - np.float32(log_scale)
         new[~np.isfinite(new)] = np.nan
         count = np.ones_like(new)
         steady = new

@@ -19,6 +19,7 @@ from depthclip_ros.core.images.compressed import SUFFIXES, decode_depth_values, 
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros.camera_fields import CameraFields
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
+from depthclip_ros.ros.measure.scores import require_same_view
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -93,10 +94,11 @@ class FolderSource:
             return None
         try:
             raw = decode_depth_values(path.read_bytes())
+            require_same_view((height_px, width_px), raw.shape)
         except InputError as error:
-            raise InputError(f"{path.parent.name}/{path.name} is no depth: {error}") from error
+            raise InputError(f"{path.parent.name}/{path.name} is no depth of its image: {error}") from error
         if raw.shape != (height_px, width_px):
-            raw = cv2.resize(raw, (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+            raw = cv2.resize(raw, (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
         depth_m = raw.astype(np.float32) / np.float32(self._meta.get("depth_units_per_metre", 1000))
         depth_m[raw == self._meta.get("invalid_value", 0)] = math.nan
         return depth_m

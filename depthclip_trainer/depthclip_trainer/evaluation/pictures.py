@@ -49,7 +49,7 @@ def write_sheet(path: Path, rows: Sequence[PictureRow], width_px: int = 240) -> 
 
 
 def _resized(depth_m: NDArray[Any], width_px: int, height_px: int) -> NDArray[np.float32]:
-    return cv2.resize(depth_m.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(depth_m.astype(np.float32), (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _coloured(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[np.uint8]:

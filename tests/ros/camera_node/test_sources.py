@@ -102,7 +102,25 @@ def test_depth_of_8_bits_is_named_and_skipped(tmp_path: Path) -> None:
     assert cv2.imwrite(str(folder / "depth" / "0.png"), np.full((120, 160), 200, np.uint8))
     source = open_source(str(folder))
     assert list(source) == []
-    assert "depth/0.png is no depth: it has 1 channels of 8 bits" in source.skipped[0]
+    assert "depth/0.png is no depth of its image: it has 1 channels of 8 bits" in source.skipped[0]
+
+
+def test_depth_of_another_view_is_named_and_skipped(tmp_path: Path) -> None:
+    folder = turned_folder(tmp_path)
+    assert cv2.imwrite(str(folder / "depth" / "0.png"), np.full((90, 160), 2000, np.uint16))  # 16:9 beside 4:3
+    source = open_source(str(folder))
+    assert list(source) == []
+    assert "depth is 160x120 and the reference 160x90: they do not show the same" in source.skipped[0]
+
+
+def test_depth_of_half_the_size_lies_at_its_pixels_centres(tmp_path: Path) -> None:
+    folder = turned_folder(tmp_path)
+    large = np.tile(np.arange(1000, 1320, dtype=np.uint16), (240, 1))
+    assert cv2.imwrite(str(folder / "depth" / "0.png"), large)
+    (frame,) = open_source(str(folder))
+    assert frame.depth_m is not None
+    middle = 1.0 + (np.arange(160) * 2 + 0.5) / 1000
+    np.testing.assert_allclose(frame.depth_m[5], middle, atol=0.0006)
 
 
 def test_real_rgbd_folder(shared_data: Path) -> None:
@@ -374,13 +392,13 @@ def test_numbers_in_names_count_as_numbers_and_letters_in_either_case(tmp_path: 
 
 
 def test_a_depth_image_of_another_size_is_brought_to_its_pictures_without_a_mean(tmp_path: Path) -> None:
-    write_picture(tmp_path / "rgb" / "a.png", 1, (8, 6))
+    write_picture(tmp_path / "rgb" / "a.png", 1, (8, 8))
     (tmp_path / "depth").mkdir()
     depth = np.array([[1000, 2000], [65535, 3000]], np.uint16)
     assert cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
     (tmp_path / "meta.json").write_text(json.dumps({"invalid_value": 65535}))
     (frame,) = open_source(str(tmp_path))
-    expected = np.repeat(np.repeat(np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32), 3, 0), 4, 1)
+    expected = np.repeat(np.repeat(np.array([[1.0, 2.0], [np.nan, 3.0]], np.float32), 4, 0), 4, 1)
     np.testing.assert_array_equal(frame.depth_m, expected)
 
 

@@ -248,7 +248,7 @@ def pack(frame: PseudoFrame, longest_px: int) -> Packed:
     # A teacher's map is smooth and whole, so it is enlarged smoothly; a hole in it keeps its hard edge.
     larger = cv2.resize(depth_m, size, interpolation=cv2.INTER_LINEAR)
     if (depth_m <= 0).any():
-        nearest = cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST)
+        nearest = cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST_EXACT)
         whole = cv2.resize((depth_m > 0).astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.999
         larger = np.where(whole, larger, nearest)
     confidence = cv2.resize(frame.confidence, size, interpolation=cv2.INTER_LINEAR)
