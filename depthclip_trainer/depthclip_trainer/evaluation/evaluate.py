@@ -134,8 +134,8 @@ def evaluate(
     if assumed:
         report.options["assumed 60 degrees"] = ", ".join(assumed)
     fill_rows(report, protocol)
-    if any(frame.log_error is not None for frame in report.frames):
-        report.options["interval score"] = describe_intervals(report.frames)
+    if intervals := describe_intervals(report.frames):
+        report.options["interval score"] = intervals
     return report
 
 
@@ -221,8 +221,13 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
 
 
 def describe_intervals(frames: Sequence[Frame]) -> str:
-    """The mean interval score beside that of one constant width that covers as much, each source counting alike."""
-    kept = [frame for frame in frames if frame.log_error is not None]
+    """The mean interval score beside that of one constant width that covers as much, each source counting alike.
+
+    Frames without an error (no intervals, no counted pixel with a finite prediction) do not count; empty without any.
+    """
+    kept = [frame for frame in frames if frame.log_error is not None and frame.log_error.size]
+    if not kept:
+        return ""
     sources = [frame.source for frame in kept]
     weights = np.array([1 / sources.count(source) for source in sources])
     own, covers = (

@@ -174,3 +174,19 @@ def test_intervals_are_compared_with_one_width_that_covers_as_much():
     half = [dataclasses.replace(frame, metrics={"interval_score": 0.7, "coverage": 0.45}) for frame in frames[:3]]
     # a width of 0.1 on all: 0.2, and for half of them a fine of 2 / 0.1 times 0.4
     assert describe_intervals(half) == "0.700 in ln depth; one constant width of the same coverage: 4.200"
+
+
+def test_a_frame_whose_every_prediction_is_beyond_all_range_has_no_interval_to_score():
+    class Beyond(Reads):
+        """Says +Inf where red is full."""
+
+        def infer(self, images, intrinsics, limits=None):
+            found = super().infer(images, intrinsics)
+            return dataclasses.replace(found, depth_m=np.where(images[..., 0] == 255, np.inf, found.depth_m))
+
+    known, beyond = ("x", sample(20, 2.0)), ("x", sample(255, 2.0, "a/1"))
+    alone = evaluate(Beyond(0.3), [known], PROTOCOL)
+    both = evaluate(Beyond(0.3), [beyond, known], PROTOCOL)
+    assert both.options["interval score"] == alone.options["interval score"]
+    assert both.rows["model"]["x"]["coverage"] == 1.0
+    assert "interval score" not in evaluate(Beyond(0.3), [beyond], PROTOCOL).options
