@@ -35,12 +35,14 @@ PARITY_LOG_ERROR = 0.02
 
 
 def finish(config: TrainConfig) -> Path:
-    """Exports `best.ckpt` of a finished training and prints how it does on the validation sources."""
+    """Exports `best.ckpt` of a finished training and prints how it does on the validation sources, if it has any."""
     from depthclip_trainer.evaluation.protocols import protocol_named
     from depthclip_trainer.evaluation.tables import print_report, write_report
 
     out = Path(config.loop.out)
     path = export_checkpoint(out / "best.ckpt", out / WEIGHTS_NAME)
+    if not config.data.validation:
+        return path
     engine = DepthEngine.load(path)
     try:
         frames = [(source.name, sample) for source in validation_sources(config) for sample in samples_of(source.pool)]

@@ -47,6 +47,14 @@ def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_confi
     assert float(np.median(depth_m)) == pytest.approx(float(expected.median()), rel=0.05)
 
 
+def test_a_training_without_validation_ends_with_its_weights(make_config):
+    config = make_config(loop__steps=1, data__validation={})
+    out = train(config)
+    path = finish(config)
+    assert read_info(path).training["steps"] == 1
+    assert not (out / "evaluation").exists()
+
+
 def test_weights_say_what_the_training_before_theirs_had_seen(make_config, tmp_path):
     config = make_config(loop__steps=1)
     train(config)
