@@ -12,7 +12,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from depthclip_trainer.cli import train_main
+from depthclip_trainer.cli import export_main, train_main
 from depthclip_trainer.commands.calibrate import calibrate, calibrate_intervals, fit_centres
 from depthclip_trainer.config import ModelConfig
 from depthclip_trainer.data.augment import NO_AUGMENT
@@ -193,6 +193,20 @@ def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make
     frames = [("mine", sample) for _, sample in frames_of(protocol_named("frames"), folder)]
     found_here = coverage_of(pixels_of(before.model, frames), found.info.uncertainty)
     assert found_here["coverage"] > 0.85
+
+
+def test_a_training_on_its_own_base_is_exported_without_it(make_config, clip2depth, tmp_path):
+    out = train(with_model(make_config(loop__steps=2), clip2depth))
+    whole, alone = tmp_path / "whole.safetensors", tmp_path / "alone.safetensors"
+    assert export_main([str(out / "best.ckpt"), str(whole), "--dtype", "float32"]) == 0
+    assert export_main([str(out / "best.ckpt"), str(alone), "--dtype", "float32", "--adapter-only"]) == 0
+    info = read_info(alone)
+    assert info.adapter_only
+    assert info.base_name == f"{clip2depth.overrides['tower']}:{clip2depth.overrides['base_weights']}"
+    assert alone.stat().st_size < whole.stat().st_size / 2
+    state = load_weights(alone).model.state_dict()
+    for name, tensor in load_weights(whole).model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
 
 
 def test_class_depths_of_other_systems_and_relative_weights_are_refused(make_folder, tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from depthclip_trainer.data.sources import frame_set, kind_of, part_names
 from depthclip_trainer.evaluation.evaluate import Metrics, Report, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS
 from depthclip_trainer.evaluation.tables import write_report
-from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint
+from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.recipe import compose, config_from_mapping, lay_over, parse_overrides
@@ -132,7 +132,10 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     say += f"; AbsRel {_model(before)['abs_rel']:.3f} before" if before else ""
     console.print(say, markup=False, highlight=False, soft_wrap=True)
     out = train(config)
-    candidate = export_checkpoint(out / "best.ckpt", out / f"candidate.{WEIGHTS_NAME}", adapter_only=True)
+    model, trained, _ = model_of_checkpoint(out / "best.ckpt")
+    candidate = export_checkpoint(
+        out / "best.ckpt", out / f"candidate.{WEIGHTS_NAME}", adapter_only=has_base(model, trained)
+    )
     try:
         after = _score(candidate, held_out)
         minutes, peak_mb = (time.monotonic() - begun_s) / 60, peak_memory_mb()

@@ -63,9 +63,15 @@ def export_checkpoint(
     """Calibrates confidence and intervals on the checkpoint's validation data and writes its weights file.
 
     Raises:
-        WeightsError: no checkpoint, or a file that does not say what the model says.
+        WeightsError: no checkpoint, one without a base where only what sits on it is wanted, or a file that does not
+            say what the model says.
     """
     model, config, progress = model_of_checkpoint(checkpoint)
+    if adapter_only and not has_base(model, config):
+        raise WeightsError(
+            f"{checkpoint} names no base that could be left out of its weights file (it began with random weights, or "
+            "was made by 0.1.0); export it whole, without --adapter-only"
+        )
     if adapter_only and config.model.init:
         base = load_weights(config.model.init).model
         model.base_name, model.sources = base.base_name, base.sources
@@ -113,6 +119,11 @@ def validation_sources(config: TrainConfig) -> list[OpenedSource]:
     return open_sources(config.data, "validation", torch.device("cpu"))
 
 
+def has_base(model: DepthModel, config: TrainConfig) -> bool:
+    """Whether what a training did not change can be found again by a name, and so be left out of its weights file."""
+    return bool(config.model.init or model.base_name)
+
+
 def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
     """The averaged weights of a checkpoint in a model in evaluation mode, its config, and its progress.
 
@@ -123,6 +134,7 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     config = config_from_mapping(state["config"])
     model = build_model(config_from_dict(state["model_config"]), load_base=False)
     model.load_state_dict({**state["model"], **state["ema"]["average"]})
+    model.base_name = state.get("base_name")
     if config.model.train:
         model.select_trained(config.model.train)
     return model.eval(), config, dict(state["progress"])

@@ -77,6 +77,13 @@ def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, m
     assert not list(tmp_path.glob(".*proof*"))
 
 
+def test_a_training_that_began_with_random_weights_has_no_base_to_leave_out(make_config, tmp_path, capsys):
+    out = train(make_config(loop__steps=1))
+    assert export_main([str(out / "best.ckpt"), str(tmp_path / "w.safetensors"), "--adapter-only"]) == 1
+    assert "names no base that could be left out" in capsys.readouterr().err
+    assert not (tmp_path / "w.safetensors").exists()
+
+
 class FixedEngine:
     """Says a constant depth with NaN and infinity in the first pixels."""
 
