@@ -195,6 +195,15 @@ def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make
     assert found_here["coverage"] > 0.85
 
 
+def test_adapter_only_weights_do_not_replace_their_base(make_folder, make_tiny_weights, capsys):
+    base = make_tiny_weights()
+    whole = base.read_bytes()
+    command = ["calibrate", "--weights", str(base), "--data", str(make_folder()), "--out", str(base), "--adapter-only"]
+    assert train_main(command) == 1
+    assert "is the base that the new weights would name" in capsys.readouterr().err
+    assert base.read_bytes() == whole
+
+
 def test_a_training_on_its_own_base_is_exported_without_it(make_config, clip2depth, tmp_path):
     out = train(with_model(make_config(loop__steps=2), clip2depth))
     whole, alone = tmp_path / "whole.safetensors", tmp_path / "alone.safetensors"

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError, WeightsError
 from depthclip_ros.core.runtimes.devices import has_bf16_units
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.frames import read_frames
@@ -27,7 +27,8 @@ from depthclip_trainer.data.sources import frame_set, kind_of, part_names
 from depthclip_trainer.evaluation.evaluate import Metrics, Report, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS
 from depthclip_trainer.evaluation.tables import write_report
-from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint
+from depthclip_trainer.fit.checkpoint import load_checkpoint
+from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint, spare_base
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.recipe import compose, config_from_mapping, lay_over, parse_overrides
@@ -89,7 +90,7 @@ class AdaptOptions:
 
     Attributes:
         data: a bag, an RGB-D folder, a TUM folder.
-        out: folder of checkpoint, log, pictures, report and `weights.safetensors`.
+        out: folder of checkpoint, log, pictures, report and `weights.safetensors`; an earlier adaptation is replaced.
         weights: what is adapted: default, a weights file or a Hugging Face id; empty trains `model.preset` anew on its
             own base (a CLIP tower).
         minutes: of training.
@@ -126,6 +127,7 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     console = console or Console()
     begun_s = time.monotonic()
     config = adapt_config(options)
+    spare_what_is_there(config)
     held_out = held_out_frames(config)
     before = _score(config.model.init, held_out) if config.model.init else None
     say = f"{options.data}: {len(held_out)} frames at its end are held out"
@@ -191,6 +193,26 @@ def adapt_config(options: AdaptOptions) -> TrainConfig:
     camera = held_out_frames(config, most=1)[0].intrinsics
     width_px, height_px = start_model(config).network_size(camera.width_px, camera.height_px)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, width_px=width_px, height_px=height_px))
+
+
+def spare_what_is_there(config: TrainConfig) -> None:
+    """Makes sure that the folder holds nothing that an adaptation would destroy: only an earlier one is replaced.
+
+    Raises:
+        ConfigError: checkpoints of another training, or the weights that are adapted.
+    """
+    out = Path(config.loop.out)
+    for checkpoint in (out / "best.ckpt", out / "last.ckpt"):
+        if checkpoint.is_file() and not _is_adaptation(checkpoint):
+            raise ConfigError(f"{checkpoint} is of another training, which would be lost; name another --out")
+    spare_base(out / WEIGHTS_NAME, config.model.init)
+
+
+def _is_adaptation(checkpoint: Path) -> bool:
+    try:
+        return list(load_checkpoint(checkpoint)["config"]["data"]["train"]) == [SOURCE]
+    except WeightsError:
+        return False
 
 
 def held_out_frames(config: TrainConfig, most: int = HELD_OUT_FRAMES) -> list[Sample]:

@@ -62,7 +62,10 @@ def calibrate_command(arguments: list[str]) -> None:
     parser.add_argument("--adapter-only", action="store_true", help="leave the base out of the file and name it")
     o = parse_fitting(parser, arguments, 0)
     from depthclip_ros.core.weights.load import load_weights
+    from depthclip_trainer.fit.export import spare_base
 
+    if o.adapter_only:
+        spare_base(o.out, o.weights)
     loaded = load_weights(o.weights)
     if loaded.info.system == "depthclip":
         done = calibrate(o.weights, o.samples, o.frames or 8, o.out, adapter_only=o.adapter_only)

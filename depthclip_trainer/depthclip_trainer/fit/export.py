@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.uncertainty import Uncertainty
@@ -63,6 +63,7 @@ def export_checkpoint(
     """Calibrates confidence and intervals on the checkpoint's validation data and writes its weights file.
 
     Raises:
+        ConfigError: `out` is the base that adapter-only weights would name.
         WeightsError: no checkpoint, one without a base where only what sits on it is wanted, or a file that does not
             say what the model says.
     """
@@ -73,6 +74,7 @@ def export_checkpoint(
             "was made by 0.1.0); export it whole, without --adapter-only"
         )
     if adapter_only and config.model.init:
+        spare_base(out, config.model.init)
         base = load_weights(config.model.init).model
         model.base_name, model.sources = base.base_name, base.sources
     if data_root:
@@ -122,6 +124,21 @@ def validation_sources(config: TrainConfig) -> list[OpenedSource]:
 def has_base(model: DepthModel, config: TrainConfig) -> bool:
     """Whether what a training did not change can be found again by a name, and so be left out of its weights file."""
     return bool(config.model.init or model.base_name)
+
+
+def spare_base(out: Path, weights: str) -> None:
+    """Makes sure that adapter-only weights at `out`, made from `weights`, leave the base whole that they will name.
+
+    Raises:
+        ConfigError: `out` is that base.
+    """
+    while Path(weights).is_file():
+        info = read_info(weights)
+        if not info.adapter_only:
+            if out.is_file() and out.samefile(weights):
+                raise ConfigError(f"{out} is the base that the new weights would name and replace; name another --out")
+            return
+        weights = info.base_name or ""
 
 
 def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
