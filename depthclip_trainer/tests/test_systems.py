@@ -160,7 +160,7 @@ def test_calibration_says_what_it_gained_and_ends_in_weights(make_folder, checkp
     tower = "depthclip-trainer-resnet"
     recipe = {"preset": "depthclip-rn50-projected", "tower": tower, "base_weights": checkpoints[tower]}
     (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "input_pixels": 64 * 96}))
-    out = tmp_path / "out.safetensors"
+    out = tmp_path / "new" / "out.safetensors"
     data = make_folder(frames=8, depth_units_per_metre=500)  # twice as far as written
     command = ["calibrate", "--weights", str(tmp_path / "mine.yaml"), "--data", str(data), "--out", str(out)]
     assert train_main([*command, "--frames", "3", "--adapter-only"]) == 0
@@ -178,7 +178,7 @@ def test_calibration_says_what_it_gained_and_ends_in_weights(make_folder, checkp
 
 
 def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make_folder, tmp_path, capsys):
-    out = tmp_path / "mine.safetensors"
+    out = tmp_path / "new" / "mine.safetensors"
     folder = make_folder()
     assert train_main(["calibrate", "--data", str(folder), "--frames", "99", "--out", str(out)]) == 0
     printed = capsys.readouterr().out

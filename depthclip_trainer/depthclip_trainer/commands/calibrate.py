@@ -105,6 +105,7 @@ def calibrate_intervals(
         **info.training,
         "intervals calibrated on": f"{len(used)} frames: {used[0][1].path} to {used[-1][1].path}",
     }
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(
         out,
         model,
@@ -169,6 +170,7 @@ def calibrate(
     ]
     model.classes.confidence_scale.fill_(most_likely_scale(spread, depth_m, [one.depth_m for one in fit]))
     training = {**loaded.info.training, "calibrated on": f"{len(fit)} frames: {', '.join(one.path for one in fit)}"}
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(out, model, training=training, metrics={"calibration": table}, adapter_only=adapter_only)
     return Calibration(before.tolist(), after.tolist(), table)
 

@@ -174,6 +174,7 @@ def export(
     Raises:
         WeightsError: the file that was read back does not say what the model says.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     proof = path.with_name(f".{path.stem}.proof.safetensors")
     try:
         save_weights(
@@ -192,7 +193,6 @@ def export(
                 f"{path} would differ from its checkpoint by {difference:.4f} in log depth; "
                 f"at most {PARITY_LOG_ERROR} is allowed"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         proof.replace(path)
     finally:
         proof.unlink(missing_ok=True)

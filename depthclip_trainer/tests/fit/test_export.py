@@ -163,7 +163,7 @@ def test_nothing_to_score_and_unknown_protocols_are_refused():
 
 def test_commands_export_and_score_a_folder(make_config, make_folder, tmp_path, capsys):
     out = train(make_config(loop__steps=1))
-    weights = tmp_path / "mine.safetensors"
+    weights = tmp_path / "new" / "mine.safetensors"
     assert export_main([str(out / "last.ckpt"), str(weights)]) == 0
     assert eval_main(["--weights", str(weights), "--data", str(make_folder()), "--out", str(tmp_path / "r")]) == 0
     assert "walk" in capsys.readouterr().out
