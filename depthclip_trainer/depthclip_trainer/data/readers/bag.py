@@ -8,6 +8,7 @@ of a LiDAR projected through the recorded transforms. Distorted images are recti
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class BagOptions:
 
 
 class BagFrames:
-    """Frames of one bag; a `FrameSet`. The bag stays open until `close`.
+    """Frames of one bag; a `FrameSet`. The bag stays open until `close`; several threads may read.
 
     Attributes:
         name: of the bag.
@@ -71,6 +72,7 @@ class BagFrames:
         options = options or BagOptions()
         self.path, self.name = path, path.stem if path.suffix in BAG_SUFFIXES else path.name
         self._reader = Recording(path)
+        self._one_at_a_time = threading.Lock()  # a storage has one place in its file
         self._closing = weakref.finalize(self, self._reader.close)
         self._transforms = Transforms()
         self._info: Any = None
@@ -173,7 +175,9 @@ class BagFrames:
 
     def _message(self, topic: str, time_ns: int, stamp_ns: int) -> Any:
         connections = [c for c in self._reader.connections if c.topic == topic]
-        for connection, _, data in self._reader.messages(connections, start=time_ns, stop=time_ns + 1):
+        with self._one_at_a_time:
+            found = list(self._reader.messages(connections, start=time_ns, stop=time_ns + 1))
+        for connection, _, data in found:
             message = self._reader.deserialize(data, connection.msgtype)
             if stamp_ns_of(message.header.stamp) == stamp_ns:
                 return message

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -52,6 +53,21 @@ def test_frames_are_paired_and_read_in_order(record, storage, metres):
     assert sample.intrinsics == CAMERA
     assert sample.path == "walk/000002"
     frames.close()
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_many_threads_read_one_bag(record, storage):
+    """As the batches of a source with `keep: disk` are read."""
+    count = 24
+    with record(storage=storage) as bag:
+        walk(bag, count)
+    frames = open_bag(bag.path)
+    order = np.random.default_rng(0).integers(0, count, 10 * count).tolist()
+    with ThreadPoolExecutor(8) as threads:
+        samples = list(threads.map(frames.read, [f"{i:06d}" for i in order]))
+    for i, sample in zip(order, samples, strict=True):
+        np.testing.assert_array_equal(sample.image, picture(i))
+        np.testing.assert_allclose(sample.depth_m, depth_of(i), atol=1e-6)
 
 
 def test_the_storage_file_alone_is_enough(record):
