@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import resource
 import sys
 import time
@@ -26,7 +25,7 @@ from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.data.sources import frame_set, kind_of, part_names
 from depthclip_trainer.evaluation.evaluate import Metrics, Report, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS
-from depthclip_trainer.evaluation.tables import write_report
+from depthclip_trainer.evaluation.tables import figures_json, write_report
 from depthclip_trainer.fit.checkpoint import load_checkpoint
 from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint, spare_base
 from depthclip_trainer.fit.loop import train
@@ -153,7 +152,7 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     finally:
         candidate.unlink(missing_ok=True)
     write_report(after, out / "held_out")
-    _write_summary(result, out / "report.json")
+    write_summary(result, out / "report.json")
     size_mb = result.weights.stat().st_size / 1e6
     console.print(
         f"{result.weights} ({size_mb:.1f} MB): model.weights of depth_node",
@@ -266,7 +265,8 @@ def _model(report: Report) -> Metrics:
     return report.rows["model"]["all"]
 
 
-def _write_summary(result: Adapted, path: Path) -> None:
+def write_summary(result: Adapted, path: Path) -> None:
+    """What the adaptation gained and cost, as JSON."""
     content = {
         "weights": str(result.weights),
         "minutes": round(result.minutes, 2),
@@ -276,4 +276,4 @@ def _write_summary(result: Adapted, path: Path) -> None:
         "after": _model(result.after),
         "baselines": {name: rows["all"] for name, rows in result.after.rows.items() if name != "model"},
     }
-    path.write_text(json.dumps(content, indent=1))
+    path.write_text(figures_json(content))
