@@ -91,6 +91,17 @@ def test_dinov2_of_timm_and_of_transformers_are_the_same_tower(dinov2_state, tmp
     assert load_file(tmp_path / "again.safetensors").keys() == dinov2_state.keys()
 
 
+def test_a_file_is_converted_in_its_own_place(dinov2_state, tmp_path):
+    file = tmp_path / "encoder.safetensors"
+    save_file(dinov2_state, file)
+    before = file.stat().st_ino
+    assert encoders.convert_encoder(file, file) == "dinov2-vits14"
+    assert file.stat().st_ino != before, "a kill must leave the old file or the new one"
+    found = load_file(file)
+    assert all(torch.equal(found[name], tensor) for name, tensor in dinov2_state.items())
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_an_onnx_export_gives_its_tensors_back(dinov2_state, tmp_path):
     """Laid out as torch exports it: matrices transposed and nameless, positions cut in two."""
     constants, nodes = {}, []
