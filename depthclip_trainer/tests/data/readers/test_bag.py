@@ -150,14 +150,16 @@ def test_no_depth_is_an_error(record):
         open_bag(bag.path)
 
 
-def test_depth_of_another_camera_is_refused_and_may_be_named(record):
+def test_depth_of_another_camera_is_refused_unless_both_topics_are_named(record):
     with record() as bag:
         bag.image(1.0, picture(0))
         bag.info(1.0, CAMERA)
         bag.depth(1.0, depth_of(0), frame="stereo")
-    with pytest.raises(InputError, match=r"frame of a colour image.*'stereo'.*'cam'"):
-        open_bag(bag.path)
-    assert open_bag(bag.path, BagOptions(depth_topic="/cam/depth/image")).frame_names
+    image, depth = "/cam/image_raw", "/cam/depth/image"
+    for options in (BagOptions(), BagOptions(image_topic=image), BagOptions(depth_topic=depth)):
+        with pytest.raises(InputError, match=r"frame of a colour image.*'stereo'.*'cam'.*name both topics"):
+            open_bag(bag.path, options)
+    assert open_bag(bag.path, BagOptions(image, depth)).frame_names
 
 
 def test_several_cameras_are_listed_and_one_is_chosen_by_name(record):
