@@ -97,13 +97,14 @@ def open_source(
     if config.keep == "disk":
         pool = frames_on_disk(name, frames, names, crop, config.longest_px, config.max_depth_m)
     else:
-        samples = [trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop)]
-        if not any(sample.valid.any() for sample in samples):
+        samples = (trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop))
+        held = pool_from_samples(name, samples, config.longest_px, config.max_depth_m)
+        if not held.frames.depth_m.any():
             raise InputError(
                 f"{frames.name} has no reading between {MIN_VALID_DEPTH_M} and {config.max_depth_m:g} m; "
                 "set max_depth_m of the source, or leave it out"
             )
-        pool = _on(pool_from_samples(name, samples, config.longest_px, config.max_depth_m), device)
+        pool = _on(held, device)
     about = f"{len(pool)} frames of {frames.name}, {config.part}"
     return OpenedSource(name, pool, config.share, frames.licence, about, _hash([frames.name, names]))
 
