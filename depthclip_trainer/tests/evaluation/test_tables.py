@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from depthclip_trainer.commands.adapt import Adapted, write_summary
 from depthclip_trainer.evaluation.evaluate import Frame, Report
+from depthclip_trainer.evaluation.metrics import Readings
 from depthclip_trainer.evaluation.tables import figures_json, write_report
 
 
@@ -15,7 +16,7 @@ from depthclip_trainer.evaluation.tables import figures_json, write_report
 def report() -> Report:
     """One frame without an edge to score."""
     metrics = {"abs_rel": 0.25, "abs_rel_edges": math.nan}
-    frame = Frame("x", "x/0", np.ones(3, np.float32), metrics, False)
+    frame = Frame("x", "x/0", Readings.of(np.ones(3, np.float32)), metrics, False)
     return Report({"data": "x"}, {"model": {"all": {**metrics, "frames": 1.0}}}, [frame])
 
 
