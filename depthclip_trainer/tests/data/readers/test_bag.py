@@ -13,7 +13,7 @@ from depthclip_trainer.cli import eval_main
 from depthclip_trainer.data.readers.bag import BagOptions, open_bag, pair_stamps
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings.bags import is_bag
+from depthclip_ros.core.recordings.bags import Recording, is_bag
 from depthclip_ros.core.rectify import CameraModel, rectifier_for
 from depthclip_ros.core.types import Intrinsics
 
@@ -68,6 +68,32 @@ def test_many_threads_read_one_bag(record, storage):
     for i, sample in zip(order, samples, strict=True):
         np.testing.assert_array_equal(sample.image, picture(i))
         np.testing.assert_allclose(sample.depth_m, depth_of(i), atol=1e-6)
+
+
+def test_a_bag_is_gone_through_once_until_another_takes_its_place(record, monkeypatch):
+    original, passed = Recording.messages, []
+
+    def messages(self, *arguments, **options):
+        for one in original(self, *arguments, **options):
+            passed.append(one)
+            yield one
+
+    with record() as bag:
+        walk(bag)
+    with record("other") as other:
+        walk(other, 5)
+    monkeypatch.setattr(Recording, "messages", messages)
+    first = open_bag(bag.path)
+    assert len(passed) >= 9
+    passed.clear()
+    again = open_bag(bag.path)
+    assert not passed
+    assert (again.frame_names, again.times_s, again.topics) == (first.frame_names, first.times_s, first.topics)
+    first.close()
+    np.testing.assert_array_equal(again.read("000002").image, picture(2))
+    assert len(open_bag(bag.path, BagOptions(tolerance_s=0.05)).frame_names) == 3
+    (bag.path / "walk.mcap").write_bytes((other.path / "other.mcap").read_bytes())
+    assert len(open_bag(bag.path).frame_names) == 5
 
 
 def test_the_storage_file_alone_is_enough(record):
