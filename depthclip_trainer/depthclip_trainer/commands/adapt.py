@@ -69,7 +69,9 @@ def adapt_command(arguments: Sequence[str]) -> None:
         default="default",
         help='what is adapted: default, a file, a Hugging Face id, or "" for --model.preset NAME from its own base',
     )
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training (default: %(default)g)")
+    parser.add_argument(
+        "--minutes", type=float, default=3.0, help="of training and its evaluations (default: %(default)g)"
+    )
     for name in TOPICS:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, default="", metavar="TOPIC", help="of a bag (default: found by type and frame)")
@@ -92,7 +94,7 @@ class AdaptOptions:
         out: folder of checkpoint, log, pictures, report and `weights.safetensors`; an earlier adaptation is replaced.
         weights: what is adapted: default, a weights file or a Hugging Face id; empty trains `model.preset` anew on its
             own base (a CLIP tower).
-        minutes: of training.
+        minutes: of training, by the clock: its evaluations on the deciding frames count.
         topics: of a bag: `image_topic`, `depth_topic`, `camera_info_topic`; empty ones are found.
         overrides: `--section.key value` arguments on top of the preset.
     """
