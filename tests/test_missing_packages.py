@@ -65,7 +65,7 @@ def test_a_node_needs_no_torch_for_the_shipped_weights(node_said):
 @pytest.mark.timeout(120)
 def test_a_node_without_torch_says_what_needs_it_and_how_to_get_it(node_said, small_weights):
     said = node_said("torch", "cannot configure", "-p", f"model.weights:={small_weights}")
-    assert "have no graph beside them (depthclip export graph makes one): this needs torch" in said
+    assert "have no graph of their own beside them (depthclip export graph makes one): this needs torch" in said
     assert "pip install torch torchvision open-clip-torch (in a checkout without ROS: make setup)" in said
     said = node_said("torch", "cannot configure", "-p", "model.runtime:=torch")
     assert "runtime 'torch': this needs torch, which is not installed" in said

@@ -47,15 +47,18 @@ def level_scan(
     to_scan: NDArray[np.float64],
     limits: ScanLimits,
     certain: NDArray[np.bool_] | None = None,
+    *,
+    farthest_m: float = math.inf,
 ) -> LevelScan:
     """The nearest certain obstacle of each bearing.
 
     Args:
-        depth_m: float32 [H, W], metres along the optical axis; +Inf is free up to there, NaN and -Inf are unknown.
+        depth_m: float32 [H, W], metres along the optical axis; +Inf is free up to `farthest_m`, NaN and -Inf unknown.
         intrinsics: of the depth.
         to_scan: 4x4, takes a point of the camera's optical frame to the scan's frame (x forward, z up).
         limits: see there.
         certain: bool [H, W]; other pixels are unknown. None: all are certain.
+        farthest_m: along the optical axis; +Inf is free up to there and no farther.
     """
     every = slice(None, None, STRIDE)
     rotation, origin = to_scan[:3, :3].astype(np.float32), to_scan[:3, 3].astype(np.float32)
@@ -83,7 +86,8 @@ def level_scan(
         # where a ray would be at the largest range, but for the way from the frame's origin to the camera
         z_out = limits.max_range_m / np.hypot(ahead[0], ahead[1])
         height_out = origin[2] + z_out * ahead[2]
-        free = (z >= z_out) & (height_out >= limits.min_height_m) & (height_out <= limits.max_height_m)
+        free = np.minimum(z, np.float32(farthest_m)) >= z_out
+        free &= (height_out >= limits.min_height_m) & (height_out <= limits.max_height_m)
     nearest = np.full(beams + 1, np.nan, np.float32)
     nearest[beam(origin[0] + z_out[free] * ahead[0][free], origin[1] + z_out[free] * ahead[1][free])] = np.inf
     np.fmin.at(nearest, beam(x[hit], y[hit]), away[hit])

@@ -62,9 +62,9 @@ class SourceConfig:
         share: relative weight in the mixture.
         min_scale: `augment.min_scale` for these frames, where it is above 0; those of near things stand deep crops.
         part: all, train or validation; of a split in time also test.
-        split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives, shards) where
-            names have some (`data/split.py`); or `time`, one recording cut where it is so far along
-            (`data/split.py`).
+        split: how the parts are cut: `runs` of numbers without a gap, or whole folders (scenes, drives) where names
+            have some (`data/split.py`), in shards as in the set that they hold; or `time`, one recording cut where it
+            is so far along (`data/split.py`).
         crop: left, top, width, height in pixels taken of each frame; empty takes the whole.
         longest_px: frames are kept in memory at this size at most.
         keep: `memory` holds all frames, `disk` reads them when a batch takes them (`data/store/pools.py`).

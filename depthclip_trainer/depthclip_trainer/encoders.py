@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.core.model.towers.dinov2_tower import BASE_BLOCKS, expected_tensors
 from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS
 from depthclip_trainer.pickles import state_dict_of
@@ -44,7 +45,7 @@ def convert_encoder(given: str | Path, out: Path) -> str:
     Raises:
         InputError: no such file, or none of an encoder that is known here.
         ConfigError: a library that reads the format is not installed, or too old to be safe with it.
-        WeightsError: `out` cannot be written.
+        WeightsError: `out` cannot be written; an older file of that name is as it was.
     """
     path = Path(given)
     if str(given).startswith(TIMM):
@@ -60,7 +61,8 @@ def convert_encoder(given: str | Path, out: Path) -> str:
             raise InputError(f"{path} does not read: {error}") from error
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: tensor.float().contiguous() for key, tensor in tensors.items()}, out)
+        with replaced(out) as file:  # what is given may be `out` itself
+            file.write(save({key: tensor.float().contiguous() for key, tensor in tensors.items()}))
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"could not write {out}: {error}") from error
     return name

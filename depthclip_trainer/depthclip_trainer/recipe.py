@@ -99,7 +99,7 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
     """(dotted key, value) of each `--key value` or `--key=value`; values are read as YAML.
 
     Raises:
-        ConfigError: an argument that is no override, or one without a value.
+        ConfigError: an argument that is no override, one without a value, or a value that is no YAML.
     """
     found = []
     rest = list(arguments)
@@ -112,7 +112,10 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, Any]]:
             if not rest:
                 raise ConfigError(f"--{key} has no value")
             value = rest.pop(0)
-        found.append((key, yaml.safe_load(value)))
+        try:
+            found.append((key, yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--{key}: {value!r} is no YAML; put the whole value in quotes: '[a, b]'") from error
     return found
 
 

@@ -127,6 +127,8 @@ def test_wrong_settings_are_refused_with_the_nearest_or_the_allowed(override, me
 def test_arguments_that_are_no_overrides_are_refused():
     with pytest.raises(ConfigError, match="not understood"):
         parse_overrides(["batch", "3"])
+    with pytest.raises(ConfigError, match=r"--model.train: '\[adapters,' is no YAML; put the whole value in quotes"):
+        parse_overrides(["--model.train", "[adapters,", "last_blocks]"])
     with pytest.raises(ConfigError, match="no value"):
         parse_overrides(["--loop.batch"])
 

@@ -1,4 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+import errno
+import os
+
 import cv2
 import numpy as np
 import onnx
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 
-from depthclip_ros.core.errors import InputError
+from depthclip_ros.core.errors import InputError, WeightsError
 from depthclip_ros.core.model.towers.dinov2_tower import Dinov2Tower, expected_tensors, load_dinov2
 from depthclip_ros.core.model.towers.mobile_encoder import ENCODERS, encoder_blocks, load_encoder
 from depthclip_trainer import encoders
@@ -89,6 +92,25 @@ def test_dinov2_of_timm_and_of_transformers_are_the_same_tower(dinov2_state, tmp
     again = encoders.convert_encoder(tmp_path / "transformers.safetensors", tmp_path / "again.safetensors")
     assert again == "dinov2-vits14"
     assert load_file(tmp_path / "again.safetensors").keys() == dinov2_state.keys()
+
+
+def test_a_file_is_converted_in_its_own_place_in_one_step(dinov2_state, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    file = tmp_path / "encoder.safetensors"
+    save_file({name: tensor.half() for name, tensor in dinov2_state.items()}, file)
+    old = file.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(WeightsError, match=r"could not write .*no space left"):
+            encoders.convert_encoder(file, file)
+    assert (file.read_bytes(), list(tmp_path.iterdir())) == (old, [file])
+    save_file(dinov2_state, file)
+    assert encoders.convert_encoder(file, file) == "dinov2-vits14"
+    found = load_file(file)
+    assert all(torch.equal(found[name], tensor) for name, tensor in dinov2_state.items())
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_an_onnx_export_gives_its_tensors_back(dinov2_state, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from depthclip_trainer.cli import train_main
+from depthclip_trainer.cli import export_main, train_main
 from depthclip_trainer.commands.calibrate import calibrate, calibrate_intervals, fit_centres
 from depthclip_trainer.config import ModelConfig
 from depthclip_trainer.data.augment import NO_AUGMENT
@@ -160,7 +160,7 @@ def test_calibration_says_what_it_gained_and_ends_in_weights(make_folder, checkp
     tower = "depthclip-trainer-resnet"
     recipe = {"preset": "depthclip-rn50-projected", "tower": tower, "base_weights": checkpoints[tower]}
     (tmp_path / "mine.yaml").write_text(json.dumps({**recipe, "input_pixels": 64 * 96}))
-    out = tmp_path / "out.safetensors"
+    out = tmp_path / "new" / "out.safetensors"
     data = make_folder(frames=8, depth_units_per_metre=500)  # twice as far as written
     command = ["calibrate", "--weights", str(tmp_path / "mine.yaml"), "--data", str(data), "--out", str(out)]
     assert train_main([*command, "--frames", "3", "--adapter-only"]) == 0
@@ -178,7 +178,7 @@ def test_calibration_says_what_it_gained_and_ends_in_weights(make_folder, checkp
 
 
 def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make_folder, tmp_path, capsys):
-    out = tmp_path / "mine.safetensors"
+    out = tmp_path / "new" / "mine.safetensors"
     folder = make_folder()
     assert train_main(["calibrate", "--data", str(folder), "--frames", "99", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -193,6 +193,29 @@ def test_calibration_gives_metric_weights_intervals_that_hold_on_the_frames(make
     frames = [("mine", sample) for _, sample in frames_of(protocol_named("frames"), folder)]
     found_here = coverage_of(pixels_of(before.model, frames), found.info.uncertainty)
     assert found_here["coverage"] > 0.85
+
+
+def test_adapter_only_weights_do_not_replace_their_base(make_folder, make_tiny_weights, capsys):
+    base = make_tiny_weights()
+    whole = base.read_bytes()
+    command = ["calibrate", "--weights", str(base), "--data", str(make_folder()), "--out", str(base), "--adapter-only"]
+    assert train_main(command) == 1
+    assert "is the base that the new weights would name" in capsys.readouterr().err
+    assert base.read_bytes() == whole
+
+
+def test_a_training_on_its_own_base_is_exported_without_it(make_config, clip2depth, tmp_path):
+    out = train(with_model(make_config(loop__steps=2), clip2depth))
+    whole, alone = tmp_path / "whole.safetensors", tmp_path / "alone.safetensors"
+    assert export_main([str(out / "best.ckpt"), str(whole), "--dtype", "float32"]) == 0
+    assert export_main([str(out / "best.ckpt"), str(alone), "--dtype", "float32", "--adapter-only"]) == 0
+    info = read_info(alone)
+    assert info.adapter_only
+    assert info.base_name == f"{clip2depth.overrides['tower']}:{clip2depth.overrides['base_weights']}"
+    assert alone.stat().st_size < whole.stat().st_size / 2
+    state = load_weights(alone).model.state_dict()
+    for name, tensor in load_weights(whole).model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
 
 
 def test_class_depths_of_other_systems_and_relative_weights_are_refused(make_folder, tmp_path, monkeypatch):

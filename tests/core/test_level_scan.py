@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -90,6 +91,16 @@ def test_infinite_is_what_is_looked_through_and_nan_what_is_not_known() -> None:
     assert np.isnan(level_scan(depth_of(looks_down, 20.0), CAMERA, looks_down, LIMITS).ranges_m).all()
     for nothing in (np.nan, -np.inf):
         assert np.isnan(level_scan(np.full_like(hall, nothing), CAMERA, to_scan, LIMITS).ranges_m).all()
+
+
+@pytest.mark.parametrize(("farthest_m", "free"), [(20.0, True), (10.0, False)])
+def test_infinite_depth_is_free_only_as_far_as_it_tells(farthest_m: float, free: bool) -> None:
+    """Of a camera that looks down a bank: 8 m ahead are 11 m along the optical axis."""
+    to_scan = pose((0.0, 0.0, 9.0), down_deg=45.0)
+    limits = dataclasses.replace(LIMITS, max_range_m=8.0, min_height_m=-5.0, max_height_m=1.0)
+    bank = np.full((CAMERA.height_px, CAMERA.width_px), np.inf, np.float32)
+    ranges_m = level_scan(bank, CAMERA, to_scan, limits, farthest_m=farthest_m).ranges_m
+    assert np.isposinf(ranges_m[ranges_m.size // 2]) == free
 
 
 def test_uncertain_pixels_are_unknown() -> None:

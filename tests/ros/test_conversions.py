@@ -10,6 +10,7 @@ import pytest
 
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import organised_cloud
+from depthclip_ros.core.level_scan import LevelScan, ScanLimits
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.ros import conversions
 
@@ -116,13 +117,21 @@ def test_a_cloud_projects_back_onto_its_pixels(depth_m, rgb, stride, color):
 def test_real_messages_take_the_values(depth_m, rgb):
     sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="needs the ROS message packages")
     header = pytest.importorskip("std_msgs.msg").Header(frame_id="camera")
-    image = conversions.assign(sensor_msgs.Image(), header, conversions.depth_image(depth_m))
+
+    def checked(kind):
+        """A message that refuses what Humble refuses, which always looks; later ones do where they are told."""
+        try:
+            return kind(check_fields=True)
+        except AssertionError:
+            return kind()
+
+    image = conversions.assign(checked(sensor_msgs.Image), header, conversions.depth_image(depth_m))
     assert isinstance(image.data, array.array)
     assert image.header.frame_id == "camera"
-    info = conversions.assign(sensor_msgs.CameraInfo(), header, conversions.camera_info(CAMERA))
+    info = conversions.assign(checked(sensor_msgs.CameraInfo), header, conversions.camera_info(CAMERA))
     assert list(info.d) == [0.0] * 5
     cloud = conversions.assign(
-        sensor_msgs.PointCloud2(),
+        checked(sensor_msgs.PointCloud2),
         header,
         conversions.point_cloud(organised_cloud(depth_m, rgb, CAMERA)),
         sensor_msgs.PointField,
@@ -130,6 +139,11 @@ def test_real_messages_take_the_values(depth_m, rgb):
     assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
         ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("rgb", 12, 7, 1),
     ]  # fmt: skip
+    level = LevelScan(-0.5, 0.1, np.array([1.0, np.inf, np.nan], np.float32))
+    scan = conversions.assign(
+        checked(sensor_msgs.LaserScan), header, conversions.laser_scan(level, ScanLimits(0.1, 1.0, 0.1, 8.0))
+    )
+    np.testing.assert_array_equal(np.array(scan.ranges, np.float32), level.ranges_m)
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "bayer_rggb8"])

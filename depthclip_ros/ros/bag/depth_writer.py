@@ -142,9 +142,9 @@ class DepthWriter:
         except InputError as error:
             self.no_scan = str(error)
             return None
-        scan = conversions.laser_scan(result.make_scan(to_scan), settings.scan_limits)
+        scan = conversions.laser_scan(result.make_scan(to_scan), result.scan_limits)
         none = np.zeros(0, np.float32)
-        own = {"header": self._header(header, settings.scan_frame), "intensities": none}
+        own = {"header": self._header(header, settings.scan_frame.lstrip("/")), "intensities": none}
         return {**scan, **own, "ranges": np.array(scan["ranges"], np.float32)}
 
     def _cloud(self, points: NDArray[np.void]) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class Camera:
         result = self.pipeline.result(task.frame, depth)
         arrival, counters, frame = task.arrival, self.counters, task.frame
         header = arrival.message.header
-        counters.focal_assumed = not frame.has_camera
+        counters.focal_assumed, counters.has_camera = frame.focal_assumed, frame.has_camera
         counters.uncalibrated = frame.uncalibrated
         if not frame.has_camera and not frame.uncalibrated:  # of which the pipeline has told
             self._warn_of_assumed_focal()

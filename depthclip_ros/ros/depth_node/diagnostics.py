@@ -94,6 +94,7 @@ class Counters:
     last_error: str = ""
     device_error: str = ""
     focal_assumed: bool = False
+    has_camera: bool = True
     uncalibrated: bool = False
     window_in: Window = field(default_factory=Window)
     window_out: Window = field(default_factory=Window)

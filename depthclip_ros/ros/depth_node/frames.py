@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from depthclip_ros.core.anchors.estimator import NO_SCALE, ScaleEstimate
 from depthclip_ros.core.clearing import clearing_cloud, ray_pixels
 from depthclip_ros.core.geometry import CLOUD_XYZ, cloud_dtype, organised_cloud
-from depthclip_ros.core.level_scan import LevelScan, level_scan
+from depthclip_ros.core.level_scan import LevelScan, ScanLimits, level_scan
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.core.uncertainty import uncertainty_m
 from depthclip_ros.ros.depth_node.parameters.values import Settings
@@ -66,6 +68,7 @@ class FrameDepth:
         half_width, flying: as in `core.types.ViewDepth`.
         clear_share: of `half_width` by which a ray of the clearing cloud ends before the depth.
         judged_share: of `half_width` that the anchors' points are held against.
+        farthest_m: what is farther is +Inf: by `output.max_depth`, or beyond what the model can tell.
     """
 
     frame: Frame
@@ -80,6 +83,7 @@ class FrameDepth:
     flying: NDArray[np.bool_] | None = None
     clear_share: float = 1.0
     judged_share: float = 1.0
+    farthest_m: float = math.inf
 
     @cached_property
     def uncertainty_m(self) -> NDArray[np.float32]:
@@ -124,10 +128,16 @@ class FrameDepth:
             self.frame.intrinsics,
             stride=settings.cloud_clear_stride,
             share=self.clear_share,
-            clear_range_m=min(settings.cloud_clear_range, settings.output_max_depth),  # +Inf says no more than this
+            clear_range_m=min(settings.cloud_clear_range, self.farthest_m),  # +Inf says no more than this
             unknown=self.flying,
             out=out,
         )
+
+    @property
+    def scan_limits(self) -> ScanLimits:
+        """What is an obstacle of the scan; it cannot reach farther than depth does."""
+        limits = self.frame.settings.scan_limits
+        return dataclasses.replace(limits, max_range_m=min(limits.max_range_m, self.farthest_m))
 
     def make_scan(self, to_scan: NDArray[np.float64]) -> LevelScan:
         """The nearest certain obstacle of each bearing; `to_scan`: see `level_scan.level_scan`."""
@@ -136,7 +146,9 @@ class FrameDepth:
         if settings.scan_confidence_threshold > 0:
             sure = self.confidence >= settings.scan_confidence_threshold
             certain = sure if certain is None else certain & sure
-        return level_scan(self.depth_m, self.frame.intrinsics, to_scan, settings.scan_limits, certain)
+        return level_scan(
+            self.depth_m, self.frame.intrinsics, to_scan, self.scan_limits, certain, farthest_m=self.farthest_m
+        )
 
 
 def summary(result: FrameDepth) -> dict[str, Any]:

@@ -61,10 +61,10 @@ class Health:
 def judge(health: Health) -> tuple[int, str]:
     """Level and one sentence; the first fault in the order of weight decides."""
     counters = health.counters
-    if health.configure_error:
-        return ERROR, health.configure_error
     if health.preparing and health.state == "configuring":
         return OK, f"preparing: {health.preparing}"
+    if health.configure_error:
+        return ERROR, health.configure_error
     if health.state != "active":
         return OK, f"{health.state}: configure and activate the node for depth"
     if counters.device_error:
@@ -83,9 +83,9 @@ def judge(health: Health) -> tuple[int, str]:
     if bad:
         level = WARN if good else ERROR
         return level, f"{bad} images of the last {WINDOW_S:.0f} s could not be used: {counters.last_error}"
-    if counters.focal_assumed and counters.uncalibrated:
+    if not counters.has_camera and counters.uncalibrated:
         return WARN, not_calibrated(health.image_topic)
-    if counters.focal_assumed:
+    if not counters.has_camera:
         return WARN, (
             f"no camera_info on {health.camera_info_topic}: depth rests on an assumed field of view, and {LACKING}; "
             f"publish camera_info, or remap `{health.prefix}camera_info` to it"
@@ -99,6 +99,9 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, "; ".join(opposed)
     if health.notices:
         return WARN, health.notices[-1]
+    if not good and 0 < health.max_rate_hz * WINDOW_S < 1:
+        every_s = 1 / health.max_rate_hz
+        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; input.max_rate takes one every {every_s:.0f} s"
     if not good:
         return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
     rate_hz = counters.window_out.rate_hz

@@ -260,6 +260,10 @@ class DepthNode(LifecycleNode):
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
         known = {parameter.name: parameter.value for parameter in changed if parameter.name in parameters.BY_NAME}
+        for parameter in changed:  # rclpy would forget it, and refuse to set it ever after
+            if parameter.name in known and parameter.type_ == Parameter.Type.NOT_SET:
+                reason = f"{parameter.name} cannot be deleted; set it to what is wanted, a list to []"
+                return SetParametersResult(successful=False, reason=reason)
         present = {name: getattr(self._settings, name.replace(".", "_")) for name in parameters.BY_NAME}
         try:
             self._settings = parameters.settings_from({**present, **known})

@@ -164,8 +164,8 @@ class Outputs:
             if self._throttle.passes(reason):
                 self._node.get_logger().warning(reason)
             return
-        header = type(header)(stamp=header.stamp, frame_id=settings.scan_frame)
-        self._send(SCAN, header, conversions.laser_scan(result.make_scan(to_scan), settings.scan_limits))
+        header = type(header)(stamp=header.stamp, frame_id=settings.scan_frame.lstrip("/"))
+        self._send(SCAN, header, conversions.laser_scan(result.make_scan(to_scan), result.scan_limits))
 
     def _to_scan(self, late: LateFrame) -> NDArray[np.float64]:
         stamp_ns = stamp_ns_of(late.header.stamp)

@@ -194,7 +194,11 @@ class FramePipeline:
             depth.half_width,
             depth.flying,
             *self._shares_of(frame),
+            self._farthest_m(frame.settings),
         )
+
+    def _farthest_m(self, settings: Settings) -> float:
+        return min(settings.output_max_depth, self.engine.max_depth_m)
 
     def _shares_of(self, frame: Frame) -> tuple[float, float]:
         """See `FrameDepth.clear_share` and `judged_share`; kept while nothing changes that they are made of."""
@@ -211,7 +215,7 @@ class FramePipeline:
         if not settings.filter_temporal:
             self._steady.reset()
             return 0.0
-        limits_m = settings.output_min_depth, settings.output_max_depth
+        limits_m = settings.output_min_depth, self._farthest_m(settings)
         self._steady.apply(frame.stamp_s, frame.rgb, depth.depth_m, math.log(depth.scale), limits_m)
         return _ms_since(start_s)
 

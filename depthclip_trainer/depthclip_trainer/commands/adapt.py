@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import resource
 import sys
 import time
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import ConfigError, DepthClipError, WeightsError
 from depthclip_ros.core.runtimes.devices import has_bf16_units
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.frames import read_frames
@@ -26,8 +25,9 @@ from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.data.sources import frame_set, kind_of, part_names
 from depthclip_trainer.evaluation.evaluate import Metrics, Report, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS
-from depthclip_trainer.evaluation.tables import write_report
-from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint
+from depthclip_trainer.evaluation.tables import figures_json, write_report
+from depthclip_trainer.fit.checkpoint import load_checkpoint
+from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint, spare_base
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.recipe import compose, config_from_mapping, lay_over, parse_overrides
@@ -69,7 +69,9 @@ def adapt_command(arguments: Sequence[str]) -> None:
         default="default",
         help='what is adapted: default, a file, a Hugging Face id, or "" for --model.preset NAME from its own base',
     )
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training (default: %(default)g)")
+    parser.add_argument(
+        "--minutes", type=float, default=3.0, help="of training and its evaluations (default: %(default)g)"
+    )
     for name in TOPICS:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, default="", metavar="TOPIC", help="of a bag (default: found by type and frame)")
@@ -89,10 +91,10 @@ class AdaptOptions:
 
     Attributes:
         data: a bag, an RGB-D folder, a TUM folder.
-        out: folder of checkpoint, log, pictures, report and `weights.safetensors`.
+        out: folder of checkpoint, log, pictures, report and `weights.safetensors`; an earlier adaptation is replaced.
         weights: what is adapted: default, a weights file or a Hugging Face id; empty trains `model.preset` anew on its
             own base (a CLIP tower).
-        minutes: of training.
+        minutes: of training, by the clock: its evaluations on the deciding frames count.
         topics: of a bag: `image_topic`, `depth_topic`, `camera_info_topic`; empty ones are found.
         overrides: `--section.key value` arguments on top of the preset.
     """
@@ -126,13 +128,17 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     console = console or Console()
     begun_s = time.monotonic()
     config = adapt_config(options)
+    spare_what_is_there(config)
     held_out = held_out_frames(config)
     before = _score(config.model.init, held_out) if config.model.init else None
     say = f"{options.data}: {len(held_out)} frames at its end are held out"
     say += f"; AbsRel {_model(before)['abs_rel']:.3f} before" if before else ""
     console.print(say, markup=False, highlight=False, soft_wrap=True)
     out = train(config)
-    candidate = export_checkpoint(out / "best.ckpt", out / f"candidate.{WEIGHTS_NAME}", adapter_only=True)
+    model, trained, _ = model_of_checkpoint(out / "best.ckpt")
+    candidate = export_checkpoint(
+        out / "best.ckpt", out / f"candidate.{WEIGHTS_NAME}", adapter_only=has_base(model, trained)
+    )
     try:
         after = _score(candidate, held_out)
         minutes, peak_mb = (time.monotonic() - begun_s) / 60, peak_memory_mb()
@@ -148,7 +154,7 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
     finally:
         candidate.unlink(missing_ok=True)
     write_report(after, out / "held_out")
-    _write_summary(result, out / "report.json")
+    write_summary(result, out / "report.json")
     size_mb = result.weights.stat().st_size / 1e6
     console.print(
         f"{result.weights} ({size_mb:.1f} MB): model.weights of depth_node",
@@ -188,6 +194,26 @@ def adapt_config(options: AdaptOptions) -> TrainConfig:
     camera = held_out_frames(config, most=1)[0].intrinsics
     width_px, height_px = start_model(config).network_size(camera.width_px, camera.height_px)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, width_px=width_px, height_px=height_px))
+
+
+def spare_what_is_there(config: TrainConfig) -> None:
+    """Makes sure that the folder holds nothing that an adaptation would destroy: only an earlier one is replaced.
+
+    Raises:
+        ConfigError: checkpoints of another training, or the weights that are adapted.
+    """
+    out = Path(config.loop.out)
+    for checkpoint in (out / "best.ckpt", out / "last.ckpt"):
+        if checkpoint.is_file() and not _is_adaptation(checkpoint):
+            raise ConfigError(f"{checkpoint} is of another training, which would be lost; name another --out")
+    spare_base(out / WEIGHTS_NAME, config.model.init)
+
+
+def _is_adaptation(checkpoint: Path) -> bool:
+    try:
+        return list(load_checkpoint(checkpoint)["config"]["data"]["train"]) == [SOURCE]
+    except WeightsError:
+        return False
 
 
 def held_out_frames(config: TrainConfig, most: int = HELD_OUT_FRAMES) -> list[Sample]:
@@ -241,7 +267,8 @@ def _model(report: Report) -> Metrics:
     return report.rows["model"]["all"]
 
 
-def _write_summary(result: Adapted, path: Path) -> None:
+def write_summary(result: Adapted, path: Path) -> None:
+    """What the adaptation gained and cost, as JSON."""
     content = {
         "weights": str(result.weights),
         "minutes": round(result.minutes, 2),
@@ -251,4 +278,4 @@ def _write_summary(result: Adapted, path: Path) -> None:
         "after": _model(result.after),
         "baselines": {name: rows["all"] for name, rows in result.after.rows.items() if name != "model"},
     }
-    path.write_text(json.dumps(content, indent=1))
+    path.write_text(figures_json(content))

@@ -31,7 +31,7 @@ from depthclip_trainer.fit.loop import batches_from, one_step
 from depthclip_trainer.fit.start import prepare
 from depthclip_trainer.fit.training import Training
 from depthclip_trainer.fit.watch import LossWatch
-from depthclip_trainer.recipe import read_config
+from depthclip_trainer.recipe import find_recipe, read_config
 
 PARTS = ("step", "rooms", "processes", "memory")
 WARM_STEPS = 2
@@ -43,7 +43,9 @@ def bench_command(arguments: list[str]) -> None:
         prog="depthclip-train bench",
         description="Measure training. Settings of the configuration can be given as --section.key VALUE.",
     )
-    parser.add_argument("--config", required=True, type=Path, help="YAML; its model, data and batch are measured")
+    parser.add_argument(
+        "--config", required=True, help="a recipe's name or YAML; its model, data and batch are measured"
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="steps of one window (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="windows of each kind, by turns (default: %(default)s)")
@@ -70,7 +72,14 @@ def bench_command(arguments: list[str]) -> None:
                 figures["peak_mb"] = measure_peak(training)
             if not training.fabric.is_global_zero:
                 return
-        child = ["--config", str(known.config.absolute()), "--steps", str(known.steps), "--repeats", str(known.repeats)]
+        child = [
+            "--config",
+            str(find_recipe(known.config)),
+            "--steps",
+            str(known.steps),
+            "--repeats",
+            str(known.repeats),
+        ]
         if "processes" in parts:
             figures["processes"] = measure_processes(config, [*child, *overrides], Path(folder))
         if "memory" in parts:

@@ -62,7 +62,10 @@ def calibrate_command(arguments: list[str]) -> None:
     parser.add_argument("--adapter-only", action="store_true", help="leave the base out of the file and name it")
     o = parse_fitting(parser, arguments, 0)
     from depthclip_ros.core.weights.load import load_weights
+    from depthclip_trainer.fit.export import spare_base
 
+    if o.adapter_only:
+        spare_base(o.out, o.weights)
     loaded = load_weights(o.weights)
     if loaded.info.system == "depthclip":
         done = calibrate(o.weights, o.samples, o.frames or 8, o.out, adapter_only=o.adapter_only)
@@ -102,6 +105,7 @@ def calibrate_intervals(
         **info.training,
         "intervals calibrated on": f"{len(used)} frames: {used[0][1].path} to {used[-1][1].path}",
     }
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(
         out,
         model,
@@ -166,6 +170,7 @@ def calibrate(
     ]
     model.classes.confidence_scale.fill_(most_likely_scale(spread, depth_m, [one.depth_m for one in fit]))
     training = {**loaded.info.training, "calibrated on": f"{len(fit)} frames: {', '.join(one.path for one in fit)}"}
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(out, model, training=training, metrics={"calibration": table}, adapter_only=adapter_only)
     return Calibration(before.tolist(), after.tolist(), table)
 

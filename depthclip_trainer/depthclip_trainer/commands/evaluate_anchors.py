@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.anchors import replay
 from depthclip_trainer.evaluation.evaluate import predict
 from depthclip_trainer.evaluation.protocols import Protocol
+from depthclip_trainer.evaluation.tables import figures_json
 
 COLUMNS = (
     *("anchor", "frames", "silent", "as published", "median-scaled", "with the anchor", "of median-scaled"),
@@ -57,7 +57,7 @@ def evaluate_anchors(
     Console(width=240).print(table)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "anchors.json").write_text(json.dumps([_finite(one) for one in rows], indent=2) + "\n")
+        (out / "anchors.json").write_text(figures_json(rows) + "\n")
     return rows
 
 
@@ -65,11 +65,6 @@ def _worst(row: replay.Row) -> float:
     """Lowest coverage of a source."""
     covered = np.array(row.covered)
     return float(min(covered[np.array(row.sources) == source].mean() for source in set(row.sources)))
-
-
-def _finite(row: dict[str, float | str]) -> dict[str, float | str | None]:
-    """JSON has no NaN."""
-    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
 
 
 def _few(shown: list[replay.Shown]) -> list[replay.Shown]:

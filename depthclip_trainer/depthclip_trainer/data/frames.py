@@ -21,7 +21,8 @@ PLAUSIBLE_MEDIAN_M = (0.05, 200.0)
 class FrameSet(Protocol):
     """Frames of one source, opened and checked.
 
-    A reader may also have `times_s`: the frames' stamps, in the order of `frame_names`.
+    A reader may also have `times_s`: the frames' stamps, in the order of `frame_names`; and `recorded_names()`: what
+    the frames were called in the set that they were written from, in the same order.
     """
 
     @property

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,17 +189,18 @@ def intrinsics_row(intrinsics: Intrinsics) -> list[float]:
 
 
 def pool_from_samples(
-    name: str, samples: Sequence[Sample], longest_px: int, max_depth_m: float = MAX_VALID_DEPTH_M
+    name: str, samples: Iterable[Sample], longest_px: int, max_depth_m: float = MAX_VALID_DEPTH_M
 ) -> MemoryPool:
     """Shrinks frames until their longest side is `longest_px` (never enlarges) and packs them on one canvas.
 
     Colour is averaged over the area; depth takes the nearest reading, so that no invented depth arises at an edge.
+    Samples are taken one by one and none is kept at its own size.
     """
     import cv2
 
     from depthclip_ros.core.geometry import scale_intrinsics
 
-    sizes, images, depths, rows = [], [], [], []
+    sizes, images, depths, rows, paths = [], [], [], [], []
     for sample in samples:
         height_px, width_px = sample.depth_m.shape
         ratio = min(1.0, longest_px / max(height_px, width_px))
@@ -210,9 +211,10 @@ def pool_from_samples(
         depths.append(np.where(sample.valid, sample.depth_m, 0)[v[:, None], u[None, :]].astype(np.float16))
         rows.append(intrinsics_row(scale_intrinsics(sample.intrinsics, w, h)))
         sizes.append((w, h))
+        paths.append(sample.path)
     canvas_w, canvas_h = max(w for w, _ in sizes), max(h for _, h in sizes)
-    image_canvas = torch.zeros(len(samples), 3, canvas_h, canvas_w, dtype=torch.uint8)
-    depth_canvas = torch.zeros(len(samples), canvas_h, canvas_w, dtype=torch.float16)
+    image_canvas = torch.zeros(len(paths), 3, canvas_h, canvas_w, dtype=torch.uint8)
+    depth_canvas = torch.zeros(len(paths), canvas_h, canvas_w, dtype=torch.float16)
     for i, (w, h) in enumerate(sizes):
         image_canvas[i, :, :h, :w] = torch.from_numpy(images[i]).permute(2, 0, 1)
         depth_canvas[i, :h, :w] = torch.from_numpy(depths[i])
@@ -221,6 +223,6 @@ def pool_from_samples(
         depth_canvas,
         torch.tensor(rows, dtype=torch.float32),
         torch.tensor(sizes, dtype=torch.float32),
-        [sample.path for sample in samples],
+        paths,
     )
     return MemoryPool(name, frames, max_depth_m=max_depth_m)

@@ -24,7 +24,7 @@ from depthclip_trainer.data.readers.rgbd_folder import open_folder
 from depthclip_trainer.data.readers.shards import ShardSet, is_shards
 from depthclip_trainer.data.readers.tum import TumSequence, is_tum
 from depthclip_trainer.data.readers.unlabelled import ImageFolder, is_image_folder
-from depthclip_trainer.data.sample import FramePool, MemoryPool, pool_from_samples
+from depthclip_trainer.data.sample import MIN_VALID_DEPTH_M, FramePool, MemoryPool, pool_from_samples
 from depthclip_trainer.data.split import part_names
 from depthclip_trainer.data.store.pools import frames_on_disk
 from depthclip_trainer.data.store.pseudo import pseudo_pool, read_index
@@ -74,7 +74,7 @@ def open_source(
     """Opens one source of a training config; `size_px` (width, height) is that of the batches.
 
     Raises:
-        InputError: no such folder, no usable frame.
+        InputError: no such folder, no usable frame, no reading up to `max_depth_m`.
         ConfigError: frames that are `never` trained on, or such without depth.
     """
     if config.kind == "rooms":
@@ -97,8 +97,14 @@ def open_source(
     if config.keep == "disk":
         pool = frames_on_disk(name, frames, names, crop, config.longest_px, config.max_depth_m)
     else:
-        samples = [trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop)]
-        pool = _on(pool_from_samples(name, samples, config.longest_px, config.max_depth_m), device)
+        samples = (trainable_range(sample, config.max_depth_m) for sample in read_frames(frames, names, crop))
+        held = pool_from_samples(name, samples, config.longest_px, config.max_depth_m)
+        if not held.frames.depth_m.any():
+            raise InputError(
+                f"{frames.name} has no reading between {MIN_VALID_DEPTH_M} and {config.max_depth_m:g} m; "
+                "set max_depth_m of the source, or leave it out"
+            )
+        pool = _on(held, device)
     about = f"{len(pool)} frames of {frames.name}, {config.part}"
     return OpenedSource(name, pool, config.share, frames.licence, about, _hash([frames.name, names]))
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_trainer.config import SourceConfig
@@ -26,7 +26,7 @@ def part_names(frames: FrameSet, config: SourceConfig) -> list[str]:
     """
     names = list(frames.frame_names)
     if config.split != "time":
-        names = part_of(names, config.part)
+        names = _part_of_set(frames, config.part)
         return [names[i] for i in spread(len(names), config.count)]
     chosen = spread(len(names), config.count)
     times_s: Sequence[float] = getattr(frames, "times_s", range(len(names)))
@@ -83,16 +83,36 @@ def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int =
         raise ConfigError(f"data part is {part!r}; allowed: {', '.join(PARTS)}")
     if part == "all":
         return list(frame_names)
-    if all("/" in name for name in frame_names):
-        runs = folder_runs(frame_names)
-    elif all(name.isdecimal() for name in frame_names):
-        runs = index_runs(frame_names)
-    else:
+    runs = _runs(frame_names)
+    if not runs:
         raise ConfigError(
             f"frames such as {frame_names[0]!r} have no number and no folder to cut parts by; split: time"
         )
     wanted = part == "validation"
     return [name for i, run in enumerate(runs) if (i % every == offset % every) == wanted for name in run]
+
+
+def _runs(frame_names: Sequence[str]) -> list[list[str]]:
+    """Of numbers, or of folders; none where the names are neither."""
+    if all("/" in name for name in frame_names):
+        return folder_runs(frame_names)
+    return index_runs(frame_names) if all(name.isdecimal() for name in frame_names) else []
+
+
+def _part_of_set(frames: FrameSet, part: str) -> list[str]:
+    """Frames of one part. Those of shards go where the set that they were written from has them.
+
+    So a drive is on one side whatever order its frames were written in, and on the same side for shards and the set.
+    """
+    names = list(frames.frame_names)
+    recorded_names: Callable[[], list[str]] | None = getattr(frames, "recorded_names", None)
+    if recorded_names is None or part == "all":
+        return part_of(names, part)
+    recorded = recorded_names()
+    if len(_runs(recorded)) < 2:  # one recording, or names of another writer's
+        return part_of(names, part)
+    chosen = set(part_of(recorded, part))
+    return [name for name, was in zip(names, recorded, strict=True) if was in chosen]
 
 
 def time_parts(positions: Sequence[float]) -> dict[str, list[int]]:

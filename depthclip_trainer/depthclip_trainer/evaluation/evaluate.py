@@ -18,6 +18,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation.metrics import (
+    Readings,
     confidence_metrics,
     depth_metrics,
     edge_metrics,
@@ -29,18 +30,21 @@ from depthclip_trainer.evaluation.protocols import Protocol
 
 Metrics = dict[str, float]
 LOWEST_M = 1e-3
+ERRORS_KEPT = 1000
+"""Of each frame, spread over its pixels: 300,000 pixels of 9,000 frames are 11 GB."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One scored frame: the truth's counted values (float32 [n], metres) and what the model made of them.
+    """One scored frame: the truth's counted values and what the model made of them. A report keeps all of its frames.
 
-    `log_error` is ln(true / predicted) where the weights give intervals and nothing was aligned.
+    `log_error` is ln(true / predicted) of `ERRORS_KEPT` pixels, float32 [n], where the weights give intervals and
+    nothing was aligned.
     """
 
     source: str
     path: str
-    truth_m: NDArray[np.float32]
+    truth: Readings
     metrics: Metrics
     assumed_intrinsics: bool
     log_error: NDArray[np.float32] | None = None
@@ -123,7 +127,9 @@ def evaluate(
         metrics.update({f"{key}_scaled": value for key, value in depth_metrics(g, scaled).items()})
         if log_error is not None and half_width is not None:
             metrics.update(interval_metrics(log_error, half_width[known]))
-        report.frames.append(Frame(source, sample.path, g, metrics, sample.assumed_intrinsics, log_error))
+        kept = None if log_error is None or not log_error.size else evenly(log_error, ERRORS_KEPT)
+        frame = Frame(source, sample.path, Readings.of(g), metrics, sample.assumed_intrinsics, kept)
+        report.frames.append(frame)
         if shown.get(source, 0) < pictures_per_source:
             shown[source] = shown.get(source, 0) + 1
             caption = f"{sample.path}  d1 {metrics['delta1']:.2f}  AbsRel {metrics['abs_rel']:.2f}"
@@ -134,8 +140,8 @@ def evaluate(
     if assumed:
         report.options["assumed 60 degrees"] = ", ".join(assumed)
     fill_rows(report, protocol)
-    if any(frame.log_error is not None for frame in report.frames):
-        report.options["interval score"] = describe_intervals(report.frames)
+    if intervals := describe_intervals(report.frames):
+        report.options["interval score"] = intervals
     return report
 
 
@@ -188,7 +194,7 @@ def clip_prediction(depth_m: NDArray[np.float32], high_m: float) -> NDArray[np.f
 
 def fill_rows(report: Report, protocol: Protocol) -> None:
     """Per-source means, then the means over the sources of each group, for the model and for each baseline."""
-    truths = [frame.truth_m for frame in report.frames]
+    truths = [frame.truth for frame in report.frames]
     sources = [frame.source for frame in report.frames]
     groups = protocol.groups or {"all": tuple(dict.fromkeys(sources))}
     group_of = {source: name for name, members in groups.items() for source in members}
@@ -198,14 +204,14 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
         for wanted in {key(source) for source in sources}:
             members = [i for i, source in enumerate(sources) if key(source) == wanted]
             weights = [1 / sources.count(sources[i]) for i in members]
-            chosen[wanted] = best_constant([truths[i] for i in members], weights, protocol.high_m)
-        return [_constant_metrics(t, chosen[key(s)]) for t, s in zip(truths, sources, strict=True)]
+            chosen[wanted] = best_constant((truths[i].all_m() for i in members), weights, protocol.high_m)
+        return [_constant_metrics(t.all_m(), chosen[key(s)]) for t, s in zip(truths, sources, strict=True)]
 
     methods = {
         "model": [frame.metrics for frame in report.frames],
         "best constant": constant_rows(lambda source: group_of.get(source, source)),
         "best constant per source": constant_rows(lambda source: source),
-        "each image's median": [_constant_metrics(t, float(np.median(t))) for t in truths],
+        "each image's median": [_constant_metrics(t, float(np.median(t))) for t in (truth.all_m() for truth in truths)],
     }
     for method, per_frame in methods.items():
         table: dict[str, Metrics] = {}
@@ -220,17 +226,27 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
         report.rows[method] = table
 
 
+def evenly(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """`count` of one or more values, evenly over them with the first and the last; some twice where they are few."""
+    return values[np.linspace(0, len(values) - 1, count).astype(int)]
+
+
 def describe_intervals(frames: Sequence[Frame]) -> str:
-    """The mean interval score beside that of one constant width that covers as much, each source counting alike."""
+    """The mean interval score beside that of one constant width that covers as much, each source counting alike.
+
+    Frames without an error (no intervals, no counted pixel with a finite prediction) do not count; empty without any.
+    """
     kept = [frame for frame in frames if frame.log_error is not None]
+    if not kept:
+        return ""
     sources = [frame.source for frame in kept]
     weights = np.array([1 / sources.count(source) for source in sources])
     own, covers = (
         np.average([frame.metrics[name] for frame in kept], weights=weights) for name in ("interval_score", "coverage")
     )
-    sizes = [np.linspace(0, len(f.log_error) - 1, 1000).astype(int) for f in kept if f.log_error is not None]
-    errors = [np.abs(f.log_error[i]) for f, i in zip(kept, sizes, strict=True) if f.log_error is not None]
-    pooled, pooled_weight = np.concatenate(errors), np.repeat(weights, 1000)
+    errors = [np.abs(frame.log_error) for frame in kept if frame.log_error is not None]
+    sizes = [len(error) for error in errors]
+    pooled, pooled_weight = np.concatenate(errors), np.repeat(weights / sizes, sizes)
     order = np.argsort(pooled)
     share = np.cumsum(pooled_weight[order]) / pooled_weight.sum()
     width = float(pooled[order][min(np.searchsorted(share, covers), len(order) - 1)])
@@ -238,7 +254,7 @@ def describe_intervals(frames: Sequence[Frame]) -> str:
     return f"{own:.3f} in ln depth; one constant width of the same coverage: {constant:.3f}"
 
 
-def best_constant(truths: Sequence[NDArray[np.float32]], weights: Sequence[float], high_m: float = 10.0) -> float:
+def best_constant(truths: Iterable[NDArray[np.float32]], weights: Sequence[float], high_m: float = 10.0) -> float:
     """The depth of 0.2..`high_m` metres, of 400 evenly spaced in log, with the highest weighted mean delta1."""
     candidates = np.geomspace(0.2, high_m, 400)
     score = np.zeros(len(candidates))

@@ -47,15 +47,27 @@ def score_table(
 
 
 def parse_fitting(parser: argparse.ArgumentParser, arguments: list[str], fitted: int) -> argparse.Namespace:
-    """Parses a command's own arguments and those that such commands share; `frames` are read."""
-    from depthclip_trainer.evaluation.protocols import frames_of, protocol_named
+    """Parses a command's own arguments and those that such commands share; `samples` are read, and their part is said.
+
+    Raises:
+        InputError, ConfigError: as of `protocols.frames_of`.
+    """
+    from depthclip_trainer.evaluation.protocols import frames_of, part_to_fit, protocol_named
 
     parser.add_argument("--data", required=True, type=Path, help="labelled frames, as depthclip-eval takes them")
     parser.add_argument("--protocol", default="frames", help="how the data is read, as in depthclip-eval")
+    parser.add_argument(
+        "--part",
+        default="",
+        choices=("train", "validation"),
+        help="of the data; without, the official training part where there is one, or all",
+    )
     parser.add_argument(
         "--frames", type=int, default=fitted, help="frames to fit on, 0: as many as pay; the others are scored"
     )
     parser.add_argument("--out", required=True, type=Path, help="the .safetensors to write")
     options = parser.parse_args(arguments)
-    options.samples: list[Sample] = [s for _, s in frames_of(protocol_named(options.protocol), options.data)]
+    part = options.part or part_to_fit(options.data)
+    options.samples: list[Sample] = [s for _, s in frames_of(protocol_named(options.protocol), options.data, part)]
+    print(f"{options.data}, part {part}: {len(options.samples)} frames")
     return options

@@ -7,6 +7,7 @@ prediction, both metres, 1-D float arrays of the same valid pixels; e = ln p - l
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -36,6 +37,31 @@ def depth_metrics(truth_m: Values, predicted_m: Values) -> dict[str, float]:
         "log10": float(np.mean(np.abs(np.log10(p) - np.log10(g)))),
         "silog": float(100 * np.sqrt(max(0.0, np.mean(e**2) - np.mean(e) ** 2))),
     }
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The true depths of a frame in little memory: 16-bit depth has few thousand values, however many pixels it has.
+
+    Attributes:
+        values_m: float32 [k], ascending, each once; where most are different float32 [n], all.
+        counts: int32 [k], how often each is there; None where `values_m` has all.
+    """
+
+    values_m: NDArray[np.float32]
+    counts: NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, depth_m: NDArray[np.float32]) -> Readings:
+        """Of depths float32 [n], metres."""
+        values_m, counts = np.unique(depth_m, return_counts=True)
+        if 2 * len(values_m) > len(depth_m):
+            return cls(np.sort(depth_m), None)
+        return cls(values_m, counts.astype(np.int32))
+
+    def all_m(self) -> NDArray[np.float32]:
+        """All depths again, float32 [n], ascending."""
+        return self.values_m if self.counts is None else np.repeat(self.values_m, self.counts)
 
 
 EDGE_STEP, EDGE_RADIUS_PX = 0.1, 2

@@ -181,6 +181,15 @@ def frames_of(protocol: Protocol, data: Path, part: str = "") -> Iterator[tuple[
             yield frames.name, sample
 
 
+def part_to_fit(data: Path) -> str:
+    """The part of what lies at `data` that weights may be fitted to: never an official test part.
+
+    Raises:
+        InputError: nothing that a reader knows.
+    """
+    return "train" if not rgbd_folders(data) and kind_of(data) in OFFICIAL else "all"
+
+
 def rgbd_folders(data: Path) -> list[Path]:
     """The folders of the RGB-D layout at `data`: itself, or those in it."""
     return [data] if (data / "meta.json").is_file() else sorted(p.parent for p in data.glob("*/meta.json"))

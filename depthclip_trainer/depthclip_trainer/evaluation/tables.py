@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -75,8 +77,21 @@ def print_parts(table: Mapping[str, Mapping[str, Mapping[str, float]]], console:
 def write_report(report: Report, folder: Path) -> None:
     """`report.json` and `pictures.png`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(report.as_mapping(), indent=1))
+    (folder / "report.json").write_text(figures_json(report.as_mapping()))
     write_sheet(folder / "pictures.png", report.pictures)
+
+
+def figures_json(content: Any) -> str:
+    """Mappings and lists of figures as JSON, which has no NaN and no infinity: null in their place."""
+    return json.dumps(_finite(content), indent=1, allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _add(table: Table, columns: Sequence[tuple[str, str]], name: str, row: dict[str, float], style: str) -> None:

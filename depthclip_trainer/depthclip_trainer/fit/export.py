@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import WeightsError
+from depthclip_ros.core.errors import ConfigError, WeightsError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.model.registry import build_model, config_from_dict
 from depthclip_ros.core.uncertainty import Uncertainty
@@ -35,12 +35,14 @@ PARITY_LOG_ERROR = 0.02
 
 
 def finish(config: TrainConfig) -> Path:
-    """Exports `best.ckpt` of a finished training and prints how it does on the validation sources."""
+    """Exports `best.ckpt` of a finished training and prints how it does on the validation sources, if it has any."""
     from depthclip_trainer.evaluation.protocols import protocol_named
     from depthclip_trainer.evaluation.tables import print_report, write_report
 
     out = Path(config.loop.out)
     path = export_checkpoint(out / "best.ckpt", out / WEIGHTS_NAME)
+    if not config.data.validation:
+        return path
     engine = DepthEngine.load(path)
     try:
         frames = [(source.name, sample) for source in validation_sources(config) for sample in samples_of(source.pool)]
@@ -61,10 +63,18 @@ def export_checkpoint(
     """Calibrates confidence and intervals on the checkpoint's validation data and writes its weights file.
 
     Raises:
-        WeightsError: no checkpoint, or a file that does not say what the model says.
+        ConfigError: `out` is the base that adapter-only weights would name.
+        WeightsError: no checkpoint, one without a base where only what sits on it is wanted, or a file that does not
+            say what the model says.
     """
     model, config, progress = model_of_checkpoint(checkpoint)
+    if adapter_only and not has_base(model, config):
+        raise WeightsError(
+            f"{checkpoint} names no base that could be left out of its weights file (it began with random weights, or "
+            "was made by 0.1.0); export it whole, without --adapter-only"
+        )
     if adapter_only and config.model.init:
+        spare_base(out, config.model.init)
         base = load_weights(config.model.init).model
         model.base_name, model.sources = base.base_name, base.sources
     if data_root:
@@ -111,6 +121,26 @@ def validation_sources(config: TrainConfig) -> list[OpenedSource]:
     return open_sources(config.data, "validation", torch.device("cpu"))
 
 
+def has_base(model: DepthModel, config: TrainConfig) -> bool:
+    """Whether what a training did not change can be found again by a name, and so be left out of its weights file."""
+    return bool(config.model.init or model.base_name)
+
+
+def spare_base(out: Path, weights: str) -> None:
+    """Makes sure that adapter-only weights at `out`, made from `weights`, leave the base whole that they will name.
+
+    Raises:
+        ConfigError: `out` is that base.
+    """
+    while Path(weights).is_file():
+        info = read_info(weights)
+        if not info.adapter_only:
+            if out.is_file() and out.samefile(weights):
+                raise ConfigError(f"{out} is the base that the new weights would name and replace; name another --out")
+            return
+        weights = info.base_name or ""
+
+
 def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
     """The averaged weights of a checkpoint in a model in evaluation mode, its config, and its progress.
 
@@ -121,6 +151,7 @@ def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, 
     config = config_from_mapping(state["config"])
     model = build_model(config_from_dict(state["model_config"]), load_base=False)
     model.load_state_dict({**state["model"], **state["ema"]["average"]})
+    model.base_name = state.get("base_name")
     if config.model.train:
         model.select_trained(config.model.train)
     return model.eval(), config, dict(state["progress"])
@@ -143,6 +174,7 @@ def export(
     Raises:
         WeightsError: the file that was read back does not say what the model says.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     proof = path.with_name(f".{path.stem}.proof.safetensors")
     try:
         save_weights(
@@ -161,7 +193,6 @@ def export(
                 f"{path} would differ from its checkpoint by {difference:.4f} in log depth; "
                 f"at most {PARITY_LOG_ERROR} is allowed"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         proof.replace(path)
     finally:
         proof.unlink(missing_ok=True)

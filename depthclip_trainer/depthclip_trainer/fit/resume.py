@@ -24,7 +24,8 @@ def resume(path: Path, training: Training) -> None:
     if not there:
         return
     state = load_checkpoint(path)
-    if missing := [part for part in training_state(training) if part not in state]:
+    needed = training_state(training).keys() - {"base_name"}  # 0.1.0 did not keep it, and goes on without
+    if missing := sorted(needed - state.keys()):
         raise WeightsError(f"{path} is of another version (without {', '.join(missing)}); use another loop.out")
     if (made := config_from_dict(state["model_config"])) != training.model.config:
         raise ConfigError(f"{path} holds another model ({made}); use another loop.out, or loop.resume false")

@@ -126,6 +126,7 @@ def training_state(training: Training) -> dict[str, Any]:
         "config": as_mapping(training.config),
         "depends_on": training.depends_on,
         "model_config": asdict(training.model.config),
+        "base_name": training.model.base_name,
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "ema": training.ema.state_dict(),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ from depthclip_trainer.evaluation.evaluate import clip_prediction, predict
 from depthclip_trainer.evaluation.metrics import DEPTH_METRICS, depth_metrics
 from depthclip_trainer.evaluation.pictures import PictureRow
 
+log = logging.getLogger(__name__)
+
 
 def quick_validation(
     model: DepthModel, sets: Mapping[str, FramePool], device: torch.device, pictures: int = 6
@@ -24,7 +27,7 @@ def quick_validation(
     """Metrics of each validation set at the frames' own size (mean over images), and a few rows for a picture sheet.
 
     The weights are scored as a robot would run them: by the engine, in float32. Relative depth is aligned, each image
-    with its own truth, by scale and shift in disparity.
+    with its own truth, by scale and shift in disparity. A set without a reading is named in a warning and left out.
     """
     table: dict[str, dict[str, float]] = {}
     rows: list[PictureRow] = []
@@ -50,6 +53,9 @@ def quick_validation(
                 if index % every == 0:
                     caption = f"{sample.path}  AbsRel {per_image[-1]['abs_rel']:.3f}"
                     rows.append(PictureRow(sample.image, truth_m, predicted_m, caption))
+            if not per_image:
+                log.warning("validation %s has no reading in its range of depth; it does not count", name)
+                continue
             table[name] = {key: float(np.mean([m[key] for m in per_image])) for key in DEPTH_METRICS}
     finally:
         engine.close()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import safetensors
 from depthclip_trainer.cli import train_main
-from depthclip_trainer.commands.adapt import AdaptationError, AdaptOptions, adapt
+from depthclip_trainer.commands.adapt import AdaptationError, AdaptOptions, adapt, adapt_config, spare_what_is_there
+from depthclip_trainer.fit.loop import train
 from depthclip_trainer.recipe import compose
 
 from depthclip_ros.core.engine import DepthEngine
@@ -58,6 +59,9 @@ def test_twelve_frames_lower_the_error_on_held_out_ones(corridor, make_tiny_weig
     assert report["after"]["abs_rel"] == error_after
     assert {"best constant", "each image's median"} <= set(report["baselines"])
     assert report["peak_memory_mb"] > 50
+
+    for weights in (base, result.weights):  # an adaptation may be made again, and go on from what it made
+        spare_what_is_there(adapt_config(AdaptOptions(corridor, tmp_path / "out", str(weights), overrides=QUICK)))
 
     info = read_info(result.weights)
     assert info.adapter_only
@@ -112,6 +116,25 @@ def test_a_place_that_is_not_learnt_leaves_the_weights_as_they_were(corridor, ma
         adapted(corridor, make_tiny_weights(), tmp_path / "out", 2, "--optim.rates.adapters=0.0")
     assert "before" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_a_training_and_the_weights_that_are_adapted_are_not_written_over(
+    corridor, make_config, make_tiny_weights, tmp_path
+):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    base = make_tiny_weights().replace(mine / "weights.safetensors")
+    whole = base.read_bytes()
+    with pytest.raises(ConfigError, match=r"weights\.safetensors is the base that .* name another --out"):
+        adapted(corridor, base, mine, 2)
+    (mine / "log.csv").write_text("step,name,value\n")
+    config = make_config(loop__steps=1, loop__out=str(mine), data__validation={})
+    train(config)
+    kept = {path.name: path.read_bytes() for path in mine.glob("*.*")}
+    with pytest.raises(ConfigError, match=r"best\.ckpt is of another training, .* name another --out"):
+        adapted(corridor, make_tiny_weights(seed=1), mine, 2)
+    assert {path.name: path.read_bytes() for path in mine.glob("*.*")} == kept
+    assert base.read_bytes() == whole
 
 
 def test_the_command_adapts_to_a_folder_from_anywhere(make_folder, make_tiny_weights, tmp_path, monkeypatch, capsys):

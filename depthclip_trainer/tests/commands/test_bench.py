@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from depthclip_trainer.commands import bench
 from depthclip_trainer.commands.bench import bench_command
-from depthclip_trainer.recipe import as_mapping
+from depthclip_trainer.recipe import as_mapping, read_config
 
 from depthclip_ros.core.errors import ConfigError
 
@@ -46,6 +47,18 @@ def test_memory_is_measured_in_processes_of_their_own(config_path, tmp_path, sta
     out = tmp_path / "bench.json"
     bench_command(["--config", str(config_path), "--parts", "memory", "--batches", "2", "--json", str(out)])
     assert json.loads(out.read_text())["memory_mb"]["2"] > 50
+
+
+def test_a_recipe_is_measured_by_its_name(tmp_path, monkeypatch):
+    def run(command, **_):
+        read_config(command[command.index("--config") + 1])  # what the process of its own does first
+        Path(command[command.index("--json") + 1]).write_text('{"peak_mb": 60.0}')
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    out = tmp_path / "bench.json"
+    bench_command(["--config", "smoke", "--parts", "memory", "--batches", "2", "--json", str(out)])
+    assert json.loads(out.read_text())["memory_mb"] == {"2": 60.0}
 
 
 def test_what_cannot_be_measured_says_why(config_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -150,6 +151,23 @@ def test_source_keeps_depth_inside_the_trained_range(make_folder):
     depth_m = source.pool.gather(torch.tensor([0])).depth_m
     assert set(depth_m.unique().tolist()) == {0.0, 4.0}
     assert source.licence == "made by the tests"
+
+
+def test_frames_are_shrunk_as_they_are_read(make_folder):
+    path = make_folder(frames=20)
+    for file in path.glob("*/*.png"):
+        small = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(file), cv2.resize(small, (640, 480), interpolation=cv2.INTER_NEAREST))
+    config = SourceConfig(path="walk", longest_px=32)
+    open_source("walk", config, path.parent, (32, 24), CPU)  # what is imported and kept for ever
+    tracemalloc.start()
+    try:
+        source = open_source("walk", config, path.parent, (32, 24), CPU)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(source.pool) == 20
+    assert peak_bytes < 5 * 640 * 480 * 8, "one frame is 8 bytes a pixel: 3 of colour, 4 of depth, 1 of validity"
 
 
 def test_room_cache_restarts_and_equals_rooms_made_on_the_spot(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from depthclip_trainer.evaluation.evaluate import (
     fill_rows,
     infer,
 )
-from depthclip_trainer.evaluation.metrics import depth_metrics
+from depthclip_trainer.evaluation.metrics import Readings, depth_metrics
 from depthclip_trainer.evaluation.protocols import protocol_named
 
 from depthclip_ros.core.errors import InputError
@@ -138,7 +139,7 @@ def test_rows_are_means_over_the_frames_of_a_source_and_over_the_sources_of_a_gr
         for depth_m in depths:
             g = np.full(6, depth_m, np.float32)
             metrics = {**depth_metrics(g, 2 * np.ones(6)), "abs_rel_edges": depth_m if source == "a" else math.nan}
-            report.frames.append(Frame(source, "x", g, metrics, False))
+            report.frames.append(Frame(source, "x", Readings.of(g), metrics, False))
     fill_rows(report, dataclasses.replace(PROTOCOL, groups={"near": ("a",), "all": ("a", "b"), "none": ("c",)}))
     model = report.rows["model"]
     assert set(model) == {"a", "b", "near", "all"}
@@ -167,10 +168,39 @@ def test_intervals_are_compared_with_one_width_that_covers_as_much():
     """Of source a half of the errors are 0.1 and half 0.5, with the right width for each; b counts alike."""
     error = np.repeat(np.array([0.1, 0.5], np.float32), 2000)
     frames = [
-        Frame(source, "x", error, {"interval_score": 0.7, "coverage": 1.0}, False, error) for source in ("a", "a", "b")
+        Frame(source, "x", Readings.of(error), {"interval_score": 0.7, "coverage": 1.0}, False, error)
+        for source in ("a", "a", "b")
     ]
-    frames.append(Frame("c", "x", error, {}, False, None))
+    frames.append(Frame("c", "x", Readings.of(error), {}, False, None))
     assert describe_intervals(frames) == "0.700 in ln depth; one constant width of the same coverage: 1.000"
     half = [dataclasses.replace(frame, metrics={"interval_score": 0.7, "coverage": 0.45}) for frame in frames[:3]]
     # a width of 0.1 on all: 0.2, and for half of them a fine of 2 / 0.1 times 0.4
     assert describe_intervals(half) == "0.700 in ln depth; one constant width of the same coverage: 4.200"
+
+
+def test_a_frame_whose_every_prediction_is_beyond_all_range_has_no_interval_to_score():
+    class Beyond(Reads):
+        """Says +Inf where red is full."""
+
+        def infer(self, images, intrinsics, limits=None):
+            found = super().infer(images, intrinsics)
+            return dataclasses.replace(found, depth_m=np.where(images[..., 0] == 255, np.inf, found.depth_m))
+
+    known, beyond = ("x", sample(20, 2.0)), ("x", sample(255, 2.0, "a/1"))
+    alone = evaluate(Beyond(0.3), [known], PROTOCOL)
+    both = evaluate(Beyond(0.3), [beyond, known], PROTOCOL)
+    assert both.options["interval score"] == alone.options["interval score"]
+    assert both.rows["model"]["x"]["coverage"] == 1.0
+    assert "interval score" not in evaluate(Beyond(0.3), [beyond], PROTOCOL).options
+
+
+def test_what_a_report_keeps_of_a_frame_does_not_grow_with_its_pixels():
+    def kept_bytes(repeats):
+        one = sample(20, np.linspace(1, 4, 32).reshape(4, 8))
+        whole = Sample(
+            *(np.tile(a, (repeats, repeats, 1)[: a.ndim]) for a in (one.image, one.depth_m, one.valid)), CAMERA, "x/0"
+        )
+        (frame,) = evaluate(Reads(0.3), [("x", whole)], PROTOCOL, pictures_per_source=0).frames
+        return len(pickle.dumps(frame))
+
+    assert kept_bytes(100) == kept_bytes(50)

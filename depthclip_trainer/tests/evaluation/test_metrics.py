@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from depthclip_trainer.evaluation.metrics import (
+    Readings,
     ause,
     confidence_metrics,
     depth_edges,
@@ -112,3 +113,15 @@ def test_errors_or_confidences_that_are_all_the_same_correlate_with_nothing():
     truth = np.array([1.0, 2.0, 4.0])
     for predicted, confidence in ((truth * 1.5, np.array([0.1, 0.5, 0.9])), (truth + 1, np.full(3, 0.5))):
         assert confidence_metrics(truth, predicted, confidence)["confidence_correlation"] == 0.0
+
+
+def test_readings_of_sixteen_bits_take_little_memory_and_come_back():
+    rng = np.random.default_rng(2)
+    depth_m = (rng.integers(500, 4500, 300_000) / 1000).astype(np.float32)
+    kept = Readings.of(depth_m)
+    assert kept.values_m.nbytes + kept.counts.nbytes < depth_m.nbytes / 30
+    np.testing.assert_array_equal(kept.all_m(), np.sort(depth_m))
+    fine_m = rng.uniform(0.5, 4.5, 1000).astype(np.float32)  # all different
+    kept = Readings.of(fine_m)
+    assert kept.counts is None
+    np.testing.assert_array_equal(kept.all_m(), np.sort(fine_m))

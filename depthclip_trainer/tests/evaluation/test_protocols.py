@@ -54,7 +54,7 @@ def test_kitti_shows_the_benchmark_crop_and_scores_garg_of_the_whole_frame(make_
             g = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32) / 256
             g = g[153:371, 44:1197]  # .40810811 * 375, .99189189 * 375; .03594771 * 1242, .96405229 * 1242
             truths.append(g[(g > 1e-3) & (g < 80)])
-    assert sum(len(t) for t in truths) == sum(len(f.truth_m) for f in report.frames)
+    assert sum(len(t) for t in truths) == sum(len(f.truth.all_m()) for f in report.frames)
     row = report.rows["model"]["all"]
     assert (row["abs_rel"], row["rmse"], row["delta1"]) == pytest.approx(expected(truths, 20.0), rel=1e-6)
     assert row["frames"] == 2

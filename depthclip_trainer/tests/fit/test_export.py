@@ -47,6 +47,14 @@ def test_training_ends_with_weights_that_the_engine_loads_and_a_table(make_confi
     assert float(np.median(depth_m)) == pytest.approx(float(expected.median()), rel=0.05)
 
 
+def test_a_training_without_validation_ends_with_its_weights(make_config):
+    config = make_config(loop__steps=1, data__validation={})
+    out = train(config)
+    path = finish(config)
+    assert read_info(path).training["steps"] == 1
+    assert not (out / "evaluation").exists()
+
+
 def test_weights_say_what_the_training_before_theirs_had_seen(make_config, tmp_path):
     config = make_config(loop__steps=1)
     train(config)
@@ -67,6 +75,13 @@ def test_export_refuses_a_file_that_says_something_else(make_config, tmp_path, m
         export.export(model, tmp_path / "w.safetensors", {}, {})
     assert (tmp_path / "w.safetensors").read_bytes() == b"old"
     assert not list(tmp_path.glob(".*proof*"))
+
+
+def test_a_training_that_began_with_random_weights_has_no_base_to_leave_out(make_config, tmp_path, capsys):
+    out = train(make_config(loop__steps=1))
+    assert export_main([str(out / "best.ckpt"), str(tmp_path / "w.safetensors"), "--adapter-only"]) == 1
+    assert "names no base that could be left out" in capsys.readouterr().err
+    assert not (tmp_path / "w.safetensors").exists()
 
 
 class FixedEngine:
@@ -148,7 +163,7 @@ def test_nothing_to_score_and_unknown_protocols_are_refused():
 
 def test_commands_export_and_score_a_folder(make_config, make_folder, tmp_path, capsys):
     out = train(make_config(loop__steps=1))
-    weights = tmp_path / "mine.safetensors"
+    weights = tmp_path / "new" / "mine.safetensors"
     assert export_main([str(out / "last.ckpt"), str(weights)]) == 0
     assert eval_main(["--weights", str(weights), "--data", str(make_folder()), "--out", str(tmp_path / "r")]) == 0
     assert "walk" in capsys.readouterr().out

@@ -8,13 +8,14 @@ import pytest
 import torch
 from depthclip_trainer.fit import loop, start
 from depthclip_trainer.fit.checkpoint import load_checkpoint, save_checkpoint
+from depthclip_trainer.fit.curve import read_log
 from depthclip_trainer.fit.export import model_of_checkpoint
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.optim import OptimConfig
 from depthclip_trainer.fit.watch import DivergedError
 from depthclip_trainer.recipe import as_mapping
 
-from depthclip_ros.core.errors import ConfigError, WeightsError
+from depthclip_ros.core.errors import ConfigError, InputError, WeightsError
 from depthclip_ros.core.weights.weights_file import save_weights
 
 
@@ -93,6 +94,23 @@ def test_without_validation_the_newest_weights_are_kept(make_config):
         data={**as_mapping(make_config())["data"], "validation": {}}, loop__steps=2, loop__evaluate_every=1
     )
     assert load_checkpoint(train(config) / "best.ckpt")["progress"]["step"] == 2
+
+
+def test_a_validation_source_without_a_reading_in_range_is_refused_or_does_not_count(make_config, make_folder, caplog):
+    make_folder("hall")  # nothing in it is nearer than 0.8 m
+    hall = {"path": "hall", "max_depth_m": 0.5}
+    data = as_mapping(make_config())["data"]
+
+    def config(**more):
+        held_out = {**data["validation"], "hall": {**hall, **more}}
+        return make_config(data={**data, "validation": held_out}, loop__steps=2, loop__evaluate_every=1)
+
+    with pytest.raises(InputError, match=r"hall has no reading between 0\.1 and 0\.5 m; set max_depth_m"):
+        train(config())
+    out = train(config(keep="disk"))  # which is not read as a whole before
+    assert "validation hall has no reading in its range of depth" in caplog.text
+    scores = [score for _, score in read_log(out / "log.csv")["held_out/abs_rel"]]
+    assert load_checkpoint(out / "last.ckpt")["progress"]["best"] == pytest.approx(min(scores), rel=1e-5)
 
 
 def test_a_checkpoint_of_another_network_is_refused(make_config):

@@ -56,6 +56,8 @@ def test_an_inactive_node_is_well_and_says_what_it_waits_for():
 
 def test_a_failed_configure_is_an_error():
     assert judge(Health(state="unconfigured", configure_error="no such file")) == (ERROR, "no such file")
+    again = Health(state="configuring", configure_error="no such file", preparing="loading fast")
+    assert judge(again) == (OK, "preparing: loading fast"), "what failed before is being tried anew"
 
 
 def test_a_camera_that_never_came_is_a_warning_with_advice(monkeypatch):
@@ -127,7 +129,10 @@ def test_an_assumed_focal_length_is_a_warning():
     counters.count_received()
     counters.count_published(20.0)
     assert judge(_active(counters=counters))[0] == OK
-    counters.focal_assumed = True
+    counters.focal_assumed = True  # by input.assumed_hfov, which counts as a calibration
+    assert judge(_active(counters=counters))[0] == OK
+    assert health.values(_active(counters=counters))["focal length assumed"] == "true"
+    counters.has_camera = False
     level, message = judge(_active(counters=counters))
     assert level == WARN
     assert "no camera_info on /cam/camera_info" in message
@@ -282,6 +287,8 @@ def test_a_notice_of_the_engine_is_a_warning_and_nobody_who_listens_is_none():
     level, message = judge(_active(counters=counters))
     assert level == OK
     assert re.fullmatch(r"\d+\.\d images/s come in; nobody subscribes to depth", message)
+    slow = _active(counters=counters, max_rate_hz=0.1)
+    assert judge(slow)[1].endswith("images/s come in; input.max_rate takes one every 10 s")
 
 
 @pytest.mark.parametrize(

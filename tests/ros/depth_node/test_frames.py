@@ -57,16 +57,16 @@ def test_a_cloud_is_of_the_shape_and_fields_that_are_announced(stride, color, fi
 
 
 def test_rays_to_clear_along_are_of_the_announced_shape_and_end_where_the_least_is_known():
-    settings = {"cloud.clear_stride": 8, "cloud.clear_range": 6.0, "output.max_depth": 5.0}
+    settings = {"cloud.clear_stride": 8, "cloud.clear_range": 6.0}
     depth_m = np.where(np.arange(32) < 16, 2.0, np.inf)
-    result = frame_depth(depth_m, settings=settings, half_width=0.2, clear_share=0.5)
+    result = frame_depth(depth_m, settings=settings, half_width=0.2, clear_share=0.5, farthest_m=5.0)
     shape, dtype = result.clearing_cloud_type
     rays = result.make_clearing_cloud()
     assert (rays.shape, rays.dtype) == (shape, dtype)
-    assert rays["z"].max() <= 5.0, "+Inf says no more than output.max_depth"
+    assert rays["z"].max() <= 5.0, "+Inf says no more"
     assert rays["z"].max() > 3.0
     assert rays["z"][:, 0] == pytest.approx(2 * math.exp(-0.5 * 0.2), rel=1e-5)
-    farther = frame_depth(depth_m, settings={**settings, "output.max_depth": 50.0}, half_width=0.2)
+    farther = frame_depth(depth_m, settings=settings, half_width=0.2, farthest_m=50.0)
     assert 5.0 < farther.make_clearing_cloud()["z"].max() <= 6.0
 
 

@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 64, 48
 
 @pytest.fixture
 def pipeline() -> FramePipeline:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     return FramePipeline(engine, settings_from({}))
 
 
@@ -73,6 +73,19 @@ def test_a_distortion_without_a_model_is_refused(pipeline: FramePipeline, image:
         pipeline.prepare(image, info(distortion_model="", d=[0.3, 0.1, 0, 0, 0]))  # type: ignore[arg-type]
 
 
+def test_infinite_depth_tells_no_more_than_the_model_can(pipeline: FramePipeline, image: SimpleNamespace) -> None:
+    """A range of 50 m asked of a model of 10 m: beyond 10 m maps must not be cleared, nor a scan say free."""
+    wide = {"output.max_depth": 50.0, "cloud.clear_range": 30.0, "scan.max_range": 30.0, "cloud.clear_stride": 1}
+    pipeline.settings = settings_from(wide)
+    assert pipeline.engine.max_depth_m == 10.0
+    frame = pipeline.prepare(image, info())  # type: ignore[arg-type]
+    shape = frame.rgb.shape[:2]
+    depth = ViewDepth(np.full(shape, np.inf, np.float32), np.ones(shape, np.float32), 1.0, (), None)
+    result = pipeline.result(frame, depth)
+    assert result.make_clearing_cloud()["z"].max() == pytest.approx(10.0)
+    assert result.scan_limits.max_range_m == 10.0
+
+
 @pytest.mark.parametrize("focal_px", [0.0, 1.0])
 def test_a_camera_info_without_calibration_is_none_said_once(
     pipeline: FramePipeline, image: SimpleNamespace, focal_px: float
@@ -112,7 +125,7 @@ def test_a_misplaced_principal_point_is_said_once(pipeline: FramePipeline, image
 
 @pytest.mark.parametrize("steady", [False, True])
 def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_is_made_of_it(image: SimpleNamespace, steady: bool) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     pipeline = FramePipeline(engine, settings_from({"filter.temporal": steady}))
     for i, depth in enumerate((2.0, 2.0, 2.0, 2.2)):
         image.header = header(i * 33_000_000)
@@ -130,7 +143,7 @@ def test_a_steadied_frame_keeps_what_was_seen_and_its_cloud_is_made_of_it(image:
 
 
 def test_a_scale_that_the_user_changes_counts_at_once_in_steadied_depth(image: SimpleNamespace) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     pipeline = FramePipeline(engine, settings_from({"filter.temporal": True}))
     for i, factor in enumerate((1.0, 1.0, 1.0, 1.15)):
         image.header = header(i * 33_000_000)
@@ -144,7 +157,7 @@ def test_a_scale_that_the_user_changes_counts_at_once_in_steadied_depth(image: S
 def test_what_rectification_did_not_see_has_no_depth_no_confidence_and_no_point(
     image: SimpleNamespace, stride: int
 ) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     pipeline = FramePipeline(engine, settings_from({"cloud.stride": stride}))
     wide = [
         25.0,
@@ -188,7 +201,7 @@ def test_a_camera_that_is_calibrated_anew_is_rectified_anew(pipeline: FramePipel
 class FromTheTop:
     """An engine to which the upper rows are far: depth is 9 m there, 1 m below, as in a room that it sees upright."""
 
-    uncertainty = None
+    uncertainty, max_depth_m = None, 10.0
 
     def require_metric(self) -> None:
         pass
@@ -285,7 +298,7 @@ def test_a_mask_of_another_size_is_named_and_refused(image: SimpleNamespace, tmp
 @pytest.mark.parametrize("rays", [False, True])
 @pytest.mark.parametrize("cloud", [False, True])
 def test_the_engine_is_asked_for_what_is_wanted_and_no_more(image: SimpleNamespace, cloud: bool, rays: bool) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     values = {"cloud.stride": 3, "cloud.max_range": 7.0, "cloud.fields": ["uncertainty"], "scale.factor": 2.0}
     asked = FramePipeline(engine, settings_from(values))
     asked.scale = lambda: ScaleEstimate(math.log(1.5), 0.25, Shape(1.2, 2.0, 0.8))
@@ -302,7 +315,7 @@ def test_the_engine_is_asked_for_what_is_wanted_and_no_more(image: SimpleNamespa
 
 
 def test_a_cloud_without_uncertainty_and_colour_asks_for_neither(image: SimpleNamespace) -> None:
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     asked = FramePipeline(engine, settings_from({"cloud.fields": [], "cloud.color": False}))
     request = asked.view(asked.prepare(image, info()), cloud=True).cloud
     assert request is not None
@@ -369,7 +382,7 @@ def test_rays_to_clear_along_end_at_the_share_of_their_own_level(image: SimpleNa
             asked.append(of)
             return 0.25
 
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=Table())
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=Table(), max_depth_m=10.0)
     pipeline = FramePipeline(engine, settings_from({"cloud.clear_level": 0.6, "uncertainty.level": 0.8}))
     depth_m = np.full((HEIGHT, WIDTH), 2.0, np.float32)
 
@@ -382,6 +395,6 @@ def test_rays_to_clear_along_end_at_the_share_of_their_own_level(image: SimpleNa
     pipeline.scale = lambda: ScaleEstimate(0.0, 0.1)
     share()
     assert asked[2:] == [(0.6, 0.8, 0.1), (JUDGED_AT, 0.8, 0.1)]
-    engine.uncertainty = None
+    engine.uncertainty, engine.max_depth_m = None, 10.0
     pipeline.scale = lambda: ScaleEstimate(0.0, 0.2)
     assert share() == 1.0

@@ -39,7 +39,7 @@ class Engine:
     def __init__(self):
         self.info = SimpleNamespace(system="fake", sha256="0" * 64, path="fake")
         self.device, self.precision, self.runtime, self.notices = "cpu", "fp32", "torch", []
-        self.preparing, self.uncertainty = "", None
+        self.preparing, self.uncertainty, self.max_depth_m = "", None, 10.0
 
     @classmethod
     def load(cls, *_args, **_options):

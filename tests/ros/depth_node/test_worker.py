@@ -34,7 +34,7 @@ class Engine:
 
     def __init__(self):
         self.info = SimpleNamespace(system="fake", sha256="0" * 64)
-        self.device, self.notices, self.uncertainty = "cpu", [], None
+        self.device, self.notices, self.uncertainty, self.max_depth_m = "cpu", [], None, 1000.0
         self.batches = []
         self.gate = threading.Event()
         self.gate.set()

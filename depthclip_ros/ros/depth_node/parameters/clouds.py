@@ -51,7 +51,8 @@ CLOUD_ROWS: tuple[Parameter, ...] = (
         "cloud.clear_range",
         10.0,
         "Metres along the optical axis at which a ray of depth/points_clear ends where depth is +Inf; never beyond "
-        "output.max_depth, which is all that +Inf tells. Must exceed the range in which the map marks.",
+        "output.max_depth or the model's own range, which is all that +Inf tells. Must exceed the range in which the "
+        "map marks.",
         minimum=0.01,
         maximum=1000.0,
     ),
@@ -90,7 +91,7 @@ SCAN_ROWS: tuple[Parameter, ...] = (
         "scan.max_range",
         8.0,
         "Metres; depth/scan is +Inf where the camera looks through to it between the two heights. At most "
-        "output.max_depth counts.",
+        "output.max_depth and the model's own range count.",
         minimum=0.01,
         maximum=1000.0,
     ),

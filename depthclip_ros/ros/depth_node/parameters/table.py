@@ -177,7 +177,7 @@ TABLE: tuple[Parameter, ...] = (
         "filter.temporal",
         False,
         "Steady depth: where the picture moved as optical flow explains, the last images count too; elsewhere, and "
-        "after a cut or a gap, only the newest. Adds no delay.",
+        "after a cut or a gap of half a second, only the newest. Adds no delay.",
     ),
     Parameter(
         "scale.factor",

@@ -7,9 +7,10 @@ of a LiDAR projected through the recorded transforms. Distorted images are recti
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,25 @@ class BagOptions:
     tolerance_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class BagIndex:
+    """What a bag holds.
+
+    Attributes:
+        topics: that are read.
+        pairs: where image and depth of each frame are, by its name.
+        info: the first CameraInfo.
+        transforms: all that were recorded, where depth is a cloud.
+    """
+
+    topics: BagTopics
+    pairs: dict[str, tuple[Place, Place]]
+    info: Any
+    transforms: Transforms
+
+
 class BagFrames:
-    """Frames of one bag; a `FrameSet`. The bag stays open until `close`.
+    """Frames of one bag; a `FrameSet`. The bag stays open until `close`; several threads may read.
 
     Attributes:
         name: of the bag.
@@ -70,19 +88,11 @@ class BagFrames:
     def __init__(self, path: Path, options: BagOptions | None = None) -> None:
         options = options or BagOptions()
         self.path, self.name = path, path.stem if path.suffix in BAG_SUFFIXES else path.name
+        index = _index_of(path, options, _state_of(path))
+        self.topics, self._pairs, self._info, self._transforms = index.topics, index.pairs, index.info, index.transforms
         self._reader = Recording(path)
+        self._one_at_a_time = threading.Lock()  # a storage has one place in its file
         self._closing = weakref.finalize(self, self._reader.close)
-        self._transforms = Transforms()
-        self._info: Any = None
-        self._broken = 0
-        try:
-            self.topics: BagTopics = choose_topics(
-                self._reader, options.image_topic, options.depth_topic, options.camera_info_topic
-            )
-            self._pairs = self._paired(options)
-        except BaseException:
-            self.close()
-            raise
         self.frame_names = tuple(self._pairs)
         self.times_s = tuple(image[0] / 1e9 for image, _ in self._pairs.values())
 
@@ -122,58 +132,11 @@ class BagFrames:
         """Let go of the bag."""
         self._closing()
 
-    def _paired(self, options: BagOptions) -> dict[str, tuple[Place, Place]]:
-        images, depths, frames = self._index()
-        if self._info is None:
-            raise InputError(f"{self.path} has no message on {self.topics.camera_info}; depth needs the lens")
-        if doubt := misplaced_centre(self._info.k, self._info.p, self._info.width, self._info.height):
-            log.warning("%s: %s", self.path, doubt)
-        if self.topics.is_cloud:
-            self._transforms.common_frames(*frames)
-        tolerance_s = options.tolerance_s or (0.06 if self.topics.is_cloud else 0.02)
-        pairs = pair_stamps([s for s, _ in images], [s for s, _ in depths], round(tolerance_s * 1e9))
-        if not pairs:
-            raise InputError(
-                f"{self.path} has {len(images)} images of {self.topics.image} and {len(depths)} depths of "
-                f"{self.topics.depth}, but none within {tolerance_s:g} s of each other"
-            )
-        return {f"{i:06d}": (images[a], depths[b]) for i, (a, b) in enumerate(pairs)}
-
-    def _index(self) -> tuple[list[Place], list[Place], tuple[str, str]]:
-        """Where all images and depths are, by stamp, and the frames of depth and image."""
-        found: dict[str, list[Place]] = {self.topics.image: [], self.topics.depth: []}
-        frame_ids = {self.topics.image: "", self.topics.depth: ""}
-        wanted = {*found, self.topics.camera_info}
-        for topic, time_ns, message in self._messages(wanted):
-            if hasattr(message, "transforms"):
-                self._transforms.add(message, is_static=topic.endswith("tf_static"))
-            elif topic == self.topics.camera_info:
-                self._info = self._info or message
-            else:
-                found[topic].append((stamp_ns_of(message.header.stamp), time_ns))
-                frame_ids[topic] = message.header.frame_id
-        if self._broken:
-            log.warning("%s: %d messages that cannot be read are left out", self.path, self._broken)
-        return (
-            sorted(found[self.topics.image]),
-            sorted(found[self.topics.depth]),
-            (frame_ids[self.topics.depth], frame_ids[self.topics.image]),
-        )
-
-    def _messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
-        has_transforms = self.topics.is_cloud
-        connections = [c for c in self._reader.connections if c.topic in topics or (has_transforms and c.msgtype == TF)]
-        for connection, time_ns, data in self._reader.messages(connections):
-            try:
-                message = self._reader.deserialize(data, connection.msgtype)
-            except InputError:
-                self._broken += 1
-                continue
-            yield connection.topic, time_ns, message
-
     def _message(self, topic: str, time_ns: int, stamp_ns: int) -> Any:
         connections = [c for c in self._reader.connections if c.topic == topic]
-        for connection, _, data in self._reader.messages(connections, start=time_ns, stop=time_ns + 1):
+        with self._one_at_a_time:
+            found = list(self._reader.messages(connections, start=time_ns, stop=time_ns + 1))
+        for connection, _, data in found:
             message = self._reader.deserialize(data, connection.msgtype)
             if stamp_ns_of(message.header.stamp) == stamp_ns:
                 return message
@@ -186,6 +149,60 @@ class BagFrames:
         matrix = self._transforms.between(cloud.header.frame_id, cloud_ns, frame, image_ns)
         points = cloud_points(cloud) @ (rotation @ matrix[:3, :3]).T + rotation @ matrix[:3, 3]
         return sparse_depth(points, camera)
+
+
+def _state_of(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Names, inodes, sizes and times of a bag's files: another state is another bag."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    states = [(file.name, file.stat()) for file in files if file.is_file()]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+@functools.lru_cache(maxsize=4)
+def _index_of(path: Path, options: BagOptions, state: tuple[tuple[str, int, int, int], ...]) -> BagIndex:
+    """Reads a whole bag once: an adaptation opens the same one five times, and it may be gigabytes.
+
+    Raises:
+        InputError: see `BagFrames`.
+    """
+    with Recording(path) as reader:
+        topics = choose_topics(reader, options.image_topic, options.depth_topic, options.camera_info_topic)
+        found: dict[str, list[Place]] = {topics.image: [], topics.depth: []}
+        frame_ids = {topics.image: "", topics.depth: ""}
+        info, transforms, broken = None, Transforms(), 0
+        wanted = {*found, topics.camera_info}
+        connections = [c for c in reader.connections if c.topic in wanted or (topics.is_cloud and c.msgtype == TF)]
+        for connection, time_ns, data in reader.messages(connections):
+            try:
+                message = reader.deserialize(data, connection.msgtype)
+            except InputError:
+                broken += 1
+                continue
+            if hasattr(message, "transforms"):
+                transforms.add(message, is_static=connection.topic.endswith("tf_static"))
+            elif connection.topic == topics.camera_info:
+                info = info or message
+            else:
+                found[connection.topic].append((stamp_ns_of(message.header.stamp), time_ns))
+                frame_ids[connection.topic] = message.header.frame_id
+    if broken:
+        log.warning("%s: %d messages that cannot be read are left out", path, broken)
+    if info is None:
+        raise InputError(f"{path} has no message on {topics.camera_info}; depth needs the lens")
+    if doubt := misplaced_centre(info.k, info.p, info.width, info.height):
+        log.warning("%s: %s", path, doubt)
+    if topics.is_cloud:
+        transforms.common_frames(frame_ids[topics.depth], frame_ids[topics.image])
+    images, depths = sorted(found[topics.image]), sorted(found[topics.depth])
+    tolerance_s = options.tolerance_s or (0.06 if topics.is_cloud else 0.02)
+    pairs = pair_stamps([s for s, _ in images], [s for s, _ in depths], round(tolerance_s * 1e9))
+    if not pairs:
+        raise InputError(
+            f"{path} has {len(images)} images of {topics.image} and {len(depths)} depths of {topics.depth}, "
+            f"but none within {tolerance_s:g} s of each other"
+        )
+    named = {f"{i:06d}": (images[a], depths[b]) for i, (a, b) in enumerate(pairs)}
+    return BagIndex(topics, named, info, transforms)
 
 
 def open_bag(path: str | Path, options: BagOptions | None = None) -> BagFrames:

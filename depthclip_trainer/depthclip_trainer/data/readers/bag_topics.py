@@ -53,8 +53,9 @@ class BagTopics:
 def choose_topics(reader: Recording, image: str = "", depth: str = "", camera_info: str = "") -> BagTopics:
     """Topics by name where one is given, else by type, encoding and frame.
 
-    A depth image that lies in the frame of a colour image is taken to be aligned with it; without a depth image, the
-    cloud is. Depth that `depthclip bag` wrote is nobody's measurement and does not count.
+    A depth image that lies in the frame of a colour image is taken to be aligned with it, and another is only where
+    both topics are named; without a depth image, the cloud is taken. Depth that `depthclip bag` wrote is nobody's
+    measurement and does not count.
 
     Raises:
         InputError: a topic that the bag does not have, none that serves, or several: the message lists them.
@@ -78,13 +79,12 @@ def choose_topics(reader: Recording, image: str = "", depth: str = "", camera_in
         raise InputError("the bag has no depth: neither a 16UC1 or 32FC1 image nor a PointCloud2; record one of them")
     pairs = [(c, d) for d in depths or clouds for c in colours]
     if not (image and depth) and (depths or clouds)[0].kind == "depth":
-        aligned = [(c, d) for c, d in pairs if c.frame_id == d.frame_id]
-        if not aligned and not depth:
+        pairs = [(c, d) for c, d in pairs if c.frame_id == d.frame_id]
+        if not pairs:
             raise InputError(
                 f"no depth image lies in the frame of a colour image: {_listed(depths)}; {_listed(colours)}; record "
                 "depth aligned to colour, or name both topics if they are aligned all the same"
             )
-        pairs = aligned or pairs
     if len(pairs) != 1:
         meant = _listed(list(dict.fromkeys(topic for pair in pairs for topic in pair)))
         raise InputError(f"the bag has several topics that may be meant: {meant}; name the image and the depth topic")

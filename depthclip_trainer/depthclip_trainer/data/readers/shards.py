@@ -25,7 +25,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_trainer.data.readers.image_files import decode_colour, decode_depth, frame_of
 from depthclip_trainer.data.sample import Sample, intrinsics_row
-from depthclip_trainer.data.store.tar import index_shard, read_sample, write_shard
+from depthclip_trainer.data.store.tar import index_shard, read_file, read_sample, write_shard
 
 DEPTH, META = "depth.png", "json"
 IMAGES = ("jpg", "jpeg", "png")
@@ -66,6 +66,15 @@ class ShardSet:
         meta = self._files(self.frame_names[0])[1]
         self.name, self.licence = str(meta.get("source", self.path.name)), str(meta.get("licence", "not stated"))
 
+    def recorded_names(self) -> list[str]:
+        """What the frames were called in the set that they were written from (`DRIVE/image_02/N`), in their order.
+
+        Raises:
+            InputError: a frame's JSON does not read.
+        """
+        found = (self._meta(name, read_file(*self._places[name][:2], META)).get("name", name) for name in self._places)
+        return [str(name).partition("/")[2] or str(name) for name in found]
+
     def read(self, name: str) -> Sample:
         """One frame.
 
@@ -88,13 +97,16 @@ class ShardSet:
 
     def _files(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         files = read_sample(*self._places[name])
+        return files, self._meta(name, files[META])
+
+    def _meta(self, name: str, text: bytes) -> dict[str, Any]:
         try:
-            meta = json.loads(files[META])
+            meta = json.loads(text)
         except ValueError as error:
             raise InputError(f"{name}.{META} in {self.path} does not read: {error}") from error
         if not isinstance(meta, dict):
             raise InputError(f"{name}.{META} in {self.path} holds no mapping")
-        return files, meta
+        return meta
 
 
 def write_shards(

@@ -79,6 +79,24 @@ def read_sample(path: Path, start: int, end: int) -> dict[str, Any]:
         raise InputError(f"{path} does not read as an uncompressed shard: {error}") from error
 
 
+def read_file(path: Path, start: int, suffix: str) -> bytes:
+    """One file of the sample that begins at a place, without reading the others.
+
+    Raises:
+        InputError: the shard does not hold it, or not whole.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member, _, found in _files(tar):
+                    if found == suffix:
+                        return tar.extractfile(member).read()  # type: ignore[union-attr]
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise InputError(f"{path} does not read as an uncompressed shard: {error}") from error
+    raise InputError(f"{path} has no .{suffix} from byte {start} on")
+
+
 def write_shard(path: Path, samples: Iterable[dict[str, Any]]) -> int:
     """Writes samples, as `webdataset.TarWriter` takes them; the shard is there when it is whole.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from depthclip_trainer.cli import eval_main
 from depthclip_trainer.data.readers.bag import BagOptions, open_bag, pair_stamps
 
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings.bags import is_bag
+from depthclip_ros.core.recordings.bags import Recording, is_bag
 from depthclip_ros.core.rectify import CameraModel, rectifier_for
 from depthclip_ros.core.types import Intrinsics
 
@@ -52,6 +53,47 @@ def test_frames_are_paired_and_read_in_order(record, storage, metres):
     assert sample.intrinsics == CAMERA
     assert sample.path == "walk/000002"
     frames.close()
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_many_threads_read_one_bag(record, storage):
+    """As the batches of a source with `keep: disk` are read."""
+    count = 24
+    with record(storage=storage) as bag:
+        walk(bag, count)
+    frames = open_bag(bag.path)
+    order = np.random.default_rng(0).integers(0, count, 10 * count).tolist()
+    with ThreadPoolExecutor(8) as threads:
+        samples = list(threads.map(frames.read, [f"{i:06d}" for i in order]))
+    for i, sample in zip(order, samples, strict=True):
+        np.testing.assert_array_equal(sample.image, picture(i))
+        np.testing.assert_allclose(sample.depth_m, depth_of(i), atol=1e-6)
+
+
+def test_a_bag_is_gone_through_once_until_another_takes_its_place(record, monkeypatch):
+    original, passed = Recording.messages, []
+
+    def messages(self, *arguments, **options):
+        for one in original(self, *arguments, **options):
+            passed.append(one)
+            yield one
+
+    with record() as bag:
+        walk(bag)
+    with record("other") as other:
+        walk(other, 5)
+    monkeypatch.setattr(Recording, "messages", messages)
+    first = open_bag(bag.path)
+    assert len(passed) >= 9
+    passed.clear()
+    again = open_bag(bag.path)
+    assert not passed
+    assert (again.frame_names, again.times_s, again.topics) == (first.frame_names, first.times_s, first.topics)
+    first.close()
+    np.testing.assert_array_equal(again.read("000002").image, picture(2))
+    assert len(open_bag(bag.path, BagOptions(tolerance_s=0.05)).frame_names) == 3
+    (bag.path / "walk.mcap").write_bytes((other.path / "other.mcap").read_bytes())
+    assert len(open_bag(bag.path).frame_names) == 5
 
 
 def test_the_storage_file_alone_is_enough(record):
@@ -134,14 +176,16 @@ def test_no_depth_is_an_error(record):
         open_bag(bag.path)
 
 
-def test_depth_of_another_camera_is_refused_and_may_be_named(record):
+def test_depth_of_another_camera_is_refused_unless_both_topics_are_named(record):
     with record() as bag:
         bag.image(1.0, picture(0))
         bag.info(1.0, CAMERA)
         bag.depth(1.0, depth_of(0), frame="stereo")
-    with pytest.raises(InputError, match=r"frame of a colour image.*'stereo'.*'cam'"):
-        open_bag(bag.path)
-    assert open_bag(bag.path, BagOptions(depth_topic="/cam/depth/image")).frame_names
+    image, depth = "/cam/image_raw", "/cam/depth/image"
+    for options in (BagOptions(), BagOptions(image_topic=image), BagOptions(depth_topic=depth)):
+        with pytest.raises(InputError, match=r"frame of a colour image.*'stereo'.*'cam'.*name both topics"):
+            open_bag(bag.path, options)
+    assert open_bag(bag.path, BagOptions(image, depth)).frame_names
 
 
 def test_several_cameras_are_listed_and_one_is_chosen_by_name(record):

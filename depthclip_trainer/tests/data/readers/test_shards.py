@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from depthclip_trainer.data.readers.shards import ShardSet, write_shards
 from depthclip_trainer.data.readers.unlabelled import ImageFolder
 from depthclip_trainer.data.sources import frame_set, kind_of, open_source
 from depthclip_trainer.data.split import part_names
+from depthclip_trainer.recipe import compose
 
 from depthclip_ros.core.errors import ConfigError, InputError
 
@@ -86,9 +88,44 @@ def test_a_step_holds_the_same_frames_for_one_process_and_for_two_and_after_a_re
     assert torch.equal(torch.cat([part.depth_m for part in parts]), whole.depth_m)
 
 
-def test_validation_takes_whole_shards(shards):
+def test_validation_takes_whole_shards_of_one_recording(shards):
     names = part_names(ShardSet(shards), SourceConfig(kind="shards", part="validation"))
     assert [name.partition("/")[0] for name in names] == ["frames-000001"] * 2
+
+
+def many_drives(root):
+    """A list of sixteen drives of two frames, mixed as the published list is: all are the first drive's."""
+    lists = root / "eigen_train_files_with_gt.txt"
+    image, depth, focal = lists.read_text().split()[:3]
+    drive = image.split("/")[1]
+    lines = []
+    for i in range(16):
+        new = f"2011_09_26_drive_{100 + i:04d}_sync"
+        for number in range(2):
+            pair = [Path(place.replace(drive, new)).with_name(f"{number:010d}.png") for place in (image, depth)]
+            for folder, place, was in zip(("raw", "data_depth_annotated"), pair, (image, depth), strict=True):
+                (root / folder / place).parent.mkdir(parents=True, exist_ok=True)
+                (root / folder / place).symlink_to(root / folder / was)
+            lines.append(f"{pair[0]} {pair[1]} {focal}")
+    np.random.default_rng(0).shuffle(lines)
+    lists.write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_shards_train_on_other_drives_than_their_set_validates_on(make_kitti, tmp_path):
+    root, out = many_drives(make_kitti((1216, 352))), tmp_path / "kitti_shards"
+    command = ["write-shards", "--data", str(root), "--kind", "kitti", "--out", str(out), "--per-shard", "4"]
+    assert train_main(command) == 0
+    mapping = compose("kitti")["data"]
+    mapping["train"]["kitti"] |= {"kind": "shards", "path": "kitti_shards"}
+    drives = {}
+    for part, source in (("train", "kitti"), ("validation", "kitti_held_out")):
+        config = SourceConfig(**mapping[part][source])
+        frames = frame_set(config, tmp_path)
+        names = part_names(frames, config)
+        drives[part] = {frames.read(name).path.split("/")[1] for name in names}
+    assert not drives["train"] & drives["validation"]
+    assert (len(drives["train"]), len(drives["validation"])) == (14, 2)
 
 
 def test_truncated_compressed_incomplete_and_missing_shards_are_named(shards, tmp_path):

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from depthclip_trainer.commands.adapt import Adapted, write_summary
+from depthclip_trainer.evaluation.evaluate import Frame, Report
+from depthclip_trainer.evaluation.metrics import Readings
+from depthclip_trainer.evaluation.tables import figures_json, write_report
+
+
+@pytest.fixture
+def report() -> Report:
+    """One frame without an edge to score."""
+    metrics = {"abs_rel": 0.25, "abs_rel_edges": math.nan}
+    frame = Frame("x", "x/0", Readings.of(np.ones(3, np.float32)), metrics, False)
+    return Report({"data": "x"}, {"model": {"all": {**metrics, "frames": 1.0}}}, [frame])
+
+
+def refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_reports_are_json_where_a_figure_does_not_exist(report, tmp_path):
+    write_report(report, tmp_path)
+    content = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert content["frames"][0] == {
+        **{"source": "x", "frame": "x/0", "assumed_intrinsics": False},
+        **{"abs_rel": 0.25, "abs_rel_edges": None},
+    }
+    assert content["rows"]["model"]["all"] == {"abs_rel": 0.25, "abs_rel_edges": None, "frames": 1.0}
+    write_summary(Adapted(tmp_path / "w.safetensors", None, report, 1.0, 100.0), tmp_path / "summary.json")
+    content = json.loads((tmp_path / "summary.json").read_text(), parse_constant=refuse)
+    assert content["after"]["abs_rel_edges"] is None
+
+
+def test_figures_keep_their_shape():
+    given = {"a": [1, 2.5, (math.inf, -math.inf)], "b": {"c": np.float64("nan"), "d": "text", "e": None, "f": True}}
+    expected = {"a": [1, 2.5, [None, None]], "b": {"c": None, "d": "text", "e": None, "f": True}}
+    assert json.loads(figures_json(given)) == expected
