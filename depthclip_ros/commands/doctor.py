@@ -21,7 +21,7 @@ from rich.table import Table
 
 from depthclip_ros.commands.machine import cpu_flags, gpus, image_ms, memory_bytes, usable_cores
 from depthclip_ros.core import present
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import DepthClipError, missing_package
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 FOR = {  # what an optional library would be good for
@@ -72,6 +72,9 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """A check that breaks is a finding too: the doctor is for machines where things break."""
     try:
         yield from check()
+    except ModuleNotFoundError as error:
+        found, _, advice = missing_package(error).partition("; ")
+        yield Finding(check.__name__.strip("_"), "FAIL", found, advice)
     except Exception as error:
         yield Finding(check.__name__.strip("_"), "FAIL", f"{type(error).__name__}: {error}", "report this")
 
@@ -207,6 +210,9 @@ def _runtimes() -> Iterator[Finding]:
     for module, distribution, needed in (
         ("openvino", "openvino", True),
         ("safetensors", "safetensors", True),
+        ("simplejpeg", "simplejpeg", True),
+        ("PIL", "pillow", True),
+        ("filelock", "filelock", True),
         ("rosbags", "rosbags", True),
         ("matplotlib", "matplotlib", True),
         ("open_clip", "open-clip-torch", False),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,33 @@ def test_check_that_breaks_is_a_finding(capsys: pytest.CaptureFixture[str], monk
     said = json.loads(capsys.readouterr().out)["findings"]
     assert [one["status"] for one in said] == ["OK", "FAIL"]
     assert "no such device" in said[1]["found"]
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("simplejpeg", "simplejpeg"), ("PIL", "pillow"), ("filelock", "filelock")]
+)
+def test_what_every_node_imports_is_a_row_that_fails_where_it_is_absent(
+    module: str, package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._runtimes,))
+    assert findings(capsys)[module]["status"] == "OK"
+    monkeypatch.setitem(sys.modules, module, None)
+    one = findings(capsys)[module]
+    assert (one["status"], one["advice"]) == ("FAIL", f"pip install {package}")
+
+
+def test_check_that_lacks_a_package_says_what_to_activate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking():  # type: ignore[no-untyped-def]
+        yield from ()
+        raise ModuleNotFoundError("No module named 'simplejpeg'", name="simplejpeg")
+
+    monkeypatch.setattr(doctor, "CHECKS", (lacking,))
+    one = findings(capsys)["lacking"]
+    assert one["status"] == "FAIL"
+    assert one["found"].startswith("simplejpeg is not installed for ")
+    assert one["advice"].startswith("activate the environment")
 
 
 @pytest.mark.parametrize("variable", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"])
