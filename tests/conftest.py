@@ -14,8 +14,19 @@ import cv2
 import numpy as np
 import pytest
 
+from depthclip_ros.core.present import is_installed
+
+# Networks are built with torch, which a ROS workspace need not have: nothing of these folders can be collected then.
+WITHOUT_TORCH = [] if is_installed("torch") and is_installed("open_clip") else ["core", "scene"]
+collect_ignore = WITHOUT_TORCH
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out, for nothing else does."""
+    return [f"left out, for they need torch and open-clip-torch: {', '.join(WITHOUT_TORCH)}"] if WITHOUT_TORCH else []
 
 
 @pytest.fixture(scope="session")

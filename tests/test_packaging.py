@@ -273,6 +273,22 @@ def test_the_workflow_runs_the_lines_of_the_readme():
     assert distros == named
 
 
+EXTRAS = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
+ONLY_FOR_DEVELOPERS = ("cosmic_ray", "hypothesis", "octomap", "pytest_cov", "pyoctomap", "skbuild", "scikit_build_core")
+
+
+def test_all_tests_are_collected_in_a_workspace_without_extras(tmp_path):
+    absent = dict.fromkeys((*EXTRAS, *ONLY_FOR_DEVELOPERS))
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update({absent!r})\n")
+    held = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # hypothesis has a plugin
+    settings = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--collect-only", "-q", "-c", "pyproject.toml"]
+    run = "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main(sys.argv[1:]))"  # without the checkout
+    command = [sys.executable, "-c", run, *settings, "tests"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=held, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "tests/ros/fuzz/test_files.py" in done.stdout
+
+
 RUN = """
 import os, sys, types
 node = types.ModuleType("depthclip_ros.ros.depth_node.node")
