@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             quick=args.quick,
             full=args.full,
             device=args.device,
-            weights=args.weights,
+            weights=absolute_weights(args.weights),
             systems=tuple(name.strip() for name in args.systems.split(",") if name.strip()),
             precisions=tuple(args.precision),
             sizes_px=tuple(map(parse_size, args.size)) or (MAIN_SIZE, (1280, 720)),
@@ -116,6 +116,14 @@ def run(args: argparse.Namespace) -> int:
     failed = any(row.get("failed") for row in figures["rows"])
     worse = any(row["verdict"] == regression.WORSE for row in compared)
     return int(failed or (worse and args.strict))
+
+
+def absolute_weights(weights: str) -> str:
+    """A file by its whole path, for processes that run in other folders; a name stays as it is."""
+    from depthclip_ros.core.weights.find import SHIPPED
+
+    path = Path(weights).expanduser()
+    return str(path.absolute()) if path.is_file() and weights not in SHIPPED else weights
 
 
 def _start(args: argparse.Namespace) -> dict[str, Any]:
