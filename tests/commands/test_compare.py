@@ -96,6 +96,14 @@ def test_depth_that_cannot_be_used_is_refused(frames: Path, small_weights, argum
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["sheet.bmp", "sheet.json"])
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(frames: Path, monkeypatch, capsys, name) -> None:
+    monkeypatch.setattr("depthclip_ros.commands.compare.fill", lambda *_: pytest.fail("a system runs"))
+    assert compare(frames, ["default"], "--out", frames / "out" / name) == 2
+    assert f"{name}: a picture ends in .png, .jpg, " in capsys.readouterr().err
+    assert not (frames / "out").exists()
+
+
 def test_names_are_short_where_they_differ() -> None:
     assert short_names(["default", "preset:nano", "runs/a/w.safetensors"]) == ["default", "nano", "w"]
     assert short_names(["a/w.safetensors", "b/w.safetensors"]) == ["a/w.safetensors", "b/w.safetensors"]

@@ -21,6 +21,7 @@ from depthclip_ros.commands.bench.report import regression
 from depthclip_ros.commands.bench.report.tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.bench.settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench.systems import SYSTEMS
+from depthclip_ros.commands.files.outputs import check_sheet
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.files import replaced
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"no depth_node below {args.before}; name the environment of another checkout, as in ../older/.venv"
         )
+    if args.plot:
+        check_sheet("--plot", args.plot)
     old = regression.read(args.compare) if args.compare else None
     figures = _start(args)
     console.print(one_line(figures["machine"]), highlight=False)

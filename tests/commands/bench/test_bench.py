@@ -234,6 +234,7 @@ def test_processes_in_other_folders_find_the_weights(tmp_path: Path, monkeypatch
         (["--resume"], "--json"),
         (["--before", "/nowhere"], "no depth_node below /nowhere"),
         (["--compare", "/nowhere.json"], "/nowhere.json"),
+        (["--plot", "bench.bmp", "--parts", ""], "bench.bmp: a picture ends in .png, .jpg, "),
     ],
 )
 def test_bad_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
