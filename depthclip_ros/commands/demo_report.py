@@ -171,8 +171,12 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
-    """Write `report.json`, `frames.png`, and `interval.png` and `cloud.png` where there are intervals and a cloud."""
+def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> list[str]:
+    """Write `report.json`, `frames.png`, and `interval.png` and `cloud.png` where there are intervals and a cloud.
+
+    Returns:
+        The names of those that were written; what an older demo has left of the others is gone.
+    """
     from depthclip_ros.commands.pictures import draw_cloud, draw_frames, draw_interval
     from depthclip_ros.ros.measure.recorder import cloud_points
 
@@ -202,3 +206,4 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
         console.print(f"no cloud.png: there is no cloud ({why})", markup=False)
     with replaced(folder / "report.json") as file:
         file.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return [name for name in ("report.json", "frames.png", "interval.png", "cloud.png") if (folder / name).is_file()]
