@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from depthclip_ros.ros.processes import DDS_PROFILE_VARIABLES
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -109,6 +111,12 @@ def test_shipped_config_parses(name):
         assert ET.parse(path).getroot() is not None
     else:
         assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def test_the_profile_says_how_it_is_set_with_either_fast_dds():
+    text = (REPOSITORY / "config" / "fastdds.xml").read_text()
+    for name in DDS_PROFILE_VARIABLES:
+        assert f"export {name}=<this file>" in text
 
 
 def test_rviz_listens_to_topics_that_the_node_has():

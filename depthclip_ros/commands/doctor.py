@@ -152,7 +152,7 @@ def _dds() -> Iterator[Finding]:
     elif chosen:
         yield Finding("DDS profile", "OK", ", ".join(f"{name}={value}" for name, value in chosen.items()))
     else:
-        export = f"{DDS_PROFILE_VARIABLES[0]}={dds_profile()}"
+        export = " ".join(f"{name}={dds_profile()}" for name in DDS_PROFILE_VARIABLES)
         advice = f"the launch file and the demo set it; for other processes export {export}"
         yield Finding("DDS profile", "WARN", "none in this shell: large best-effort images get lost", advice)
     shared = Path("/dev/shm")

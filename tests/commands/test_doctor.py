@@ -83,7 +83,9 @@ def test_dds_profile_that_is_no_file_fails(
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert findings(capsys)["DDS profile"]["status"] == "WARN"
+    one = findings(capsys)["DDS profile"]
+    assert one["status"] == "WARN"
+    assert f"{variable}=" in one["advice"]
     monkeypatch.setenv(variable, str(tmp_path / "absent.xml"))
     one = findings(capsys)["DDS profile"]
     assert one["status"] == "FAIL"
