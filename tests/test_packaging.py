@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -260,6 +261,16 @@ def test_sourced_ros_does_not_leak_into_make(tmp_path):
     assert not {"PYTHONPATH", "AMENT_PREFIX_PATH", "RMW_IMPLEMENTATION"} & set(seen)
     assert seen["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
     assert seen["ROS_DOMAIN_ID"] == "7"
+
+
+@pytest.mark.parametrize("source", ["my photos", "Anna's rooms", "room"])
+def test_make_demo_takes_any_path(source):
+    printed = subprocess.run(
+        ["make", "-n", "demo", f"SOURCE={source}"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    (line,) = [line for line in printed.splitlines() if "depthclip demo" in line]
+    words = shlex.split(line)
+    assert words[words.index("--source") + 1 :] == [source, "--out", "demo"]
 
 
 def test_the_workflow_runs_the_lines_of_the_readme():
