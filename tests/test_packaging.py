@@ -105,6 +105,15 @@ def test_package_xml_names_what_the_nodes_import():
     assert started | imported <= depends
 
 
+def test_package_xml_names_what_comes_from_pypi():
+    text = (REPOSITORY / "package.xml").read_text()
+    (comment,) = re.findall(r"<!-- (.*) come from PyPI", text)
+    of_rosdep = {"numpy": "python3-numpy", "opencv-python-headless": "python3-opencv", "pyyaml": "python3-yaml"}
+    names = {re.match(r"[\w-]+", line)[0] for line in pyproject()["project"]["dependencies"]}
+    assert all(f"<exec_depend>{key}</exec_depend>" in text for key in of_rosdep.values())
+    assert names - of_rosdep.keys() == set(re.findall(r"\w+", comment.partition(" (")[0])) - {"and"}
+
+
 @pytest.mark.parametrize("name", CONFIG_FILES)
 def test_shipped_config_parses(name):
     path = REPOSITORY / "config" / name
