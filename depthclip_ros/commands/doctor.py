@@ -31,6 +31,9 @@ FOR = {  # what an optional library would be good for
     "onnxruntime": ": a runtime of its own",
     "onnx": ": depthclip export onnx",
 }
+NEEDED = {"openvino": "openvino", "safetensors": "safetensors", "simplejpeg": "simplejpeg", "PIL": "pillow"}
+NEEDED |= {"filelock": "filelock", "rosbags": "rosbags", "matplotlib": "matplotlib"}  # module: its name on PyPI
+OPTIONAL = {"open_clip": "open-clip-torch", "nncf": "nncf", "onnxruntime": "onnxruntime", "onnx": "onnx"}
 CAMERA_MS = 1000 / 30  # between the images of most cameras
 SHARED_MEMORY_BYTES = 256 * 2**20  # two processes with the shipped profile take 64 MB each, and more with more cameras
 
@@ -207,23 +210,11 @@ def _cpu() -> Finding:
 
 
 def _runtimes() -> Iterator[Finding]:
-    for module, distribution, needed in (
-        ("openvino", "openvino", True),
-        ("safetensors", "safetensors", True),
-        ("simplejpeg", "simplejpeg", True),
-        ("PIL", "pillow", True),
-        ("filelock", "filelock", True),
-        ("rosbags", "rosbags", True),
-        ("matplotlib", "matplotlib", True),
-        ("open_clip", "open-clip-torch", False),
-        ("nncf", "nncf", False),
-        ("onnxruntime", "onnxruntime", False),
-        ("onnx", "onnx", False),
-    ):
+    for module, distribution in {**NEEDED, **OPTIONAL}.items():
         version = _version(distribution)
         if present.is_installed(module):
             yield Finding(module, "OK", version or "present")
-        elif needed:
+        elif module in NEEDED:
             yield Finding(module, "FAIL", "absent", f"pip install {distribution}")
         else:
             yield Finding(module, "OK", f"absent (optional{FOR[module]})")
