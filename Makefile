@@ -56,7 +56,7 @@ dev: $(READY) ## link the sources into .venv: edits take effect without a rebuil
 	@touch $(LINKED)
 
 demo: $(if $(wildcard $(READY)),setup,$(LIGHT)) ## rendered camera, depth node and recorder for DURATION=20 s; SOURCE=room, or images, a video, a bag
-	@$(BIN)/depthclip demo --duration $(DURATION) --source $(SOURCE) --out demo
+	@$(BIN)/depthclip demo --duration $(DURATION) --source '$(subst ','\'',$(SOURCE))' --out demo
 
 lint: setup ## ruff, format check and mypy
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from depthclip_ros.core.errors import DepthClipError, missing_package
 from depthclip_ros.core.files import unwritable
@@ -35,19 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGINT, SIGTERM and SIGHUP unwind what runs, so that nothing half-written is left.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="depthclip", description="Metric depth from any single camera.")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    module = None
-    for name, (module_name, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        if name == chosen:
-            module = importlib.import_module(f"depthclip_ros.commands.{module_name}")
-            module.add_arguments(subparser)
-    parsed = parser.parse_args(arguments)
-    if module is None:
-        parser.error("a command is needed")
     try:
+        module, parsed = _parsed(arguments)
         with interruptible():
             return int(module.run(parsed))
     except DepthClipError as error:
@@ -66,9 +56,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + (signal.Signals[error.args[0]] if error.args else signal.SIGINT)
 
 
-def _print_error(sentence: str) -> None:
-    from rich.console import Console
+def _parsed(arguments: Sequence[str]) -> tuple[Any, argparse.Namespace]:
+    """The module of the command that is asked for, and what it is asked for with.
 
+    Raises:
+        ModuleNotFoundError: the command needs a package that is not installed.
+    """
+    parser = argparse.ArgumentParser(prog="depthclip", description="Metric depth from any single camera.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    module = None
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == chosen:
+            module = importlib.import_module(f"depthclip_ros.commands.{module_name}")
+            module.add_arguments(subparser)
+    parsed = parser.parse_args(arguments)
+    if module is None:
+        parser.error("a command is needed")
+    return module, parsed
+
+
+def _print_error(sentence: str) -> None:
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:  # which may be what the sentence is about
+        print(sentence, file=sys.stderr)
+        return
     # Not marked up: the sentence may quote what the user typed, brackets included. One line, however long.
     Console(stderr=True, soft_wrap=True).print(sentence, style="bold red", markup=False, highlight=False)
 

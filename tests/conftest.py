@@ -14,8 +14,19 @@ import cv2
 import numpy as np
 import pytest
 
+from depthclip_ros.core.present import is_installed
+
+# Networks are built with torch, which a ROS workspace need not have: nothing of these folders can be collected then.
+WITHOUT_TORCH = [] if is_installed("torch") and is_installed("open_clip") else ["core", "scene"]
+collect_ignore = WITHOUT_TORCH
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out, for nothing else does."""
+    return [f"left out, for they need torch and open-clip-torch: {', '.join(WITHOUT_TORCH)}"] if WITHOUT_TORCH else []
 
 
 @pytest.fixture(scope="session")
@@ -146,8 +157,9 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small bag and returns its path: `write_bag(name, storage="sqlite3", frames=4, ...)`.
 
     Topics: `/cam/image_raw` (rgb8, or `/cam/image_raw/compressed` as JPEG), `/cam/camera_info`, `/cam/depth` (16UC1,
-    aligned) and `/chatter` (std_msgs/String, transient local). Pixel values, depth and stamps follow from the frame's
-    number: rgb is 40 × number everywhere, depth 1000 + number millimetres, the stamp 100 s + number × 0.1 s.
+    aligned; or `/cam/depth/compressedDepth`) and `/chatter` (std_msgs/String, transient local). Pixel values, depth and
+    stamps follow from the frame's number: rgb is 40 × number everywhere, depth 1000 + number millimetres, the stamp
+    100 s + number × 0.1 s.
     """
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
     from rosbags.rosbag2 import StoragePlugin, Writer
@@ -169,6 +181,7 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
         compressed: bool = False,
         broken: tuple[int, ...] = (),
         camera_info: bool = True,
+        compressed_depth: bool = False,
     ) -> Path:
         width, height = size
         path = tmp_path / name
@@ -183,7 +196,8 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
             put_text = add("/chatter", "std_msgs/msg/String", QosDurability.TRANSIENT_LOCAL)
             put_image = add(image_topic, image_kind)
             put_info = add("/cam/camera_info", "sensor_msgs/msg/CameraInfo") if camera_info else None
-            put_depth = add("/cam/depth", "sensor_msgs/msg/Image")
+            depth_kind = "sensor_msgs/msg/CompressedImage" if compressed_depth else "sensor_msgs/msg/Image"
+            put_depth = add("/cam/depth/compressedDepth" if compressed_depth else "/cam/depth", depth_kind)
             put_text(99_000_000_000, kinds["std_msgs/msg/String"](data="before"))
             for number in range(frames):
                 stamp_ns = 100_000_000_000 + number * 100_000_000
@@ -209,8 +223,12 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
                     put_info(received_ns + 1_000_000, info)  # after its image, as recorders have it
                 depth = np.full((height, width), 1000 + number, "<u2")
                 depth[0, 0] = 0
-                values = depth.reshape(-1).view(np.uint8)
-                message = kinds["sensor_msgs/msg/Image"](header, height, width, "16UC1", 0, 2 * width, values)
+                if compressed_depth:
+                    png = np.concatenate([np.zeros(12, np.uint8), cv2.imencode(".png", depth)[1].reshape(-1)])
+                    message = kinds[depth_kind](header=header, format="16UC1; compressedDepth png", data=png)
+                else:
+                    values = depth.reshape(-1).view(np.uint8)
+                    message = kinds[depth_kind](header, height, width, "16UC1", 0, 2 * width, values)
                 put_depth(received_ns + 2_000_000, message)
                 put_text(received_ns + 3_000_000, kinds["std_msgs/msg/String"](data=f"text {number}"))
         return path

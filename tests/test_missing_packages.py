@@ -117,6 +117,9 @@ def test_the_shipped_weights_run_without_torch_being_imported_where_it_is_instal
         (["depth_node"], "simplejpeg", "activate the environment"),
         (["depth_node"], "rclpy", r"source the workspace: . /opt/ros/$ROS_DISTRO/setup.sh"),
         (["depthclip", "predict", "x.png", "--out", "x"], "safetensors", "activate the environment"),
+        (["depthclip", "doctor"], "rich", "activate the environment"),
+        (["depthclip", "bag", "in", "out"], "rosbags", "activate the environment"),
+        (["depthclip", "demo"], "simplejpeg", "activate the environment"),
     ],
 )
 def test_what_cannot_start_says_it_in_one_sentence(without, executable, package, what):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from depthclip_ros.ros.processes import DDS_PROFILE_VARIABLES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -102,6 +105,15 @@ def test_package_xml_names_what_the_nodes_import():
     assert started | imported <= depends
 
 
+def test_package_xml_names_what_comes_from_pypi():
+    text = (REPOSITORY / "package.xml").read_text()
+    (comment,) = re.findall(r"<!-- (.*) come from PyPI", text)
+    of_rosdep = {"numpy": "python3-numpy", "opencv-python-headless": "python3-opencv", "pyyaml": "python3-yaml"}
+    names = {re.match(r"[\w-]+", line)[0] for line in pyproject()["project"]["dependencies"]}
+    assert all(f"<exec_depend>{key}</exec_depend>" in text for key in of_rosdep.values())
+    assert names - of_rosdep.keys() == set(re.findall(r"\w+", comment.partition(" (")[0])) - {"and"}
+
+
 @pytest.mark.parametrize("name", CONFIG_FILES)
 def test_shipped_config_parses(name):
     path = REPOSITORY / "config" / name
@@ -109,6 +121,12 @@ def test_shipped_config_parses(name):
         assert ET.parse(path).getroot() is not None
     else:
         assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def test_the_profile_says_how_it_is_set_with_either_fast_dds():
+    text = (REPOSITORY / "config" / "fastdds.xml").read_text()
+    for name in DDS_PROFILE_VARIABLES:
+        assert f"export {name}=<this file>" in text
 
 
 def test_rviz_listens_to_topics_that_the_node_has():
@@ -254,6 +272,16 @@ def test_sourced_ros_does_not_leak_into_make(tmp_path):
     assert seen["ROS_DOMAIN_ID"] == "7"
 
 
+@pytest.mark.parametrize("source", ["my photos", "Anna's rooms", "room"])
+def test_make_demo_takes_any_path(source):
+    printed = subprocess.run(
+        ["make", "-n", "demo", f"SOURCE={source}"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    (line,) = [line for line in printed.splitlines() if "depthclip demo" in line]
+    words = shlex.split(line)
+    assert words[words.index("--source") + 1 :] == [source, "--out", "demo"]
+
+
 def test_the_workflow_runs_the_lines_of_the_readme():
     readme = (REPOSITORY / "README.md").read_text()
     block = readme[readme.index("On a robot with ROS 2") :].partition("```bash\n")[2].partition("```")[0]
@@ -271,6 +299,22 @@ def test_the_workflow_runs_the_lines_of_the_readme():
     distros = [one["distro"] for one in workflow["strategy"]["matrix"]["include"]]
     named = re.search(r"On a robot with ROS 2 \((.*?)\)", readme)[1].lower().split(", ")
     assert distros == named
+
+
+EXTRAS = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
+ONLY_FOR_DEVELOPERS = ("cosmic_ray", "hypothesis", "octomap", "pytest_cov", "pyoctomap", "skbuild", "scikit_build_core")
+
+
+def test_all_tests_are_collected_in_a_workspace_without_extras(tmp_path):
+    absent = dict.fromkeys((*EXTRAS, *ONLY_FOR_DEVELOPERS))
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update({absent!r})\n")
+    held = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # hypothesis has a plugin
+    settings = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--collect-only", "-q", "-c", "pyproject.toml"]
+    run = "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main(sys.argv[1:]))"  # without the checkout
+    command = [sys.executable, "-c", run, *settings, "tests"]
+    done = subprocess.run(command, cwd=REPOSITORY, env=held, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert "tests/ros/fuzz/test_files.py" in done.stdout
 
 
 RUN = """

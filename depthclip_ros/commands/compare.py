@@ -92,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     from depthclip_ros.commands.compare_sheet import draw_sheet
     from depthclip_ros.commands.files.images import find_images
     from depthclip_ros.commands.files.measured_depth import read_truths
-    from depthclip_ros.commands.files.outputs import output_stems
+    from depthclip_ros.commands.files.outputs import check_sheet, output_stems
 
+    check_sheet("--out", arguments.out)
     console, errors = Console(), Console(stderr=True, soft_wrap=True)
     names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     if not names:

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; 0 when depth came and the three files are written, 130 on Ctrl-C."""
+    """Run the demo; 0 when depth came and report and pictures are written, 130 on Ctrl-C."""
     console = Console()
     width_px, height_px = parse_size(args.size)
     source = {
@@ -86,15 +86,13 @@ def run(args: argparse.Namespace) -> int:
             report = make_report(record, args, source)
             if args.source == "room" and not args.no_anchors:
                 report["anchors"] = [_with_anchors(args, source, console, *run) for run in ANCHOR_RUNS.items()]
-            write_report(record, report, args.out, console)
+            written = write_report(record, report, args.out, console)
     except KeyboardInterrupt:
         console.print("stopped before the end; no process is left running")
         return 130
     console.print(table_of("depthclip demo", rows=report_rows(report), header=False))
     console.print(
-        f"report and pictures: {args.out}/report.json, frames.png, interval.png, cloud.png",
-        markup=False,
-        highlight=False,
+        f"report and pictures: {args.out}/{', '.join(written)}", markup=False, highlight=False, soft_wrap=True
     )
     return 0
 

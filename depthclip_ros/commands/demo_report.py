@@ -60,7 +60,7 @@ def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, A
         "interval_level": round(float(last.half_width_level), 3),
         "half_width": _mean([one.half_width_mean for one in record.stats]),
         "frames_scored": len(record.scores),
-        "why_no_errors": None if mean else f"the source {args.source} has no exact depth to compare with",
+        "why_no_errors": None if mean else why_no_errors(args.source, args.depth_topic),
         "protocol": scores.PROTOCOL,
         "baselines": {
             "best_constant": _scored(constant and constant[1], depth_m=constant and round(constant[0], 2)),
@@ -77,6 +77,13 @@ def make_report(record: Record, args: argparse.Namespace, source: Mapping[str, A
         "duration_s": round(record.seconds, 2),
         "machine": describe_machine(),
     }
+
+
+def why_no_errors(source: str, depth_topic: str) -> str:
+    """Why nothing could be scored: the source has no depth, or none that belongs to an image."""
+    if depth_topic:
+        return f"no depth of {depth_topic} has an image's stamp and size: record depth that is aligned to the image"
+    return f"the source {source} has no exact depth to compare with"
 
 
 def anchor_row(name: str, record: Record) -> dict[str, Any]:
@@ -164,8 +171,12 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> None:
-    """Write `report.json`, `frames.png`, and `interval.png` and `cloud.png` where there are intervals and a cloud."""
+def write_report(record: Record, report: Mapping[str, Any], folder: Path, console: Console) -> list[str]:
+    """Write `report.json`, `frames.png`, and `interval.png` and `cloud.png` where there are intervals and a cloud.
+
+    Returns:
+        The names of those that were written; what an older demo has left of the others is gone.
+    """
     from depthclip_ros.commands.pictures import draw_cloud, draw_frames, draw_interval
     from depthclip_ros.ros.measure.recorder import cloud_points
 
@@ -195,3 +206,4 @@ def write_report(record: Record, report: Mapping[str, Any], folder: Path, consol
         console.print(f"no cloud.png: there is no cloud ({why})", markup=False)
     with replaced(folder / "report.json") as file:
         file.write((json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return [name for name in ("report.json", "frames.png", "interval.png", "cloud.png") if (folder / name).is_file()]

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from depthclip_ros.commands.machine import cpu_flags, gpus, image_ms, memory_bytes, usable_cores
 from depthclip_ros.core import present
-from depthclip_ros.core.errors import DepthClipError
+from depthclip_ros.core.errors import DepthClipError, missing_package
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 FOR = {  # what an optional library would be good for
@@ -31,6 +31,9 @@ FOR = {  # what an optional library would be good for
     "onnxruntime": ": a runtime of its own",
     "onnx": ": depthclip export onnx",
 }
+NEEDED = {"openvino": "openvino", "safetensors": "safetensors", "simplejpeg": "simplejpeg", "PIL": "pillow"}
+NEEDED |= {"filelock": "filelock", "rosbags": "rosbags", "matplotlib": "matplotlib"}  # module: its name on PyPI
+OPTIONAL = {"open_clip": "open-clip-torch", "nncf": "nncf", "onnxruntime": "onnxruntime", "onnx": "onnx"}
 CAMERA_MS = 1000 / 30  # between the images of most cameras
 SHARED_MEMORY_BYTES = 256 * 2**20  # two processes with the shipped profile take 64 MB each, and more with more cameras
 
@@ -72,6 +75,9 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """A check that breaks is a finding too: the doctor is for machines where things break."""
     try:
         yield from check()
+    except ModuleNotFoundError as error:
+        found, _, advice = missing_package(error).partition("; ")
+        yield Finding(check.__name__.strip("_"), "FAIL", found, advice)
     except Exception as error:
         yield Finding(check.__name__.strip("_"), "FAIL", f"{type(error).__name__}: {error}", "report this")
 
@@ -149,7 +155,7 @@ def _dds() -> Iterator[Finding]:
     elif chosen:
         yield Finding("DDS profile", "OK", ", ".join(f"{name}={value}" for name, value in chosen.items()))
     else:
-        export = f"{DDS_PROFILE_VARIABLES[0]}={dds_profile()}"
+        export = " ".join(f"{name}={dds_profile()}" for name in DDS_PROFILE_VARIABLES)
         advice = f"the launch file and the demo set it; for other processes export {export}"
         yield Finding("DDS profile", "WARN", "none in this shell: large best-effort images get lost", advice)
     shared = Path("/dev/shm")
@@ -204,20 +210,11 @@ def _cpu() -> Finding:
 
 
 def _runtimes() -> Iterator[Finding]:
-    for module, distribution, needed in (
-        ("openvino", "openvino", True),
-        ("safetensors", "safetensors", True),
-        ("rosbags", "rosbags", True),
-        ("matplotlib", "matplotlib", True),
-        ("open_clip", "open-clip-torch", False),
-        ("nncf", "nncf", False),
-        ("onnxruntime", "onnxruntime", False),
-        ("onnx", "onnx", False),
-    ):
+    for module, distribution in {**NEEDED, **OPTIONAL}.items():
         version = _version(distribution)
         if present.is_installed(module):
             yield Finding(module, "OK", version or "present")
-        elif needed:
+        elif module in NEEDED:
             yield Finding(module, "FAIL", "absent", f"pip install {distribution}")
         else:
             yield Finding(module, "OK", f"absent (optional{FOR[module]})")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthclip_ros.core.images.compressed import decode_compressed
-from depthclip_ros.core.images.depth_encodings import decode_depth
+from depthclip_ros.core.images.depth_encodings import decode_compressed_depth, decode_depth
 from depthclip_ros.core.images.encodings import decode
 from depthclip_ros.core.level_scan import LevelScan, ScanLimits
 from depthclip_ros.core.types import Intrinsics
@@ -41,16 +41,18 @@ def read_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
     return decode_compressed(message.data, message.format)
 
 
-def read_depth(message: Image, *, keep_limits: bool = False) -> NDArray[np.float32]:
-    """32FC1 metres or 16UC1 millimetres (0 = none) → float32 [H, W] metres, NaN where there is none.
+def read_depth(message: Image | CompressedImage, *, keep_limits: bool = False) -> NDArray[np.float32]:
+    """32FC1 metres, 16UC1 millimetres (0 = none) or compressedDepth → float32 [H, W] metres, NaN where there is none.
 
     Args:
         message: of depth.
         keep_limits: -Inf (too near) and +Inf (too far) of 32FC1 stay as they are.
 
     Raises:
-        InputError: another encoding, or too little data.
+        InputError: another encoding, too little data, or a broken file.
     """
+    if hasattr(message, "format"):
+        return decode_compressed_depth(message.data, message.format)
     height, width = message.height, message.width
     plain = message.encoding == "32FC1" and not message.is_bigendian and message.step == 4 * width
     if keep_limits and plain and len(message.data) >= height * message.step:

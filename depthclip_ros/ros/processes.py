@@ -25,6 +25,16 @@ DOMAINS = range(30, 102)
 # Fast DDS 2 (Humble, Jazzy) reads the first name, Fast DDS 3 (Kilted, Rolling) the second.
 DDS_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
+# What would lead private nodes elsewhere: a TurtleBot 4's shell names a server that they would wait for.
+NOT_INHERITED = (
+    *DDS_PROFILE_VARIABLES,
+    "ROS_DISCOVERY_SERVER",
+    "ROS_SUPER_CLIENT",
+    "ROS2_EASY_MODE",
+    "ROS_STATIC_PEERS",
+    "ROS_LOCALHOST_ONLY",
+)
+
 
 def package_prefix() -> Path:
     """The prefix that the package is installed in: `lib/depthclip_ros`, `share/depthclip_ros` lie below.
@@ -62,6 +72,8 @@ def private_environment(domain_id: int, *, shared_memory_profile: bool = True) -
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "PYTHONUNBUFFERED": "1",
     }
+    if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the discovery range; later ones warn of this
+        environment["ROS_LOCALHOST_ONLY"] = "1"
     if shared_memory_profile:
         environment.update(dict.fromkeys(DDS_PROFILE_VARIABLES, str(dds_profile())))
     return environment
@@ -69,9 +81,9 @@ def private_environment(domain_id: int, *, shared_memory_profile: bool = True) -
 
 @contextlib.contextmanager
 def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables of this process and put back what was there; without a DDS profile none is left."""
-    before = {name: os.environ.get(name) for name in (*variables, *DDS_PROFILE_VARIABLES)}
-    for name in DDS_PROFILE_VARIABLES:
+    """Set environment variables of this process and put back what was there; meanwhile `NOT_INHERITED` are absent."""
+    before = {name: os.environ.get(name) for name in (*variables, *NOT_INHERITED)}
+    for name in NOT_INHERITED:
         os.environ.pop(name, None)
     os.environ.update(variables)
     try:
@@ -91,7 +103,7 @@ class NodeProcess:
         executable: name below `lib/depthclip_ros`.
         parameters: ROS parameters; values are written as YAML.
         remappings: topic remappings, from → to.
-        environment: added to this process's environment.
+        environment: added to this process's environment, of which `NOT_INHERITED` are left out.
         log_path: takes stdout and stderr.
         namespace: of the node; empty: none.
         prefix: that holds the executable's package; None: this one's.
@@ -116,7 +128,7 @@ class NodeProcess:
         names = {**(remappings or {}), **({"__ns": namespace} if namespace else {})}
         for name, value in names.items():
             arguments += ["-r", f"{name}:={value}"]
-        base = {key: value for key, value in os.environ.items() if key not in DDS_PROFILE_VARIABLES}
+        base = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
         with log_path.open("wb") as log:
             # A group of its own: Ctrl-C reaches this program alone, which then stops its children in order.
             self._process = subprocess.Popen(

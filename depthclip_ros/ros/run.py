@@ -30,6 +30,7 @@ from depthclip_ros.core.errors import ConfigError, DepthClipError
 MAKE_S = 5.0  # that DDS needs to make a node, on a busy machine; nothing can interrupt it
 STOP_S = 0.3  # what a callback, a thread or a frame in work has to end by itself; loading a model cannot be interrupted
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DOMAINS = range(233)  # above, UDP has no ports for a domain
 ENDED = b"\0"  # among the numbers of signals: the node has ended by itself
 
 
@@ -147,7 +148,7 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
     """
 
     def make() -> Any:
-        with _in_one_sentence():
+        with in_one_sentence():
             return make_node()
 
     with _wake_up() as (wake, wait):
@@ -157,7 +158,7 @@ def run(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
                 wake.send(ENDED)
 
         try:
-            with _in_one_sentence():
+            with in_one_sentence():
                 rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         except ConfigError as error:
             rclpy.logging.get_logger("depthclip_ros").fatal(str(error))
@@ -192,10 +193,16 @@ def spinning(name: str, domain_id: int | None = None, **options: Any) -> Iterato
         name: of the node.
         domain_id: None takes that of the environment.
         options: of `rclpy.node.Node`.
+
+    Raises:
+        ConfigError: ROS has no such domain, or does not start.
     """
+    if domain_id is not None and domain_id not in DOMAINS:  # Fast DDS would end the process
+        raise ConfigError(f"ROS domain {domain_id} does not exist; allowed are {DOMAINS[0]} to {DOMAINS[-1]}")
     context = Context()
-    # No handlers: the program that runs the node decides what Ctrl-C does.
-    rclpy.init(context=context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO)
+    with in_one_sentence():
+        # No handlers: the program that runs the node decides what Ctrl-C does.
+        rclpy.init(context=context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO)
     life = NodeThread(lambda: Node(name, context=context, **options), context)
     try:
         life.start()
@@ -206,19 +213,19 @@ def spinning(name: str, domain_id: int | None = None, **options: Any) -> Iterato
 
 
 @contextlib.contextmanager
-def _in_one_sentence() -> Iterator[None]:
-    """What ROS itself refuses: a parameter file that does not parse, an unknown argument, no enclave in the keystore.
+def in_one_sentence(what: str = "ROS does not start this node") -> Iterator[None]:
+    """What ROS itself refuses: a parameter file that does not parse, an unknown argument, a name that is none.
 
     Raises:
-        ConfigError: its own words, without the places in its sources.
+        ConfigError: `what`, and ROS's own words without the places in its sources.
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not type(error).__module__.startswith("rclpy"):
             raise
         text = " ".join(re.sub(r", at /\S+:\d+", "", str(error)).split())
-        raise ConfigError(f"ROS does not start this node: {text}") from error
+        raise ConfigError(f"{what}: {text}") from error
 
 
 @contextlib.contextmanager

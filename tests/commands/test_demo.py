@@ -111,7 +111,7 @@ def test_room_gives_report_with_errors_and_pictures(
 
 
 def test_pictures_without_exact_depth_give_null_and_a_reason(
-    tmp_path: Path, weights: str, pictures: Path, ros_domain_id: int
+    tmp_path: Path, weights: str, pictures: Path, ros_domain_id: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo"
     options = ["--source", str(pictures), "--rate", "10", "--domain-id", str(ros_domain_id)]
@@ -122,6 +122,7 @@ def test_pictures_without_exact_depth_give_null_and_a_reason(
     assert report["focal_assumed"] is True
     assert (out / "frames.png").is_file()
     assert not (out / "cloud.png").exists(), "without camera_info there is no cloud"
+    assert f"report and pictures: {out}/report.json, frames.png\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,33 @@ def test_check_that_breaks_is_a_finding(capsys: pytest.CaptureFixture[str], monk
     assert "no such device" in said[1]["found"]
 
 
+@pytest.mark.parametrize(
+    ("module", "package"), [("simplejpeg", "simplejpeg"), ("PIL", "pillow"), ("filelock", "filelock")]
+)
+def test_what_every_node_imports_is_a_row_that_fails_where_it_is_absent(
+    module: str, package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (doctor._runtimes,))
+    assert findings(capsys)[module]["status"] == "OK"
+    monkeypatch.setitem(sys.modules, module, None)
+    one = findings(capsys)[module]
+    assert (one["status"], one["advice"]) == ("FAIL", f"pip install {package}")
+
+
+def test_check_that_lacks_a_package_says_what_to_activate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking():  # type: ignore[no-untyped-def]
+        yield from ()
+        raise ModuleNotFoundError("No module named 'simplejpeg'", name="simplejpeg")
+
+    monkeypatch.setattr(doctor, "CHECKS", (lacking,))
+    one = findings(capsys)["lacking"]
+    assert one["status"] == "FAIL"
+    assert one["found"].startswith("simplejpeg is not installed for ")
+    assert one["advice"].startswith("activate the environment")
+
+
 @pytest.mark.parametrize("variable", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"])
 def test_dds_profile_that_is_no_file_fails(
     variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -55,7 +83,9 @@ def test_dds_profile_that_is_no_file_fails(
     pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(name, raising=False)
-    assert findings(capsys)["DDS profile"]["status"] == "WARN"
+    one = findings(capsys)["DDS profile"]
+    assert one["status"] == "WARN"
+    assert f"{variable}=" in one["advice"]
     monkeypatch.setenv(variable, str(tmp_path / "absent.xml"))
     one = findings(capsys)["DDS profile"]
     assert one["status"] == "FAIL"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="needs torch: what reads a configuration builds its network")
+
 from depthclip_ros.cli import main
 from depthclip_ros.core.model.registry import config_from_dict
 

@@ -7,8 +7,12 @@ import json
 
 import cv2
 import numpy as np
-import open_clip
 import pytest
+
+pytest.importorskip("torch", reason="needs torch")
+pytest.importorskip("open_clip", reason="needs open-clip-torch")
+
+import open_clip
 import torch
 from safetensors.torch import save_file
 

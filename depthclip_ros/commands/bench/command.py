@@ -21,6 +21,7 @@ from depthclip_ros.commands.bench.report import regression
 from depthclip_ros.commands.bench.report.tables import COMPARISON, TABLES, markdown, rich_table
 from depthclip_ros.commands.bench.settings import MAIN_SIZE, Row, Settings, Unit
 from depthclip_ros.commands.bench.systems import SYSTEMS
+from depthclip_ros.commands.files.outputs import check_sheet
 from depthclip_ros.commands.machine import describe_machine, one_line
 from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.files import replaced
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"no depth_node below {args.before}; name the environment of another checkout, as in ../older/.venv"
         )
+    if args.plot:
+        check_sheet("--plot", args.plot)
     old = regression.read(args.compare) if args.compare else None
     figures = _start(args)
     console.print(one_line(figures["machine"]), highlight=False)
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             quick=args.quick,
             full=args.full,
             device=args.device,
-            weights=args.weights,
+            weights=absolute_weights(args.weights),
             systems=tuple(name.strip() for name in args.systems.split(",") if name.strip()),
             precisions=tuple(args.precision),
             sizes_px=tuple(map(parse_size, args.size)) or (MAIN_SIZE, (1280, 720)),
@@ -116,6 +119,14 @@ def run(args: argparse.Namespace) -> int:
     failed = any(row.get("failed") for row in figures["rows"])
     worse = any(row["verdict"] == regression.WORSE for row in compared)
     return int(failed or (worse and args.strict))
+
+
+def absolute_weights(weights: str) -> str:
+    """A file by its whole path, for processes that run in other folders; a name stays as it is."""
+    from depthclip_ros.core.weights.find import SHIPPED
+
+    path = Path(weights).expanduser()
+    return str(path.absolute()) if path.is_file() and weights not in SHIPPED else weights
 
 
 def _start(args: argparse.Namespace) -> dict[str, Any]:

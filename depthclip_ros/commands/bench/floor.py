@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Rows x inner x columns of products as networks have them: tokens by width by four widths; the last is for the GPU.
 SHAPES = ((320, 224, 896), (1320, 768, 3072), (2048, 2048, 2048), (8192, 4096, 4096))
 LARGEST_ON_CPU = 3  # of SHAPES
+LONGEST_PRODUCT_S = 0.5
 COPIES_MB = (4, 16, 64, 256)
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 ON_DEVICE = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16", "int8")}
@@ -80,6 +81,8 @@ def measure_machine(device: str, tries: int) -> Machine:
     for precision in ON_DEVICE[where.type]:
         found = []
         for rows, inner, columns in shapes:
+            if found and 2.0 * rows * inner * columns / max(found) > LONGEST_PRODUCT_S:
+                break  # emulated: a larger product is no faster, and takes minutes
             with contextlib.suppress(RuntimeError, NotImplementedError):  # no such product on this device
                 multiply = _product(precision, rows, inner, columns, where)
                 found.append(2.0 * rows * inner * columns / _best_s(multiply, where, tries))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def probe(
         `gpu_mb` (torch's own) and `gpu_used_mb` (what the device has less), both None without a GPU, `ran`, `notices`.
 
     Raises:
-        DepthClipError: the process ended otherwise; says its last line.
+        DepthClipError: the process ended otherwise, and what its last line is, or not within `LONGEST_S`.
     """
     asked = json.dumps(
         {"weights": weights, "runtime": runtime, "precision": precision, "device": device, "size_px": size_px}
@@ -55,20 +56,30 @@ def probe(
             env={**os.environ, "XDG_CACHE_HOME": str(cache)},
             text=True,
         )
-    first_s, found = None, None
+    first_s, found, overdue = None, None, threading.Event()
+
+    def end() -> None:
+        overdue.set()
+        process.kill()
+
+    timer = threading.Timer(LONGEST_S, end)  # reading waits for as long as the process lives
+    timer.start()
     try:
         for line in process.stdout or ():
             if line.strip() == FIRST_DEPTH:
                 first_s = time.perf_counter() - start_s
             elif line.startswith("{"):
                 found = json.loads(line)
-        process.wait(LONGEST_S)
+        process.wait()
     finally:
+        timer.cancel()
         if process.poll() is None:
             process.kill()
             process.wait()
         if process.stdout:
             process.stdout.close()
+    if overdue.is_set():
+        raise DepthClipError(f"{runtime} {precision} was not ready within {LONGEST_S:g} s")
     if first_s is None or found is None:
         said = [line for line in errors.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise DepthClipError(f"{runtime} {precision} gave no depth: {said[-1] if said else process.returncode}")

@@ -11,12 +11,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.files import replaced
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.images.depth_colours import colorize, depth_range, draw_legend
 from depthclip_ros.core.types import Intrinsics
 
 DEPTH_SUFFIX, COLOR_SUFFIX = PICTURE_SUFFIXES = ("_depth.png", "_color.png")
+
+SHEET_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".pdf", ".svg", ".tiff", ".webp")
+"""Of pictures that matplotlib writes; without one they are PNG."""
+
+
+def check_sheet(option: str, path: Path) -> None:
+    """Refuse the name of a picture before the work for it is done.
+
+    Raises:
+        ConfigError: its suffix is not one of `SHEET_SUFFIXES`.
+    """
+    if path.suffix.lower() not in SHEET_SUFFIXES:
+        raise ConfigError(f"{option} {path}: a picture ends in {', '.join(SHEET_SUFFIXES[1:])}; give it one of these")
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from depthclip_ros.core import present
 from depthclip_ros.core.errors import ConfigError
+from depthclip_ros.core.files import replaced
 from depthclip_ros.core.runtimes.network_output import INPUT
 from depthclip_ros.core.runtimes.pixel_network import PixelNetwork, plain_attention
 
@@ -24,7 +26,7 @@ def is_installed() -> bool:
 
 
 def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, about: dict[str, str]) -> None:
-    """Write a network for one input size and any batch.
+    """Write a network for one input size and any batch; until it is whole, `path` is what it was.
 
     Input `pixels`: uint8 [batch, height, width, 3] RGB, the resized picture. Outputs `depth` (canonical units: multiply
     by focal length at this size / canonical focal length), `confidence` and, where the system has scene labels,
@@ -39,26 +41,36 @@ def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, abou
 
     Raises:
         ConfigError: onnx is not installed.
+        OSError: it could not be written.
     """
     if not is_installed():
         raise ConfigError(f"the ONNX exporter needs onnx; {INSTALL}")
-    import onnx
-
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
-    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
-        torch.onnx.export(
-            network,
-            (example,),
-            str(path),
-            input_names=[INPUT],
-            output_names=list(network.output_names),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *network.output_names)},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load(str(path))
+    model = _traced(network, path.with_name(f".{path.name[:99]}.tmp"), height, width)
     for key, value in about.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
-    onnx.save(model, str(path))
+    with replaced(path) as file:
+        file.write(model.SerializeToString())
+
+
+def _traced(network: PixelNetwork, temporary: Path, height: int, width: int) -> Any:
+    """The network as an ONNX model, by way of a file that is gone afterwards."""
+    import onnx
+
+    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+    try:
+        with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
+            torch.onnx.export(
+                network,
+                (example,),
+                str(temporary),
+                input_names=[INPUT],
+                output_names=list(network.output_names),
+                dynamic_axes={name: {0: "batch"} for name in (INPUT, *network.output_names)},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        return onnx.load(str(temporary))
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from depthclip_ros.core.calibration import sibling_camera_info
@@ -16,8 +17,9 @@ from depthclip_ros.core.recordings.bags import (
     listed,
 )
 
-# Image topics whose name says that they are not what a camera sees.
-NOT_COLOUR = ("depth", "confidence", "disparity", "ground_truth", "mask", "infra")
+# Whole words of a topic's last two names that say that it is not what a camera sees. A robot or a camera may be named
+# so: /depth_cam/rgb/image_raw, /infrastructure/cam/image_raw.
+NOT_COLOUR = re.compile(r"(?<![a-z])(depth|confidence|disparity|ground_truth|mask|infra|infrared)s?(?![a-z])")
 
 
 def find_image_topic(reader: Recording, wanted: str = "") -> str:
@@ -40,7 +42,7 @@ def find_image_topic(reader: Recording, wanted: str = "") -> str:
         counts[connection.topic] += connection.msgcount
     found = {}
     for topic, msgtype in types.items():
-        if not counts[topic] or any(word in topic.lower() for word in NOT_COLOUR):
+        if not counts[topic] or NOT_COLOUR.search(_last_names(topic)):
             continue
         message = reader.first(topic)
         kind = "" if message is None else image_kind(topic, message)
@@ -49,5 +51,13 @@ def find_image_topic(reader: Recording, wanted: str = "") -> str:
             rank = (kind == "colour", sibling_camera_info(topic) in infos, not grey, msgtype == RAW, counts[topic])
             found[topic] = rank
     if not found:
-        raise InputError(f"the bag has no colour image topic; it has {listed(reader.connections)}")
+        raise InputError(
+            f"the bag has no colour image topic; it has {listed(reader.connections)}; "
+            "if one of them is the camera's, name it: --image-topic (camera_node: image_topic)"
+        )
     return max(found, key=lambda topic: found[topic])
+
+
+def _last_names(topic: str) -> str:
+    """The image's name and that of what it is of, in small letters: `depth/image_raw`."""
+    return "/".join(topic.lower().removesuffix("/compressed").split("/")[-2:])

@@ -13,7 +13,7 @@ import numpy as np
 
 from depthclip_ros.core.calibration import sibling_camera_info, stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.recordings.bags import Recording, listed
+from depthclip_ros.core.recordings.bags import CAMERA_INFO, COMPRESSED, RAW, Recording, listed
 from depthclip_ros.ros.bag.image_topic import find_image_topic
 from depthclip_ros.ros.camera_node.source import Frame, SourceOptions
 from depthclip_ros.ros.conversions import read_depth, read_image
@@ -28,7 +28,7 @@ class BagSource:
     """The colour images of a bag with their CameraInfo, and a depth topic as ground truth where one is named.
 
     Raises:
-        InputError: no bag, or topics that it does not have.
+        InputError: no bag, or topics that it does not have or that hold something else.
     """
 
     kind = "bag"
@@ -40,9 +40,13 @@ class BagSource:
             self.image_topic = find_image_topic(reader, options.image_topic)
             topics = {c.topic: c for c in reader.connections}
             info = options.camera_info_topic or sibling_camera_info(self.image_topic)
-            for wanted in (options.camera_info_topic, options.depth_topic):
+            allowed = ((options.camera_info_topic, (CAMERA_INFO,)), (options.depth_topic, (RAW, COMPRESSED)))
+            for wanted, types in allowed:
                 if wanted and wanted not in topics:
                     raise InputError(f"the bag has no topic {wanted!r}; it has {listed(reader.connections)}")
+                if wanted and topics[wanted].msgtype not in types:
+                    names = " or ".join(one.rpartition("/")[2] for one in types)
+                    raise InputError(f"topic {wanted!r} has no {names}; the bag has {listed(reader.connections)}")
             self.camera_info_topic = info if info in topics else ""
             self.depth_topic = options.depth_topic
             images = reader.messages([c for c in reader.connections if c.topic == self.image_topic])

@@ -22,7 +22,7 @@ from depthclip_ros.core.images.depth_encodings import decode_compressed_depth
 from depthclip_ros.ros.conversions import read_depth
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, resized_depth, score
 from depthclip_ros.ros.qos import input_qos, same_request
-from depthclip_ros.ros.run import spinning
+from depthclip_ros.ros.run import in_one_sentence, spinning
 
 # Either side waits for the other: depth of a slow network comes seconds after the camera's.
 WAITING_FRAMES = 90
@@ -81,6 +81,9 @@ class LiveScorer:
         depth_topic: of the depth node.
         reference_topic: of the camera: 32FC1, 16UC1, or `.../compressedDepth`.
         tolerance_s: largest difference of stamps of a pair.
+
+    Raises:
+        ConfigError: a topic's name is none.
     """
 
     def __init__(self, node: Node, depth_topic: str, reference_topic: str, tolerance_s: float) -> None:
@@ -89,10 +92,14 @@ class LiveScorer:
         self._tolerance_ns = round(tolerance_s * 1e9)
         self._subscriptions: dict[str, tuple[Any, Any]] = {}  # QoS asked for, subscription
         self._node = node
-        self.topics = tuple(self._node.resolve_topic_name(topic) for topic in (depth_topic, reference_topic))
+        self.topics = tuple(self._resolved(topic) for topic in (depth_topic, reference_topic))
         self._kept: dict[str, OrderedDict[int, NDArray[np.float32]]] = {topic: OrderedDict() for topic in self.topics}
         self._watch()
         self._node.create_timer(WATCH_S, self._watch)
+
+    def _resolved(self, topic: str) -> str:
+        with in_one_sentence(f"{topic!r} is no name of a topic"):
+            return str(self._node.resolve_topic_name(topic))
 
     def publishers(self) -> tuple[int, int]:
         """How many publish the depth and the reference now."""

@@ -214,6 +214,17 @@ def test_cold_start_of_engine_and_node(
             assert row["of_torch"] == 1
 
 
+def test_processes_in_other_folders_find_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(command, "_units", lambda part, settings: given.append(settings.weights) or [])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    (tmp_path / "default").touch()
+    for weights in ("mine.safetensors", "default", "preset:nano"):
+        assert main(["bench", "--quick", "--parts", "start", "--weights", weights]) == 0
+    assert given == [str(tmp_path / "mine.safetensors"), "default", "preset:nano"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -223,6 +234,7 @@ def test_cold_start_of_engine_and_node(
         (["--resume"], "--json"),
         (["--before", "/nowhere"], "no depth_node below /nowhere"),
         (["--compare", "/nowhere.json"], "/nowhere.json"),
+        (["--plot", "bench.bmp", "--parts", ""], "bench.bmp: a picture ends in .png, .jpg, "),
     ],
 )
 def test_bad_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

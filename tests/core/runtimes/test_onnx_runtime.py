@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,24 @@ def test_the_file_takes_pictures_of_any_batch(small_model: Make, tmp_path: Path)
             wanted = network(pixels)
         for ours, expected in zip(session.run(None, {"pixels": pixels.numpy()}), wanted, strict=True):
             np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_an_export_that_breaks_off_leaves_the_older_file(
+    small_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = PixelNetwork(small_model().prepare_inference())
+    path = tmp_path / "small.onnx"
+    path.write_bytes(b"older")
+    export = torch.onnx.export
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        export(*arguments, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.onnx, "export", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_onnx(network, path, 48, 64, {})
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("small.onnx", b"older")]
 
 
 def test_the_runtime_gives_torchs_depth(small_model: Make, compiled_cache: Path) -> None:

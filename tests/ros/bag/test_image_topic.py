@@ -64,6 +64,26 @@ def test_of_two_the_likelier_is_taken_whichever_comes_first(better, worse):
     assert find_image_topic(Recording(**worse, **better)) == wanted
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["/depth_cam/rgb/image_raw", "/infrastructure/cam/image_raw", "/masked_robot/image", "/Depth/eye/image/compressed"],
+)
+def test_a_robot_or_a_camera_may_be_named_like_what_is_no_colour(name):
+    kind = COMPRESSED if name.endswith("compressed") else RAW
+    message = SimpleNamespace(format="jpeg", header=None) if kind == COMPRESSED else image("rgb8")
+    assert find_image_topic(Recording(**{name: (kind, 5, message)})) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/camera/aligned_depth_to_color/image_raw", "/cam/infra1/image_rect_raw", "/cam/infrared", "/a/ground_truth/image",
+     "/Depth/picture", "/masks", "/cam/depth_registered/image"],
+)  # fmt: skip
+def test_what_is_named_as_no_colour_is_refused_with_the_option_that_names_the_camera(name):
+    with pytest.raises(InputError, match=rf"it has {name} \(Image\); .* name it: --image-topic"):
+        find_image_topic(Recording(**{name: RGB}))
+
+
 def test_a_topic_written_by_two_counts_both_and_none_is_refused_with_what_there_is():
     twice = Recording(__a=(RAW, 4, image("rgb8")), __b=(RAW, 6, image("rgb8")))
     twice.connections.append(SimpleNamespace(topic="/a", msgtype=RAW, msgcount=3))

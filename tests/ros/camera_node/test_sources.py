@@ -204,6 +204,21 @@ def test_bag_gives_images_with_their_camera_info(write_bag, storage: str, compre
     assert source.rate_hz == pytest.approx(10.0)
 
 
+def test_bag_gives_depth_of_a_compressed_depth_topic(write_bag) -> None:
+    path = write_bag("bag", compressed_depth=True)
+    frames = list(open_source(str(path), SourceOptions(depth_topic="/cam/depth/compressedDepth")))
+    assert [float(frame.depth_m[1, 1]) for frame in frames] == pytest.approx([1.0, 1.001, 1.002, 1.003])
+    assert all(np.isnan(frame.depth_m[0, 0]) for frame in frames)
+
+
+def test_bag_topics_of_another_type_are_refused(write_bag) -> None:
+    path = str(write_bag("bag"))
+    with pytest.raises(InputError, match=r"topic '/chatter' has no Image or CompressedImage; the bag has .*/cam/depth"):
+        open_source(path, SourceOptions(depth_topic="/chatter"))
+    with pytest.raises(InputError, match=r"topic '/cam/depth' has no CameraInfo; the bag has .*/cam/camera_info"):
+        open_source(path, SourceOptions(camera_info_topic="/cam/depth"))
+
+
 @pytest.mark.parametrize(("storage", "suffix"), [("sqlite3", "db3"), ("mcap", "mcap")])
 def test_bag_file_and_bag_without_metadata(write_bag, storage: str, suffix: str) -> None:
     path = write_bag("bag", storage=storage)

@@ -19,13 +19,14 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
+pytest.importorskip("hypothesis", reason="needs hypothesis: pip install hypothesis")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 

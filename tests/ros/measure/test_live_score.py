@@ -103,6 +103,24 @@ def test_a_silent_topic_is_named(ros_environment, capsys):
     assert "both /depth/image" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--depth", "/camera/depth/"], "'/camera/depth/' is no name of a topic: "),
+        (["--depth", "/depth-camera"], "'/depth-camera' is no name of a topic: "),
+        (["--depth", "/camera//depth"], "'/camera//depth' is no name of a topic: "),
+        (["--depth", "/d", "--domain-id", "-5"], "ROS domain -5 does not exist; allowed are 0 to 232"),
+        (["--depth", "/d", "--domain-id", "300"], "ROS domain 300 does not exist; allowed are 0 to 232"),
+    ],
+)
+def test_what_is_no_topic_or_no_domain_is_one_sentence(ros_environment, arguments, words):
+    command = [sys.executable, "-m", "depthclip_ros.cli", "score", *arguments, "--timeout", "1"]
+    done = subprocess.run(command, env=ros_environment, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_pixels_without_a_reading_do_not_count_and_unknown_depth_does():
     record = LiveRecord()
     truth_m = np.full((4, 6), 2.0, np.float32)
