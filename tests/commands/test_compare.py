@@ -104,7 +104,6 @@ def test_depth_that_cannot_be_used_is_refused(frames: Path, small_weights, argum
     assert words in capsys.readouterr().err
 
 
-<<<<<<< HEAD
 def lens_of(*arguments: object) -> Lens:
     parser = argparse.ArgumentParser()
     add_images(parser)
@@ -148,14 +147,14 @@ def test_distortion_is_taken_out_of_measured_depth_as_out_of_its_image(frames: P
     np.save(frames / "depth" / "box.npy", np.ones((HEIGHT // 2, WIDTH // 2), np.float32))
     with pytest.raises(InputError, match=r"box\.npy is not of .*box\.png: image is 40x30 but its calibration is 80x60"):
         read_truths([job], lens, [frames / "depth" / "box.npy"], 1000.0)
-=======
+
+
 @pytest.mark.parametrize("name", ["sheet.bmp", "sheet.json"])
 def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(frames: Path, monkeypatch, capsys, name) -> None:
     monkeypatch.setattr("depthclip_ros.commands.compare.fill", lambda *_: pytest.fail("a system runs"))
     assert compare(frames, ["default"], "--out", frames / "out" / name) == 2
     assert f"{name}: a picture ends in .png, .jpg, " in capsys.readouterr().err
     assert not (frames / "out").exists()
->>>>>>> wt-cmd
 
 
 def test_names_are_short_where_they_differ() -> None:
