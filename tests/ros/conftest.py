@@ -218,7 +218,7 @@ class Client:
         self.wait(client.service_is_ready, what=f"service {name}")
         # A server that sees the request before it sees where the answer goes drops it: a question is asked again.
         futures = []
-        repeatable = service.__name__.startswith("Get")
+        repeatable = service.__name__.startswith(("Get", "SetParameters"))
         end_s = time.monotonic() + WAIT_S
         while not (answered := [future for future in futures if future.done()]):
             assert time.monotonic() < end_s, f"waited {WAIT_S} s for answer of {name}"

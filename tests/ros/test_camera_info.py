@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 
 from depthclip_ros.core.calibration import camera_model, stamp_ns_of
 from depthclip_ros.core.errors import InputError
+from depthclip_ros.ros import camera_info
 from depthclip_ros.ros.camera_info import CameraInfoCache
 
 
@@ -125,14 +125,16 @@ def test_the_first_image_waits_for_the_first_camera_info():
     assert cache.find(1) is not None
 
 
-def test_images_wait_for_the_first_camera_info_where_its_publisher_is_found_later_and_once():
+def test_images_wait_for_the_first_camera_info_where_its_publisher_is_found_later_and_once(monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(camera_info.time, "monotonic", lambda: now_s[0])
     cache = CameraInfoCache(first_wait_s=0.2)
     assert cache.wait_s(1, 0.0, expected=lambda: False) == 0
     assert cache.find(1) is None
-    assert cache.wait_s(2, 0.0, expected=lambda: True) == pytest.approx(0.2, abs=0.05)
-    time.sleep(0.1)
-    assert cache.wait_s(3, 0.0, expected=lambda: True) == pytest.approx(0.1, abs=0.05), "since the first that waited"
-    time.sleep(0.1)
+    assert cache.wait_s(2, 0.0, expected=lambda: True) == pytest.approx(0.2)
+    now_s[0] += 0.15
+    assert cache.wait_s(3, 0.0, expected=lambda: True) == pytest.approx(0.05), "since the first that waited"
+    now_s[0] += 0.1
     assert cache.wait_s(4, 0.0, expected=lambda: True) == 0
 
 

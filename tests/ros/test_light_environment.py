@@ -29,7 +29,7 @@ def test_the_nodes_tests_hold_without_torch(small_graph_weights, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n")
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "DEPTHCLIP_TEST_WEIGHTS": str(small_graph_weights),
     }
@@ -51,4 +51,5 @@ def test_the_nodes_tests_hold_without_torch(small_graph_weights, tmp_path):
     if ALL:
         print(done.stdout[-300:])
     else:
-        assert "skipped" not in done.stdout
+        skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+        assert [line for line in skipped if "shared/data" not in line] == []  # a clone has no such frames beside it

@@ -145,8 +145,10 @@ def test_a_new_batch_goes_image_by_image_meanwhile(
 
 def test_of_a_new_size_and_batch_one_image_comes_first(serving: tuple[DepthEngine, GatedRuntime]) -> None:
     engine, gated = serving
+    gated.gate.clear()
     engine.infer(_pictures(2), [UPRIGHT] * 2)
     assert gated.preparing[-1] == (2, 64, 48)
+    gated.gate.set()
     _until(lambda: not engine.preparing)
     assert gated.compilations[1:] == [(1, 64, 48), (2, 64, 48)]
 

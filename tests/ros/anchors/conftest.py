@@ -77,7 +77,7 @@ class Robot:
         """One more picture; its stamp."""
         return self.eye.send(self.eye.image_message(self.room), self.eye.info_message(160, 120))
 
-    def drive(self, read, until, limit_s=60.0):
+    def drive(self, read, until, limit_s=150.0):
         """Pictures and readings at 10 Hz until the newest stats satisfy a condition; these."""
         end_s = time.monotonic() + limit_s
         while time.monotonic() < end_s:

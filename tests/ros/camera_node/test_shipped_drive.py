@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -63,7 +64,7 @@ print(frame.rgb.shape, frame.depth_m.shape, frame.pose.shape, frame.camera.k[0])
 """
     ran = subprocess.run(
         [sys.executable, "-c", code],
-        env={"XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -176,7 +176,7 @@ def test_the_camera_info_of_a_new_image_size_may_come_after_the_image(live, room
     live.answer(live.cloud, live.send(live.image_message(room), live.info_message(160, 120)))
     image = live.image_message(np.full((60, 80, 3), 90, np.uint8))
     stamp = live.send(image, None)
-    time.sleep(0.2)
+    time.sleep(0.05)
     live.send_info(live.info_message(80, 60), image.header)
     assert live.answer(live.cloud, stamp).width == 80
 

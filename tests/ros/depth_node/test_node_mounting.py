@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import time
-
 import cv2
 import numpy as np
 
@@ -55,11 +53,12 @@ def test_the_network_sees_the_room_upright_and_the_robot_has_no_depth(
     assert known.mean() > 0.3
     np.testing.assert_array_equal(z[known], depth_m[known])
 
-    for _ in range(20):
+    def many_were_skipped():
         eye.send(*make())
-        time.sleep(0.03)
-    last = eye.send_until(make, eye.stats)
-    assert last.frames_skipped >= 15
+        return eye.stats.messages and eye.stats.messages[-1].frames_skipped >= 15
+
+    eye.client.wait(many_were_skipped, what="15 images that input.max_rate leaves out", pause_s=0.03)
+    last = eye.stats.messages[-1]
     assert (last.frames_refused, last.frames_failed) == (0, 0)
 
 
