@@ -27,7 +27,7 @@ from depthclip_ros.core.memory import give_back_freed_memory, keep_freed_memory,
 from depthclip_ros.ros.depth_node import health
 from depthclip_ros.ros.depth_node.health import Health
 from depthclip_ros.ros.depth_node.parameters import values as parameters
-from depthclip_ros.ros.depth_node.parameters.declare import declare_parameters
+from depthclip_ros.ros.depth_node.parameters.declare import declare_parameters, refuse_deletion
 from depthclip_ros.ros.depth_node.parameters.values import Settings, live_settings
 from depthclip_ros.ros.depth_node.rig import Rig
 from depthclip_ros.ros.depth_node.worker import JOIN_S
@@ -259,14 +259,11 @@ class DepthNode(LifecycleNode):
         return result
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
-        known = {parameter.name: parameter.value for parameter in changed if parameter.name in parameters.BY_NAME}
-        for parameter in changed:  # rclpy would forget it, and refuse to set it ever after
-            if parameter.name in known and parameter.type_ == Parameter.Type.NOT_SET:
-                reason = f"{parameter.name} cannot be deleted; set it to what is wanted, a list to []"
-                return SetParametersResult(successful=False, reason=reason)
-        present = {name: getattr(self._settings, name.replace(".", "_")) for name in parameters.BY_NAME}
+        values = {name: getattr(self._settings, name.replace(".", "_")) for name in parameters.BY_NAME}
+        values |= {parameter.name: parameter.value for parameter in changed if parameter.name in values}
         try:
-            self._settings = parameters.settings_from({**present, **known})
+            refuse_deletion(changed)
+            self._settings = parameters.settings_from(values)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._rig is not None:
@@ -278,14 +275,13 @@ class DepthNode(LifecycleNode):
     def _on_second(self) -> None:
         if self._rig is not None:
             self._rig.follow()
-        if not self._has_twin:
-            own = self.get_name(), self.get_namespace()
-            self._has_twin = self.get_node_names_and_namespaces().count(own) > 1
-            if self._has_twin:
-                self.get_logger().warning(
-                    f"another node is named {self.get_fully_qualified_name()} too: both publish the same topics; give "
-                    "one a name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE)"
-                )
+        own = self.get_name(), self.get_namespace()
+        if not self._has_twin and self.get_node_names_and_namespaces().count(own) > 1:
+            self._has_twin = True
+            self.get_logger().warning(
+                f"another node is named {self.get_fully_qualified_name()} too: both publish the same topics; give one a "
+                "name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE)"
+            )
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         node = Health(self._state, self._fault, self._preparing)

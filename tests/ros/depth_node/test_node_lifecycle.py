@@ -186,6 +186,15 @@ def test_other_parameters_say_that_they_wait_for_a_configure(managed):
     assert (result.successful, result.reason) == (True, "")
 
 
+def test_a_parameter_cannot_be_deleted(managed):
+    """As `ros2 param delete` asks; rclpy would grant it for lists, and know the parameter no more."""
+    deleted = managed.client.set_parameter(NODE, "cloud.fields", None)
+    assert not deleted.successful
+    assert deleted.reason == "cloud.fields cannot be deleted; set it to what is wanted, a list to []"
+    assert managed.client.set_parameter(NODE, "cloud.fields", ["uncertainty"]).successful
+    assert managed.client.set_parameter(NODE, "cloud.fields", []).successful
+
+
 def test_every_parameter_describes_itself(managed):
     from rcl_interfaces.srv import DescribeParameters
 
@@ -314,4 +323,5 @@ def test_what_is_misspelt_and_who_has_the_same_name_is_said_at_start(start_node,
     nodes[0].wait_for_log(f"{file} has parameters for /depth but none for /twin/depth_node")
     for node in nodes:
         node.wait_for_log("another node is named /twin/depth_node too")
+    for node in nodes:
         node.kill()

@@ -3,16 +3,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
+from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.ros.depth_node.parameters.parameter import NEXT_START
-from depthclip_ros.ros.depth_node.parameters.table import FLOATS, TABLE
+from depthclip_ros.ros.depth_node.parameters.table import BY_NAME, FLOATS, TABLE
 from depthclip_ros.ros.overrides import widen_overrides
 
 ARRAYS = {str: Parameter.Type.STRING_ARRAY, float: Parameter.Type.DOUBLE_ARRAY}
+
+
+def refuse_deletion(changed: Iterable[Parameter]) -> None:
+    """Hold on to the table: rclpy lets go of a parameter whose type may change, and refuses it ever after.
+
+    Raises:
+        ConfigError: one of the table is to be deleted.
+    """
+    for parameter in changed:
+        if parameter.name in BY_NAME and parameter.type_ == Parameter.Type.NOT_SET:
+            raise ConfigError(f"{parameter.name} cannot be deleted; set it to what is wanted, a list to []")
 
 
 def declare_parameters(node: Any) -> None:
