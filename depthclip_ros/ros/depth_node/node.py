@@ -279,8 +279,8 @@ class DepthNode(LifecycleNode):
         if not self._has_twin and self.get_node_names_and_namespaces().count(own) > 1:
             self._has_twin = True
             self.get_logger().warning(
-                f"another node is named {self.get_fully_qualified_name()} too: both publish the same topics; give one a "
-                "name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE)"
+                f"another node is named {self.get_fully_qualified_name()} too: both publish the same topics; give one "
+                "a name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE)"
             )
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
