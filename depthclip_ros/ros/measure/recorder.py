@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -154,23 +154,29 @@ class Recorder:
             subscriptions.append((topic, message, partial(self._on_other, topic)))
         self._scorer = threading.Thread(target=self._score, daemon=True)
         self._scorer.start()
-        self._subscriptions = [
-            node.create_subscription(message, topic, callback, QoSProfile(depth=5))
-            for topic, message, callback in subscriptions
-        ]
+        self._counts = True
+        for topic, message, callback in subscriptions:
+            node.create_subscription(message, topic, self._while_counting(callback), QoSProfile(depth=5))
         if clouds:
-            heard = partial(self._on_other, "depth/points")
-            self._subscriptions.append(
-                node.create_subscription(PointCloud2, "depth/points", heard, QoSProfile(depth=5), raw=True)
-            )
+            heard = self._while_counting(partial(self._on_other, "depth/points"))
+            node.create_subscription(PointCloud2, "depth/points", heard, QoSProfile(depth=5), raw=True)
 
     def finish(self) -> Record:
-        """Stop counting, score what is waiting, and hand over the record."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+        """Stop counting, score what is waiting, and hand over the record.
+
+        The subscriptions go with the node: its thread may just be waiting for them, and rclpy fails where one is gone.
+        """
+        self._counts = False
         self._work.put(None)
         self._scorer.join(timeout=20)
         return self.record
+
+    def _while_counting(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def hear(message: Any) -> None:
+            if self._counts:
+                callback(message)
+
+        return hear
 
     def _keep(self, kept: OrderedDict[int, Any], message: Any) -> None:
         kept[stamp_ns_of(message.header.stamp)] = message
