@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from depthclip_ros.commands.compare_sheet import draw_sheet
-    from depthclip_ros.commands.files.images import find_images
+    from depthclip_ros.commands.files.images import find_images, is_turned
     from depthclip_ros.commands.files.measured_depth import read_truths
     from depthclip_ros.commands.files.outputs import check_sheet, output_stems
 
@@ -107,6 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
         errors.print(lens.doubt, style="yellow", markup=False, highlight=False)
     stems = output_stems(paths)
     jobs = [lens.prepare(path, stem, as_stored=bool(arguments.depth)) for path, stem in zip(paths, stems, strict=True)]
+    if arguments.depth and (turned := [path.name for path in paths if is_turned(path)]):
+        said = f"taken as stored, as their depth is, whatever EXIF says: {', '.join(turned)}"
+        errors.print(said, style="yellow", markup=False, highlight=False)
     truths = read_truths(jobs, lens, arguments.depth, arguments.depth_units)
 
     columns: list[Column] = []

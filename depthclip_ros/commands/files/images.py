@@ -84,6 +84,11 @@ def read_picture(path: Path, *, upright: bool = True) -> Picture:
     return Picture(rgb, focal_px)
 
 
+def is_turned(path: Path) -> bool:
+    """Whether EXIF says that a picture, which reads, is shown otherwise than it is stored."""
+    return _exif(path)[0] in _UPRIGHT
+
+
 def _exif(path: Path) -> tuple[int, float | None]:
     """(orientation, 35 mm equivalent focal length in mm or None), read without decoding the picture.
 

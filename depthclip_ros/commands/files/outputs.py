@@ -19,7 +19,7 @@ from depthclip_ros.core.types import Intrinsics
 
 DEPTH_SUFFIX, COLOR_SUFFIX = PICTURE_SUFFIXES = ("_depth.png", "_color.png")
 
-SHEET_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".pdf", ".svg", ".tiff", ".webp")
+SHEET_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".pdf", ".svg", ".eps", ".tif", ".tiff", ".webp")
 """Of pictures that matplotlib writes; without one they are PNG."""
 
 

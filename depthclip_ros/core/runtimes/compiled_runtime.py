@@ -185,14 +185,18 @@ class CompiledRuntime(ABC):
         return made, prove(partial(_call, made), reference, self.name, precision or self.precision, batch)
 
     def _answer(self, compiled: Compiled, pixels: NDArray[np.uint8]) -> NetworkOutput:
-        """What a network that was proved says; a device that was lost, or is full, says so in the library's own words.
+        """What a network that was proved says; a device that was lost says so in the library's own words.
 
         Raises:
-            DeviceError: it does not answer.
+            DeviceError: it does not answer, even for a single image. Of several it may, one by one.
         """
         try:
             return _call(compiled, pixels)
+        except DepthClipError:
+            raise
         except Exception as error:
+            if len(pixels) > 1:
+                raise
             first_line = str(error).strip().partition("\n")[0]
             raise DeviceError(f"{self.name} on {self.device_name} does not answer any more ({first_line})") from error
 

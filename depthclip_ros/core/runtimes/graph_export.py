@@ -87,9 +87,11 @@ def write_graph(path: Path) -> list[Path]:
     files = [*parts.values(), about]
     try:
         _prove(path, sizes)
-    except RefusedRuntimeError as error:
+    except BaseException as error:  # Ctrl-C too: what is not proved must not be used
         for file in files:
             file.unlink()
+        if not isinstance(error, RefusedRuntimeError):
+            raise
         raise ConfigError(f"{path} cannot have a graph, and runs by torch alone: {error}") from error
     return files
 

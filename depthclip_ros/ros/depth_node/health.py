@@ -101,7 +101,10 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, health.notices[-1]
     if not good and 0 < health.max_rate_hz * WINDOW_S < 1:
         every_s = 1 / health.max_rate_hz
-        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; input.max_rate takes one every {every_s:.0f} s"
+        return OK, (
+            f"{counters.window_in.rate_hz:.1f} images/s come in; input.max_rate takes one every {every_s:.0f} s where "
+            "somebody subscribes to depth"
+        )
     if not good:
         return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
     rate_hz = counters.window_out.rate_hz

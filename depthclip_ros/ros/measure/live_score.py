@@ -18,7 +18,6 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from depthclip_ros.core.calibration import stamp_ns_of
 from depthclip_ros.core.errors import InputError
-from depthclip_ros.core.images.depth_encodings import decode_compressed_depth
 from depthclip_ros.ros.conversions import read_depth
 from depthclip_ros.ros.measure.scores import Score, TruthStatistics, resized_depth, score
 from depthclip_ros.ros.qos import input_qos, same_request
@@ -134,7 +133,7 @@ class LiveScorer:
             frame = message.header.frame_id
             record.frames_of = (frame, reference_frame) if is_depth else (depth_frame, frame)
             try:
-                self._kept[topic][stamp_ns] = _metres(message)
+                self._kept[topic][stamp_ns] = read_depth(message, keep_limits=True)
                 while len(self._kept[topic]) > WAITING_FRAMES:
                     self._kept[topic].popitem(last=False)
                 self._pair(topic, stamp_ns)
@@ -153,13 +152,6 @@ class LiveScorer:
             return
         pair = {topic: kept[topic].pop(stamp_ns), other: kept[other].pop(nearest_ns)}
         score_pair(pair[self.topics[0]], pair[self.topics[1]], self.record)
-
-
-def _metres(message: Any) -> NDArray[np.float32]:
-    """Depth as float32 [H, W] metres; 32FC1 keeps its -Inf and +Inf, which the score clips to its limits."""
-    if hasattr(message, "format"):
-        return decode_compressed_depth(message.data, message.format)
-    return read_depth(message, keep_limits=True)
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
-from depthclip_ros.core.errors import ConfigError, DepthClipError, WeightsError
+from depthclip_ros.core.errors import ConfigError, DepthClipError
 from depthclip_ros.core.runtimes.devices import has_bf16_units
+from depthclip_ros.core.weights.find import read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.frames import read_frames
 from depthclip_trainer.data.sample import Sample
@@ -27,7 +28,14 @@ from depthclip_trainer.evaluation.evaluate import Metrics, Report, evaluate
 from depthclip_trainer.evaluation.protocols import PROTOCOLS
 from depthclip_trainer.evaluation.tables import figures_json, write_report
 from depthclip_trainer.fit.checkpoint import load_checkpoint
-from depthclip_trainer.fit.export import WEIGHTS_NAME, export_checkpoint, has_base, model_of_checkpoint, spare_base
+from depthclip_trainer.fit.export import (
+    WEIGHTS_NAME,
+    export_checkpoint,
+    has_base,
+    model_of_checkpoint,
+    spare,
+    spare_base,
+)
 from depthclip_trainer.fit.loop import train
 from depthclip_trainer.fit.start import start_model
 from depthclip_trainer.recipe import compose, config_from_mapping, lay_over, parse_overrides
@@ -150,6 +158,7 @@ def adapt(options: AdaptOptions, console: Console | None = None) -> Adapted:
                 f"{_model(before)['abs_rel']:.3f} before: keep using {config.model.init}, no weights were written; "
                 "more frames from more viewpoints help, or a lower --optim.rates.adapters"
             )
+        spare(result.weights, read_info(candidate).base_name)
         candidate.replace(result.weights)
     finally:
         candidate.unlink(missing_ok=True)
@@ -201,19 +210,13 @@ def spare_what_is_there(config: TrainConfig) -> None:
 
     Raises:
         ConfigError: checkpoints of another training, or the weights that are adapted.
+        WeightsError: a checkpoint that does not read.
     """
     out = Path(config.loop.out)
     for checkpoint in (out / "best.ckpt", out / "last.ckpt"):
-        if checkpoint.is_file() and not _is_adaptation(checkpoint):
+        if checkpoint.is_file() and SOURCE not in load_checkpoint(checkpoint)["config"]["data"]["train"]:
             raise ConfigError(f"{checkpoint} is of another training, which would be lost; name another --out")
     spare_base(out / WEIGHTS_NAME, config.model.init)
-
-
-def _is_adaptation(checkpoint: Path) -> bool:
-    try:
-        return list(load_checkpoint(checkpoint)["config"]["data"]["train"]) == [SOURCE]
-    except WeightsError:
-        return False
 
 
 def held_out_frames(config: TrainConfig, most: int = HELD_OUT_FRAMES) -> list[Sample]:

@@ -109,7 +109,7 @@ def _part_of_set(frames: FrameSet, part: str) -> list[str]:
     if recorded_names is None or part == "all":
         return part_of(names, part)
     recorded = recorded_names()
-    if len(_runs(recorded)) < 2:  # one recording, or names of another writer's
+    if len(_runs(recorded)) < 2 or len(set(recorded)) < len(recorded):  # one recording, or names that tell nothing
         return part_of(names, part)
     chosen = set(part_of(recorded, part))
     return [name for name, was in zip(names, recorded, strict=True) if was in chosen]

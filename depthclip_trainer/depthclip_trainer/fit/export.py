@@ -131,14 +131,28 @@ def spare_base(out: Path, weights: str) -> None:
 
     Raises:
         ConfigError: `out` is that base.
+        WeightsError: a file that names itself.
     """
+    seen: set[Path] = set()
     while Path(weights).is_file():
-        info = read_info(weights)
+        info, place = read_info(weights), Path(weights).resolve()
+        if place in seen:
+            raise WeightsError(f"{weights} names itself as its base: what it was made from is lost")
+        seen.add(place)
         if not info.adapter_only:
-            if out.is_file() and out.samefile(weights):
-                raise ConfigError(f"{out} is the base that the new weights would name and replace; name another --out")
+            spare(out, place)
             return
         weights = info.base_name or ""
+
+
+def spare(out: Path, base: str | Path | None) -> None:
+    """Makes sure that weights at `out` do not replace the base that they name.
+
+    Raises:
+        ConfigError: `out` is that base.
+    """
+    if base and out.is_file() and Path(base).is_file() and out.samefile(base):
+        raise ConfigError(f"{out} is the base that the new weights would name and replace; name another --out")
 
 
 def model_of_checkpoint(path: Path) -> tuple[DepthModel, TrainConfig, dict[str, Any]]:
@@ -173,6 +187,7 @@ def export(
 
     Raises:
         WeightsError: the file that was read back does not say what the model says.
+        ConfigError: `path` is the base that the file would name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     proof = path.with_name(f".{path.stem}.proof.safetensors")
@@ -186,8 +201,10 @@ def export(
             dtype=dtype,  # type: ignore[arg-type]
             uncertainty=uncertainty,
         )
-        again = load_weights(proof).model
-        difference = parity(model, again)
+        read = load_weights(proof)
+        if read.info.adapter_only:
+            spare(path, read.info.base_name)
+        difference = parity(model, read.model)
         if not difference <= PARITY_LOG_ERROR:
             raise WeightsError(
                 f"{path} would differ from its checkpoint by {difference:.4f} in log depth; "

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,3 +173,23 @@ def test_commands_export_and_score_a_folder(make_config, make_folder, tmp_path, 
     assert len(report["frames"]) == 6
     assert eval_main(["--weights", str(tmp_path / "none.safetensors"), "--data", str(tmp_path)]) == 1
     assert "none.safetensors" in capsys.readouterr().err
+
+
+def test_weights_never_replace_the_base_that_they_name(tmp_path: Path) -> None:
+    base, other = tmp_path / "weights.safetensors", tmp_path / "other.safetensors"
+    base.write_bytes(b"a base")
+    with pytest.raises(ConfigError, match="is the base that the new weights would name and replace"):
+        export.spare(tmp_path / "." / base.name, str(base))
+    export.spare(other, str(base))
+    export.spare(base, "default")
+    export.spare(base, None)
+
+
+def test_a_file_that_names_itself_as_its_base_is_refused_and_nothing_hangs(tmp_path: Path, monkeypatch) -> None:
+    """As the fault of before left them: adapters alone, written over what they sat on."""
+    broken = tmp_path / "weights.safetensors"
+    broken.write_bytes(b"adapters")
+    info = SimpleNamespace(adapter_only=True, base_name=str(broken))
+    monkeypatch.setattr(export, "read_info", lambda _: info)
+    with pytest.raises(WeightsError, match="names itself as its base"):
+        export.spare_base(tmp_path / "out.safetensors", str(broken))

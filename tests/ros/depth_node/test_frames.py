@@ -68,6 +68,8 @@ def test_rays_to_clear_along_are_of_the_announced_shape_and_end_where_the_least_
     assert rays["z"][:, 0] == pytest.approx(2 * math.exp(-0.5 * 0.2), rel=1e-5)
     farther = frame_depth(depth_m, settings=settings, half_width=0.2, farthest_m=50.0)
     assert 5.0 < farther.make_clearing_cloud()["z"].max() <= 6.0
+    assert result.scan_limits.max_range_m == 5.0, "a scan reaches no farther than depth"
+    assert farther.scan_limits.max_range_m == 8.0
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from depthclip_ros.core.errors import InputError
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
 
+from depthclip_ros.ros.conversions import read_depth
 from depthclip_ros.ros.measure.live_score import (
     WAITING_FRAMES,
     LiveRecord,
     LiveScorer,
-    _metres,
     resized_depth,
     score_pair,
 )
@@ -161,7 +161,7 @@ def test_too_far_counts_as_ten_metres_at_another_size_too():
 def test_a_depth_image_keeps_what_is_too_near_and_too_far():
     metres = np.array([[1.0, np.inf, -np.inf, np.nan]], np.float32)
     fields = {"encoding": "32FC1", "width": 4, "height": 1, "step": 16, "is_bigendian": 0}
-    found = _metres(SimpleNamespace(data=metres.tobytes(), header=None, **fields))
+    found = read_depth(SimpleNamespace(data=metres.tobytes(), header=None, **fields), keep_limits=True)
     np.testing.assert_array_equal(found, metres)
 
 

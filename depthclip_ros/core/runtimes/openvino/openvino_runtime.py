@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import time
 from collections.abc import Sequence
@@ -105,10 +106,13 @@ class OpenVinoRuntime(CompiledRuntime):
         What this runtime made itself is no older than it, and stays.
         """
         kept = None if network.graph is None else self._kept(network)
-        blobs = [] if kept is None else [blob for blob in kept.glob("*.blob") if blob.stat().st_mtime < self._began_s]
-        for blob in blobs:
-            blob.unlink(missing_ok=True)
-        return bool(blobs)
+        forgotten = False
+        for blob in () if kept is None else kept.glob("*.blob"):
+            with contextlib.suppress(FileNotFoundError):  # another node met the same
+                if blob.stat().st_mtime < self._began_s:
+                    forgotten = True
+                    blob.unlink()
+        return forgotten
 
     def _channels_last(self, model: Any, side: str) -> Any:
         """The model with pictures of features handed over as the CPU computes them, [B, h, w, C]: none is turned."""

@@ -101,9 +101,8 @@ class Settings:
 
     @property
     def scan_limits(self) -> ScanLimits:
-        """What is an obstacle of the scan; it cannot reach farther than depth does."""
-        max_range_m = min(self.scan_max_range, self.output_max_depth)
-        return ScanLimits(self.scan_min_height, self.scan_max_height, self.output_min_depth, max_range_m)
+        """What is an obstacle of the scan, as far as depth reaches."""
+        return ScanLimits(self.scan_min_height, self.scan_max_height, self.output_min_depth, self.scan_max_range)
 
     @property
     def anchor_options(self) -> AnchorOptions:

@@ -72,7 +72,9 @@ class ShardSet:
         Raises:
             InputError: a frame's JSON does not read.
         """
-        found = (self._meta(name, read_file(*self._places[name][:2], META)).get("name", name) for name in self._places)
+        found = [self._meta(name, read_file(*self._places[name][:2], META)).get("name") for name in self._places]
+        if not all(found):  # another writer's: its keys say nothing of rooms or drives
+            return list(self.frame_names)
         return [str(name).partition("/")[2] or str(name) for name in found]
 
     def read(self, name: str) -> Sample:

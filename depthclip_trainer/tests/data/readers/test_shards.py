@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The depthclip_ros maintainers
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -91,6 +92,27 @@ def test_a_step_holds_the_same_frames_for_one_process_and_for_two_and_after_a_re
 def test_validation_takes_whole_shards_of_one_recording(shards):
     names = part_names(ShardSet(shards), SourceConfig(kind="shards", part="validation"))
     assert [name.partition("/")[0] for name in names] == ["frames-000001"] * 2
+
+
+def test_shards_of_another_writer_are_cut_whole_whatever_their_keys_are(shards, tmp_path):
+    """Keys that start again in each shard, and nothing that says what the frames were called."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for shard in sorted(shards.glob("*.tar")):
+        with tarfile.open(shard) as given, tarfile.open(other / shard.name, "w") as made:
+            keys = {}
+            for member in given:
+                key, _, suffix = member.name.partition(".")
+                data = given.extractfile(member).read()
+                if suffix == "json":
+                    data = json.dumps({k: v for k, v in json.loads(data).items() if k != "name"}).encode()
+                member.name, member.size = f"{keys.setdefault(key, len(keys)):06d}.{suffix}", len(data)
+                made.addfile(member, io.BytesIO(data))
+    frames = ShardSet(other)
+    parts = {part: part_names(frames, SourceConfig(kind="shards", part=part)) for part in ("train", "validation")}
+    assert {name.partition("/")[0] for name in parts["validation"]} == {"frames-000001"}
+    assert len(parts["train"]) == 4
+    assert not set(parts["train"]) & set(parts["validation"])
 
 
 def many_drives(root):

@@ -265,8 +265,6 @@ def test_each_part_of_the_node_is_told_its_own_parameters():
     assert parameters.settings_from({}).engine_options["allow_cpu_fallback"] is True, "auto may turn to the CPU"
     assert settings.anchor_options == AnchorOptions(("range", "ground"), "base", "map", 0.4, 0.2, "DICT_4X4_50")
     assert settings.scan_limits == ScanLimits(0.1, 1.0, 0.3, 6.0)
-    near = parameters.settings_from({**given, "output.max_depth": 5.0})
-    assert near.scan_limits.max_range_m == 5.0, "a scan reaches no farther than depth"
     assert settings.limits.level == 0.8
     assert (settings.assumed_hfov_deg, parameters.settings_from({"input.assumed_hfov": 90}).assumed_hfov_deg) == (
         60,
