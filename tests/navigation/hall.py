@@ -46,7 +46,7 @@ def clouds(
     settings: Settings | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The node's clouds of a depth image by topic, points [N, 3] in the frame below the camera: x forward, z up."""
-    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None)
+    engine: Any = SimpleNamespace(require_metric=lambda: None, uncertainty=None, max_depth_m=10.0)
     pipeline = FramePipeline(engine, settings or settings_from({"cloud.color": False}))
     frame = pipeline.prepare(_image(), _info())
     result = pipeline.result(frame, ViewDepth(depth_m.copy(), np.ones_like(depth_m), 1.0, half_width=half_width))
