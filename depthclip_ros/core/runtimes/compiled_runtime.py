@@ -151,9 +151,9 @@ class CompiledRuntime(ABC):
         except DepthClipError:
             raise
         except Exception as error:  # each library raises its own kinds, and a conversion any of Python's
-            first_line = str(error).strip().partition("\n")[0]
             raise RefusedRuntimeError(
-                f"{self.name} in {self.precision} cannot run this network ({type(error).__name__}: {first_line})"
+                f"{self.name} in {self.precision} cannot run this network "
+                f"({type(error).__name__}: {_first_line(error)})"
             ) from error
         with self._lock:
             if self._network is not None:  # else it was closed meanwhile
@@ -197,8 +197,8 @@ class CompiledRuntime(ABC):
         except Exception as error:
             if len(pixels) > 1:
                 raise
-            first_line = str(error).strip().partition("\n")[0]
-            raise DeviceError(f"{self.name} on {self.device_name} does not answer any more ({first_line})") from error
+            said = _first_line(error)
+            raise DeviceError(f"{self.name} on {self.device_name} does not answer any more ({said})") from error
 
     def _make_beside(self, key: Key) -> None:
         """`_make` beside the thread that runs frames. A device that cannot compile is refused: torch has the frames."""
@@ -252,6 +252,10 @@ class CompiledRuntime(ABC):
         from depthclip_ros.core.runtimes.pixel_network import call
 
         return Reference.of(partial(call, network.in_torch()), size)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _call(compiled: Compiled, pixels: NDArray[np.uint8]) -> NetworkOutput:

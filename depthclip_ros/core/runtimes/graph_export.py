@@ -19,7 +19,7 @@ from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.present import is_installed
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.network_output import INPUT
-from depthclip_ros.core.runtimes.onnx_export import INSTALL, OPSET
+from depthclip_ros.core.runtimes.onnx_export import INSTALL, traced
 from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
 from depthclip_ros.core.runtimes.openvino.openvino_runtime import OpenVinoRuntime
 from depthclip_ros.core.runtimes.pixel_network import Part, PixelNetwork, call, plain_attention
@@ -130,28 +130,19 @@ def _prove(path: Path, sizes: list[tuple[int, int]]) -> None:
 
 def _traced(part: Part, inputs: tuple[Any, ...], given: tuple[str, ...], found: tuple[str, ...], path: Path) -> Any:
     """A part as an ONNX model of any batch and size, its tensors under their own names."""
-    import onnx
-
     with torch.no_grad():
         outputs = part(*inputs)
     tensors = dict(zip((*given, *found), (*inputs, *outputs), strict=True))
     free = {name: {axis: f"{name}_{axis}" for axis in _free_axes(name, tensor)} for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        torch.onnx.export(
-            part,
-            inputs,
-            str(temporary),
-            input_names=list(given),
-            output_names=list(found),
-            dynamic_axes=free,
-            opset_version=OPSET,
-            do_constant_folding=False,
-            dynamo=False,
-        )
-        return onnx.load(str(temporary))
-    finally:
-        temporary.unlink(missing_ok=True)
+    return traced(
+        part,
+        inputs,
+        path,
+        input_names=list(given),
+        output_names=list(found),
+        dynamic_axes=free,
+        do_constant_folding=False,
+    )
 
 
 def _free_axes(name: str, tensor: torch.Tensor) -> tuple[int, ...]:

@@ -45,7 +45,17 @@ def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, abou
     """
     if not is_installed():
         raise ConfigError(f"the ONNX exporter needs onnx; {INSTALL}")
-    model = _traced(network, path.with_name(f".{path.name[:99]}.tmp"), height, width)
+    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+    with torch.no_grad(), plain_attention(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
+        model = traced(
+            network,
+            (example,),
+            path,
+            input_names=[INPUT],
+            output_names=list(network.output_names),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *network.output_names)},
+        )
     for key, value in about.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
@@ -53,24 +63,20 @@ def export_onnx(network: PixelNetwork, path: Path, height: int, width: int, abou
         file.write(model.SerializeToString())
 
 
-def _traced(network: PixelNetwork, temporary: Path, height: int, width: int) -> Any:
-    """The network as an ONNX model, by way of a file that is gone afterwards."""
+def traced(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], path: Path, **options: Any) -> Any:
+    """A module as an ONNX model, by way of a file beside `path` that is gone afterwards.
+
+    Args:
+        module: what is traced.
+        inputs: examples.
+        path: where the model is to be written.
+        options: of `torch.onnx.export`: names, and axes of any length.
+    """
     import onnx
 
-    example = torch.zeros(2, height, width, 3, dtype=torch.uint8)  # a batch of 1 would be taken for a constant
+    temporary = path.with_name(f".{path.name[:99]}.tmp")
     try:
-        with torch.no_grad(), plain_attention(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python values that are kept: the size is meant to be
-            torch.onnx.export(
-                network,
-                (example,),
-                str(temporary),
-                input_names=[INPUT],
-                output_names=list(network.output_names),
-                dynamic_axes={name: {0: "batch"} for name in (INPUT, *network.output_names)},
-                opset_version=OPSET,
-                dynamo=False,
-            )
+        torch.onnx.export(module, inputs, str(temporary), opset_version=OPSET, dynamo=False, **options)
         return onnx.load(str(temporary))
     finally:
         temporary.unlink(missing_ok=True)

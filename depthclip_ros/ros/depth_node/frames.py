@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,7 +136,7 @@ class FrameDepth:
     def scan_limits(self) -> ScanLimits:
         """What is an obstacle of the scan; it cannot reach farther than depth does."""
         limits = self.frame.settings.scan_limits
-        return dataclasses.replace(limits, max_range_m=min(limits.max_range_m, self.farthest_m))
+        return replace(limits, max_range_m=min(limits.max_range_m, self.farthest_m))
 
     def make_scan(self, to_scan: NDArray[np.float64]) -> LevelScan:
         """The nearest certain obstacle of each bearing; `to_scan`: see `level_scan.level_scan`."""

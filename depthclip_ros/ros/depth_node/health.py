@@ -99,14 +99,11 @@ def judge(health: Health) -> tuple[int, str]:
         return WARN, "; ".join(opposed)
     if health.notices:
         return WARN, health.notices[-1]
-    if not good and 0 < health.max_rate_hz * WINDOW_S < 1:
-        every_s = 1 / health.max_rate_hz
-        return OK, (
-            f"{counters.window_in.rate_hz:.1f} images/s come in; input.max_rate takes one every {every_s:.0f} s where "
-            "somebody subscribes to depth"
-        )
     if not good:
-        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; nobody subscribes to depth"
+        why = "nobody subscribes to depth"
+        if 0 < health.max_rate_hz * WINDOW_S < 1:
+            why = f"input.max_rate takes one every {1 / health.max_rate_hz:.0f} s where somebody subscribes to depth"
+        return OK, f"{counters.window_in.rate_hz:.1f} images/s come in; {why}"
     rate_hz = counters.window_out.rate_hz
     speed = f"{rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
     if health.preparing:
