@@ -210,7 +210,8 @@ class ScaleEstimator:
             self._names = []
             self._mean, self._covariance = self._before
         else:
-            said = {name: one for name, one in said.items() if name not in self._names}
+            recent = {name for name, anchor in self._anchors.items() if anchor.is_heard(time_s)}
+            said = {name: one for name, one in said.items() if name in recent - set(self._names)}
         agreed = _largest_agreement(said) if fresh else set(said)
         for name in sorted(agreed, key=lambda one: said[one].variance):
             anchor = self._anchors[name]
@@ -238,9 +239,10 @@ class ScaleEstimator:
 
     def _stands_alone_against_us(self, anchor: AnchorTrack, time_s: float) -> bool:
         """Whether the anchor has said something else for long, and nobody says what we say."""
-        since_s = anchor.opposed_since_s
+        if anchor.opposed_since_s is None or anchor.opposed_s < time_s:
+            return False
         others = any(time_s - one.accepted_s <= RECENT_S for one in self._anchors.values())
-        return since_s is not None and time_s - since_s > PATIENCE_S and not others
+        return time_s - anchor.opposed_since_s > PATIENCE_S and not others
 
     def _joined(self, name: str, place_variance: float) -> int:
         self._names = [*self._names, name]

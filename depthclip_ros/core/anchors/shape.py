@@ -140,6 +140,7 @@ class ShapeEstimator:
         if half_width is not None:
             wide = half_width[tuple(np.rint(pixels[:, ::-1]).astype(int).T)] / shape.width
             log_width = _log_width(np.abs(np.log(true_m / (factor * stretched_m))) / (usual * wide), regions)
+        self._shape = self.at(time_s)  # what silence has faded does not come back at once
         while self._looks and self._looks[0].time_s < time_s - WINDOW_S:
             self._looks.popleft()
         self._looks.append(_Look(time_s, *found, log_width))

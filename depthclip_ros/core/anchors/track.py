@@ -70,9 +70,9 @@ class AnchorTrack:
     """What one anchor has said.
 
     Attributes:
-        readings: since the cut, of the last second and of about this view.
+        readings: since the cut, of the last second and of about this view; the newest three however old.
         accepted_s: time of the last reading that was believed.
-        opposed_since_s: since when its readings agree against the estimate.
+        opposed_since_s, opposed_s: since when its readings agree against the estimate, and when they last did.
         disagrees: both values, for a person; "" where it does not.
         refusal, refused_s: why a reading could not be used, and when.
     """
@@ -80,6 +80,7 @@ class AnchorTrack:
     readings: deque[Said] = field(default_factory=lambda: deque(maxlen=WINDOW))
     accepted_s: float = -math.inf
     opposed_since_s: float | None = None
+    opposed_s: float = -math.inf
     disagrees: str = ""
     refusal: str = ""
     refused_s: float = -math.inf
@@ -92,14 +93,19 @@ class AnchorTrack:
         ):
             self.readings.popleft()
 
+    def is_heard(self, time_s: float) -> bool:
+        """Whether a reading came of late."""
+        return bool(self.readings) and time_s - self.readings[-1].time_s <= RECENT_S
+
     def accept(self, time_s: float) -> None:
         """Its readings were believed."""
         self.accepted_s, self.disagrees, self.opposed_since_s = time_s, "", None
 
     def oppose(self, time_s: float, both_values: str) -> None:
         """Its readings agree with each other and not with the estimate."""
-        self.opposed_since_s = time_s if self.opposed_since_s is None else self.opposed_since_s
-        self.disagrees = both_values
+        if self.opposed_since_s is None or time_s - self.opposed_s > RECENT_S:  # silence in between says nothing
+            self.opposed_since_s = time_s
+        self.opposed_s, self.disagrees = time_s, both_values
 
     def begin(self) -> None:
         """A new place: what was read before it does not count in it."""

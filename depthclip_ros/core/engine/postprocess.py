@@ -66,7 +66,7 @@ def metric_depth(
         doubtful = certainty < np.float32(limits.confidence_threshold)
         unknown = doubtful if unknown is None else unknown | doubtful
     if limits.edge_threshold > 0:
-        flying = flying_pixels(depth, metres, limits.edge_threshold)
+        flying = flying_pixels(depth, size, limits.edge_threshold)
         unknown = flying if unknown is None else unknown | flying
     # Interpolated depth lies within the network's own: where that keeps the limits, nothing is looked for.
     farthest_m = np.float32(min(limits.max_depth_m, max_depth_m))
@@ -85,7 +85,7 @@ def stretched(depth: Map, scale: float, limits: DepthLimits) -> Map:
     return bent(depth, limits.pivot_m / scale, limits.exponent)
 
 
-def flying_pixels(depth: Map, resized: Map, threshold: float) -> NDArray[np.bool_]:
+def flying_pixels(depth: Map, size: tuple[int, int], threshold: float) -> NDArray[np.bool_]:
     """Pixels that hang between a near and a far surface, bool [H, W].
 
     Where depth is enlarged these are the pixels interpolated across a step between neighbours of the network's own
@@ -93,15 +93,16 @@ def flying_pixels(depth: Map, resized: Map, threshold: float) -> NDArray[np.bool
     enlarged, they are both sides of a step between neighbours of the image.
 
     Args:
-        depth: [h, w], as the network gives it.
-        resized: [H, W], the same at the image's size, in any unit.
+        depth: [h, w], as the network gives it, in any unit: limits are no steps.
+        size: (width, height) of the image.
         threshold: a step is a difference above this share of the nearer depth.
     """
-    (rows, columns), (height, width) = depth.shape, resized.shape
+    (rows, columns), (width, height) = depth.shape, size
     if height > rows and width > columns:
         step = _window_step(depth, threshold)  # [h + 1, w + 1]: window (i, j) ends at cell (i, j)
         column, row = _first_cell(columns, width) + 1, _first_cell(rows, height) + 1
         return np.take(np.take(step, column, axis=1), row, axis=0)  # columns first: rows are then copied whole
+    resized = _resize(depth, size)
     far = _over_windows(np.pad(resized, 1, constant_values=-math.inf), 3, np.maximum)
     near = _over_windows(np.pad(resized, 1, constant_values=math.inf), 3, np.minimum)
     above = np.float32(1 + threshold)

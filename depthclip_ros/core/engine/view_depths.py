@@ -49,7 +49,7 @@ def view_depths(
                 scene_labels=() if weights is None else scene_labels,
                 scene_weights=None if weights is None else weights[index].copy(),
                 cloud=None,
-                flying=flying_pixels(stretched(depth, scale, view.limits), metres, threshold) if threshold else None,
+                flying=flying_pixels(stretched(depth, scale, view.limits), size, threshold) if threshold else None,
                 batch_size=len(views),
             )
         )

@@ -31,7 +31,8 @@ class Clip2DepthConfig(ModelConfig):
 
     Attributes:
         tower: a vision transformer of open_clip by name.
-        base_weights: a pretrained tag of open_clip (downloaded), the path of a checkpoint, or None for random weights.
+        base_weights: a pretrained tag of open_clip (downloaded), the path of a safetensors file, or None for random
+            weights.
         mirror_tokens: learned vectors, each as wide as a word embedding.
         tap_layers: blocks (from 0, shallow to deep) that the decoder reads.
         decoder_width, decoder_heads: of the decoder's transformer blocks, one for each tap.

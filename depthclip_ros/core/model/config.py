@@ -48,9 +48,9 @@ class MoaDepthClipConfig(ModelConfig):
     Attributes:
         tower: a vision transformer of open_clip by name, "dinov2-vits14", or "hybrid", the small convolutional
             transformer.
-        base_weights: for an open_clip tower, a pretrained tag of open_clip (downloaded), the path of a checkpoint
-            (safetensors or a torch state dict), or None for random weights; for DINOv2 and for a pretrained stem the
-            file that `depthclip-train convert-encoder` writes.
+        base_weights: for an open_clip tower, a pretrained tag of open_clip (downloaded), the path of a
+            safetensors file, or None for random weights; for DINOv2 and for a pretrained stem the file that
+            `depthclip-train convert-encoder` writes.
         train_tower: train the whole tower, not only `last_blocks`.
         last_blocks: how many of the tower's last transformer blocks are trained (with the norm behind them).
         adapter_layers: blocks (from 0) whose output passes through a mixture of adapters.

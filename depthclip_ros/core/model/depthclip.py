@@ -23,7 +23,8 @@ class DepthClipConfig(ModelConfig):
 
     Attributes:
         tower: a ResNet of open_clip by name, or a vision transformer with projected features.
-        base_weights: a pretrained tag of open_clip (downloaded), the path of a checkpoint, or None for random weights.
+        base_weights: a pretrained tag of open_clip (downloaded), the path of a safetensors file, or None for random
+            weights.
         features: "raw" (published) or "projected" (image and text share a space), see `clip_features`.
         template: the sentence, with {} for the distance class.
         classes: distance classes, near to far.

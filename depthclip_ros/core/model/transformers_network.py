@@ -79,9 +79,14 @@ def family_of(network: Mapping[str, Any]) -> Family:
     """The family of a configuration.
 
     Raises:
-        ConfigError: a `model_type` that is not a row of FAMILIES.
+        ConfigError: a `model_type` that is not a row of FAMILIES, or DPT on DINOv2.
     """
     kind = network.get("model_type")
+    if kind == "dpt" and (network.get("backbone_config") or {}).get("model_type") == "dinov2":
+        raise ConfigError(
+            "DPT on DINOv2 gives metres to a range that its configuration does not say, and is not read; take "
+            "preset:depth-anything-v2-indoor-small, the same encoder with metres"
+        )
     if kind not in FAMILIES:
         raise ConfigError(f"model_type {kind!r} is no network of depth; allowed: {', '.join(FAMILIES)}")
     return FAMILIES[str(kind)]

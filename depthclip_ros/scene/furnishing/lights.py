@@ -28,10 +28,10 @@ def _light(
 
 
 def lamps(layout: Layout) -> None:
-    """Ceiling lamps, most of them on."""
+    """Ceiling lamps, all of them on."""
     kit, rng = layout.kit, layout.kit.rng
     count = round(kit.any(*layout.ranges.light_count))
-    on = kit.chance(0.85) or not layout.lights
+    kit.chance(0.85)  # nothing depends on it but the draws that follow: rooms of a seed stay what they were
     for k in range(count):
         x = kit.any(-0.25, 0.25) * layout.width
         y = ((k + 0.5) / count - 0.5 + kit.any(-0.1, 0.1)) * layout.length
@@ -41,7 +41,7 @@ def lamps(layout: Layout) -> None:
         drop = min(drop, layout.height - 1.9)
         z, rgb = layout.height - drop, warm(rng, 0.22)
         glow = mat.make(
-            rng, "plain", mat.colour(rng, (0.08, 0.16), (0, 0.2), (0.9, 1)), (1, 1), emission=kit.any(0.8, 5) * on
+            rng, "plain", mat.colour(rng, (0.08, 0.16), (0, 0.2), (0.9, 1)), (1, 1), emission=kit.any(0.8, 5)
         )
         use = kit.use(glow)
         if drop > 0.2:
@@ -54,9 +54,8 @@ def lamps(layout: Layout) -> None:
             layout.world.box((x, y, z), (kit.any(0.3, 1.2), kit.any(0.15, 0.6), 0.06), use, casts=False)
         else:
             layout.world.round((x, y, z), r, 0.08, use, kind=ROUND, casts=False)
-        if on:
-            power = kit.any(0.5, 1.6) * layout.height
-            layout.lights.append(_light((x, y, z - 0.1), (r, 0, 0), (0, r, 0), (0, 0, 0), rgb * power))
+        power = kit.any(0.5, 1.6) * layout.height
+        layout.lights.append(_light((x, y, z - 0.1), (r, 0, 0), (0, r, 0), (0, 0, 0), rgb * power))
 
 
 def window_light(layout: Layout, place: tuple[Wall, float, float, tuple[float, float]]) -> None:

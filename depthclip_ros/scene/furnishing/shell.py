@@ -155,7 +155,6 @@ def openings(layout: Layout) -> list[tuple[Wall, float, float, tuple[float, floa
         h = min(h, layout.height - sill - 0.12)
         along = kit.any(-0.5, 0.5) * max(0.0, wall.length_m - w - 0.5)
         if layout.on_wall(wall, along, (w + 0.3, h), sill):
-            wall.used[-1] = (*wall.used[-1][:2], 9.0)
             _window(layout, wall, along, sill, w, h)
             windows.append((wall, along, sill + h / 2, (w, h)))
     return windows

@@ -97,6 +97,37 @@ def test_what_is_said_for_long_is_believed_in_the_end():
     assert robot.look(12.0, beam=0.8).log_scale == pytest.approx(0.8, abs=0.1)
 
 
+@pytest.mark.parametrize("says", [0.0, 1.5], ids=["what is believed", "what was said against it"])
+def test_silence_is_nothing_said_for_long(says):
+    robot = Robot()
+    robot.look(5.0, beam=0.0)
+    robot.look(1.0, beam=1.5)
+    quiet = robot.look(10.5)
+    for _ in range(3):
+        found = robot.look(0.1, beam=says)
+        assert found.log_scale == pytest.approx(quiet.log_scale, abs=0.05)
+        assert found.log_scale_sd < 1.05 * quiet.log_scale_sd
+    assert robot.look(12.0, beam=1.5).log_scale == pytest.approx(1.5, abs=0.2)
+
+
+def test_ten_seconds_of_readings_that_do_not_agree_with_each_other_change_nothing():
+    robot = Robot()
+    before = robot.look(5.0, beam=0.0)
+    robot.look(1.0, beam=1.5)
+    found = robot.look(15.0, beam=lambda rng: rng.uniform(-2, 2))
+    assert found.log_scale == pytest.approx(before.log_scale, abs=0.05)
+    assert found.log_scale_sd == pytest.approx(before.log_scale_sd, rel=0.05)
+
+
+def test_what_an_anchor_said_a_minute_ago_does_not_join_when_another_speaks():
+    robot = Robot()
+    robot.look(2.0, scan=0.0, beam=0.75)
+    assert robot.verdict("beam").state == "disagrees"
+    robot.look(60.0)
+    assert robot.look(0.3, tag=0.0).log_scale == pytest.approx(0.0, abs=0.05)
+    assert robot.estimator._anchors["beam"].accepted_s < robot.now_s - 50
+
+
 @pytest.mark.parametrize("step", [math.log(1.3), -math.log(1.3), 0.9])
 def test_after_a_cut_the_new_scale_is_found_within_two_seconds(step):
     robot = Robot()

@@ -170,6 +170,17 @@ def test_silence_fades_it_back_to_the_scale_alone():
     assert shape.at(robot.now_s + 200).exponent == pytest.approx(1.0, abs=1e-3)
 
 
+def test_after_a_silence_it_goes_on_from_where_it_had_faded_to():
+    robot = Robot().read(20)
+    assert robot.shape.exponent > 1.3
+    robot.now_s += 30.0
+    robot.estimator.see(robot.now_s, robot.predicted_m)
+    faded = robot.shape.exponent
+    assert faded < 1.05
+    assert robot.read(1).shape.exponent == pytest.approx(faded, rel=math.expm1(STEP) + 1e-6)
+    assert robot.read(20).shape.exponent > 1.3
+
+
 def test_a_cut_ends_it_at_once():
     robot = Robot().read(20)
     rgb = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)

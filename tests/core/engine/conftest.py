@@ -22,9 +22,8 @@ def _host_metric_depth(depth, confidence, scale, size, limits, max_depth_m, unce
     return tuple(None if parts[0] is None else torch.from_numpy(np.stack(parts)) for parts in zip(*found, strict=True))
 
 
-def _host_flying_pixels(depth, resized, threshold):
-    pairs = zip(depth.numpy(), resized.numpy(), strict=True)
-    return torch.from_numpy(np.stack([postprocess.flying_pixels(one, large, threshold) for one, large in pairs]))
+def _host_flying_pixels(depth, size, threshold):
+    return torch.from_numpy(np.stack([postprocess.flying_pixels(one, size, threshold) for one in depth.numpy()]))
 
 
 def _host_half_width(confidence, depth_m, *rest):

@@ -118,6 +118,28 @@ def test_the_devices_path_gives_the_hosts_depth_and_the_cloud(
     assert set(device[0].timings_ms) == {"preprocess", "network", "postprocess"}
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("limits", [{"confidence_threshold": 0.5}, {"max_depth_m": 1.2}, {"min_depth_m": 0.6}])
+def test_depth_steps_at_the_networks_own_size_are_those_of_depth_before_its_limits(
+    reading_model: Make, monkeypatch: pytest.MonkeyPatch, limits: dict[str, float], on_device: bool
+) -> None:
+    """A limit is no step, and an unknown pixel beside a step hides none."""
+    engine = DepthEngine(reading_model(), device="cpu", precision="fp32")
+    if on_device:
+        monkeypatch.setattr(engine._runtime, "on_device", True)
+        monkeypatch.setattr(engine._runtime, "_graph", lambda network, _: network)
+    view = replace(_view(51, (64, 48)), flying=0.1)
+    view.rgb[:24, :, 0] = np.linspace(100, 200, 64)  # a slope, which passes the limits
+    view.rgb[24:, 32:, 0] = 204
+    view.rgb[26:46:3, 31:33, 1] = 20  # doubtful pixels on the step
+    plain, limited = engine.infer_views([view, replace(view, limits=DepthLimits(**limits))])
+    assert not np.array_equal(limited.depth_m, plain.depth_m)
+    assert plain.flying is not None
+    assert plain.flying[26:, 31:33].all()
+    assert not plain.flying[:22].any()
+    np.testing.assert_array_equal(limited.flying, plain.flying)
+
+
 @pytest.mark.cuda
 def test_the_gpu_gives_the_cloud_and_the_cpus_depth(small_model: Make) -> None:
     view = _view(120)

@@ -12,6 +12,7 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.model.depth_anything_config import PRESETS, DepthAnythingConfig, config_of_folder
 from depthclip_ros.core.model.transformers_network import (
     build_network,
+    family_of,
     farthest_m,
     output_of,
     shape_text,
@@ -137,6 +138,11 @@ def test_stride_shape_and_output_are_read_off_the_configuration(network, stride,
     assert stride_of(network) == stride
     assert takes_squares_only(network) is square
     assert output_of(network) == output
+
+
+def test_a_dpt_whose_metres_have_no_end_is_not_taken_for_disparity():
+    with pytest.raises(ConfigError, match="DPT on DINOv2 gives metres to a range that its configuration does not say"):
+        family_of({"model_type": "dpt", "backbone_config": {"model_type": "dinov2", "patch_size": 14}})
 
 
 def test_the_farthest_depth_is_the_heads_or_what_is_said_otherwise():

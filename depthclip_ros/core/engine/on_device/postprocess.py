@@ -63,7 +63,7 @@ def metric_depth(
         doubtful = certainty < limits.confidence_threshold
         unknown = doubtful if unknown is None else unknown.logical_or_(doubtful)
     if limits.edge_threshold > 0:
-        flying = flying_pixels(depth, metres, limits.edge_threshold)
+        flying = flying_pixels(depth, size, limits.edge_threshold)
         unknown = flying if unknown is None else unknown.logical_or_(flying)
     farthest_m = min(limits.max_depth_m, max_depth_m)
     # What threshold_ keeps is above the threshold: the next number beyond the limit makes the limit itself stay. It is
@@ -84,7 +84,7 @@ def stretched(depth: Tensor, scale: Tensor, limits: DepthLimits) -> Tensor:
     return depth * (depth * (scale / limits.pivot_m).view(-1, 1, 1)).pow(limits.exponent - 1)
 
 
-def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
+def flying_pixels(depth: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
     """Pixels that hang between a near and a far surface, bool [B, H, W].
 
     Where depth is enlarged these are the pixels interpolated across a step between neighbours of the network's own
@@ -92,16 +92,17 @@ def flying_pixels(depth: Tensor, resized: Tensor, threshold: float) -> Tensor:
     enlarged, they are both sides of a step between neighbours of the image.
 
     Args:
-        depth: [B, h, w], as the network gives it.
-        resized: [B, H, W], the same at the image's size, in any unit.
+        depth: [B, h, w], as the network gives it, in any unit: limits are no steps.
+        size: (width, height) of the image.
         threshold: a step is a difference above this share of the nearer depth.
     """
-    (rows, columns), (height, width) = depth.shape[-2:], resized.shape[-2:]
+    (rows, columns), (width, height) = depth.shape[-2:], size
     if height > rows and width > columns:
         step = _window_step(depth, threshold)  # [B, h + 1, w + 1]: window (i, j) ends at cell (i, j)
         row = _first_cell(rows, height, depth.device) + 1
         column = _first_cell(columns, width, depth.device) + 1
         return step.index_select(2, column).index_select(1, row)  # columns first: rows are then copied whole
+    resized = _resize(depth, height, width)
     far = F.max_pool2d(resized[:, None], 3, stride=1, padding=1)[:, 0]
     near = -F.max_pool2d(-resized[:, None], 3, stride=1, padding=1)[:, 0]
     return (far > (1 + threshold) * resized) | (resized > (1 + threshold) * near)

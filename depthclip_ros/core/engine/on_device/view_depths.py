@@ -41,12 +41,13 @@ def view_depths(
     parts: list[Tensor] = []
     for index, (view, image, scale) in enumerate(zip(views, images, scales, strict=True)):
         one = slice(index, index + 1)
+        size = (view.intrinsics.width_px, view.intrinsics.height_px)
         scale_m = torch.tensor([scale], dtype=torch.float32, device=image.device)
         metres, certainty, wide = metric_depth(
             prediction.depth[one],
             prediction.confidence[one],
             scale_m,
-            (view.intrinsics.width_px, view.intrinsics.height_px),
+            size,
             view.limits,
             max_depth_m,
             uncertainty,
@@ -59,7 +60,7 @@ def view_depths(
         flying = None
         if threshold := edge_threshold(view):
             depth = stretched(prediction.depth[one].float(), scale_m, view.limits)
-            flying = flying_pixels(depth, metres, threshold)[0]
+            flying = flying_pixels(depth, size, threshold)[0]
         if view.cloud is not None:
             within = None if wide is None else wide[0]
             parts.append(device_cloud(metres[0], image, view.intrinsics, view.cloud, within, flying))
