@@ -310,6 +310,8 @@ def test_all_tests_are_collected_in_a_workspace_without_extras(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update({absent!r})\n")
     held = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # hypothesis has a plugin
     settings = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--collect-only", "-q", "-c", "pyproject.toml"]
+    if importlib.util.find_spec("launch_pytest"):  # a ROS distribution's: it knows the mark of launch tests
+        settings += ["-p", "launch_pytest.plugin"]
     run = "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main(sys.argv[1:]))"  # without the checkout
     command = [sys.executable, "-c", run, *settings, "tests"]
     done = subprocess.run(command, cwd=REPOSITORY, env=held, capture_output=True, text=True, check=False)
@@ -332,3 +334,23 @@ def test_opencvs_threads_are_told_not_to_spin_in_a_node_before_opencv_is_there(g
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**environment, **given})
     assert done.stdout.split() == [taken, "False"]
+
+
+INTERRUPTED = """
+import sys, types
+class Module(types.ModuleType):
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+sys.modules[sys.argv[2]] = Module(sys.argv[2])
+exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"))
+"""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "executables").iterdir()))
+def test_ctrl_c_while_libraries_load_is_no_traceback(name):
+    path = REPOSITORY / "executables" / name
+    (module,) = re.findall(r"from (depthclip_ros\.\S+) import main", path.read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(path), module], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

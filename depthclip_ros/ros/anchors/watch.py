@@ -246,7 +246,10 @@ class AnchorWatch:
         if nearest is self._frames[-1] and apart_s > 0 and may_wait:
             return None
         if abs(apart_s) > MATCH_S:
-            raise InputError(f"its stamp is {apart_s:+.2f} s from the nearest image's; {MATCH_S:g} s is the most")
+            raise InputError(
+                f"its stamp is {apart_s:+.3g} s from that of the nearest image that has depth; {MATCH_S:g} s is the "
+                "most: images are overtaken by newer ones, or the clocks differ"
+            )
         return nearest
 
     def _measure(self, kind: str, name: str, reading: Reading | None, frame: AnchorFrame, may_wait: bool) -> None:

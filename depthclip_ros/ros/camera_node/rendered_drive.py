@@ -89,6 +89,9 @@ class RenderedDrive:
 
 def _record(settings: RoomSettings, folder: Path, progress: Progress) -> None:
     """Render into a folder beside and rename it: a recording is whole or not there."""
+    count = min(
+        _worker_count(), settings.frames
+    )  # may import torch, which nothing interrupts: before anything is there
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder.parent, ignore_cleanup_errors=True) as made:
@@ -97,7 +100,7 @@ def _record(settings: RoomSettings, folder: Path, progress: Progress) -> None:
             for name, dtype, full in (("rgb", np.uint8, (*shape, 3)), ("depth", np.uint16, shape)):
                 # Not flushed: workers see it all the same, and on a busy disk nothing could interrupt the wait.
                 np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, full)
-            _render_with_workers(settings, partial, progress)
+            _render_with_workers(settings, count, partial, progress)
             try:
                 partial.rename(folder)
             except OSError:
@@ -108,10 +111,9 @@ def _record(settings: RoomSettings, folder: Path, progress: Progress) -> None:
         raise DepthClipError(f"cannot write the room to {folder.parent}: {error}; set XDG_CACHE_HOME") from error
 
 
-def _render_with_workers(settings: RoomSettings, partial: Path, progress: Progress) -> None:
+def _render_with_workers(settings: RoomSettings, count: int, partial: Path, progress: Progress) -> None:
     # Processes rather than threads: one picture keeps one core busy, and more threads for it would get in each
     # other's way. Not multiprocessing: it imports the main program again, which may be a node.
-    count = min(_worker_count(), settings.frames)
     code = "import sys; from depthclip_ros.ros.camera_node.rendered_drive import worker; worker(sys.argv[1:])"
     arguments = [json.dumps(asdict(settings)), str(partial)]
     logs = [partial / f"worker_{index}.log" for index in range(count)]

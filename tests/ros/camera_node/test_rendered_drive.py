@@ -74,6 +74,21 @@ def test_stop_while_rendering_leaves_nothing(cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
+def test_nothing_lies_there_while_torch_loads_which_no_signal_interrupts(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[Path] = []
+
+    def ended_meanwhile() -> int:
+        there.extend(cache.glob(".*") if cache.is_dir() else [])
+        raise InterruptedError
+
+    monkeypatch.setattr(rendered_drive, "_worker_count", ended_meanwhile)
+    with pytest.raises(InterruptedError):
+        open_source("room", options([]))
+    assert not there
+
+
 def test_failed_rendering_says_why(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'no memory left' >&2\nexit 3\n")
