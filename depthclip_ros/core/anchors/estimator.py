@@ -239,10 +239,8 @@ class ScaleEstimator:
 
     def _stands_alone_against_us(self, anchor: AnchorTrack, time_s: float) -> bool:
         """Whether the anchor has said something else for long, and nobody says what we say."""
-        if anchor.opposed_since_s is None or anchor.opposed_s < time_s:
-            return False
         others = any(time_s - one.accepted_s <= RECENT_S for one in self._anchors.values())
-        return time_s - anchor.opposed_since_s > PATIENCE_S and not others
+        return anchor.opposed_for_s(time_s) > PATIENCE_S and not others
 
     def _joined(self, name: str, place_variance: float) -> int:
         self._names = [*self._names, name]

@@ -107,6 +107,11 @@ class AnchorTrack:
             self.opposed_since_s = time_s
         self.opposed_s, self.disagrees = time_s, both_values
 
+    def opposed_for_s(self, time_s: float) -> float:
+        """How long its readings have agreed against the estimate; 0 where that of now does not."""
+        since_s = self.opposed_since_s
+        return 0.0 if since_s is None or self.opposed_s < time_s else time_s - since_s
+
     def begin(self) -> None:
         """A new place: what was read before it does not count in it."""
         self.readings.clear()
