@@ -143,6 +143,14 @@ def test_a_row_of_a_scan_tells_one_from_block_to_block():
     assert Robot(pixels=ONE_ROW.repeat(3, 0)).read(15).shape.exponent == pytest.approx(1.4, abs=0.15)
 
 
+def test_four_blocks_tell_one_and_three_do_not():
+    column = ONE_ROW[:, 0] // 40
+    four = Robot(pixels=ONE_ROW[np.isin(column, (0, 2, 5, 7))].repeat(6, 0)).read(15)
+    assert four.shape.exponent == pytest.approx(1.4, abs=0.15)
+    three = Robot(pixels=ONE_ROW[np.isin(column, (0, 3, 7))].repeat(8, 0)).read(15)
+    assert three.shape.exponent == 1.0
+
+
 def test_a_third_of_wild_points_neither_hides_an_exponent_nor_makes_one():
     assert Robot().read(20, wild=0.3).shape.exponent == pytest.approx(1.4, abs=0.15)
     slight = Robot(true_m=stretched(ROOM, 1.06)).read(20, wild=0.3)

@@ -13,11 +13,12 @@ import torch
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.engine.on_device.cloud import as_structured, device_cloud
 from depthclip_ros.core.engine.on_device.download import download, split
+from depthclip_ros.core.engine.view_depths import joined
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.geometry import organised_cloud
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.runtimes.torch_runtime import TorchRuntime
-from depthclip_ros.core.types import CloudRequest, DepthLimits, Intrinsics, View
+from depthclip_ros.core.types import CloudRequest, DepthLimits, Intrinsics, View, ViewDepth
 
 Make = Callable[..., DepthModel]
 
@@ -116,6 +117,15 @@ def test_the_devices_path_gives_the_hosts_depth_and_the_cloud(
     np.testing.assert_array_equal(device[0].flying, host[0].flying)
     assert device[1].flying is None
     assert set(device[0].timings_ms) == {"preprocess", "network", "postprocess"}
+
+
+def test_the_time_of_several_batches_is_that_of_each_once() -> None:
+    depth_m = np.ones((2, 3), np.float32)
+    views = [
+        ViewDepth(depth_m, depth_m, 1.0, batch_size=size, timings_ms={"preprocess": time_ms, "network": 10 * time_ms})
+        for size, time_ms in ((2, 1.0), (2, 1.0), (1, 4.0))
+    ]
+    assert joined(views).timings_ms == {"preprocess": 5.0, "network": 50.0}
 
 
 @pytest.mark.parametrize("on_device", [False, True])
