@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,8 @@ def test_silence_fades_it_back_to_the_scale_alone():
     faded = shape.at(robot.now_s + RECENT_S + FADE_S)
     assert math.log(faded.exponent) == pytest.approx(math.log(learnt.exponent) / math.e, rel=1e-6)
     assert shape.at(robot.now_s + 200).exponent == pytest.approx(1.0, abs=1e-3)
+    shape._shape = replace(learnt, width=1.8)
+    assert math.log(shape.at(robot.now_s + RECENT_S + FADE_S).width) == pytest.approx(math.log(1.8) / math.e, rel=1e-6)
 
 
 def test_after_a_silence_it_goes_on_from_where_it_had_faded_to():

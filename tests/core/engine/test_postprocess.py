@@ -204,6 +204,7 @@ def test_at_the_networks_own_size_both_sides_of_a_step_go(flying_pixels):
             for name in ("exponent", "pivot_m", "width")
             for bad in (0.0, -1.0, math.inf, math.nan)
         ),
+        (DepthLimits(log_scale_sd=-0.1), "log_scale_sd is -0.1; allowed: 0 or more, or none"),
     ],
 )
 def test_limits_that_mean_nothing_are_refused(limits: DepthLimits, message: str):

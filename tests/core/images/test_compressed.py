@@ -72,6 +72,18 @@ def test_exif_orientation_does_not_turn_the_image(picture: np.ndarray) -> None:
     assert decode_compressed(turned).shape == picture.shape
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_that_says_it_is_turned_comes_back_as_it_is_stored(picture: np.ndarray, order: str) -> None:
+    # One strip behind the header, then the entries: sides, 8 bits, RGB, orientation 6, place and length of the strip.
+    height, width, _ = picture.shape
+    entries = [(256, width), (257, height), (258, 8), (259, 1), (262, 2), (273, 8), (274, 6), (277, 3), (278, height)]
+    entries.append((279, picture.nbytes))
+    header = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + picture.nbytes)
+    listed = b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+    tiff = header + picture.tobytes() + struct.pack(f"{order}H", len(entries)) + listed + bytes(4)
+    np.testing.assert_array_equal(decode_picture(tiff), picture)
+
+
 def test_broken_files_are_refused(picture: np.ndarray) -> None:
     jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
     png = cv2.imencode(".png", picture)[1].tobytes()
