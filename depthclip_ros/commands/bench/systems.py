@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -83,8 +84,9 @@ def reference_weights(pixels: int) -> str:
 def peer_weights(weights: str) -> str | None:
     """Depth Anything V2-S for metres, with random weights, to run in a node beside `weights` as they run.
 
-    Its network takes the same area, and it has a graph, so that torch is in neither of the two. None where what makes
-    it is not installed.
+    Its network takes the same area. It has a graph where one can be made, so that torch is in neither of the two; a DPT
+    traced at one size is no network of another, and then its start and memory hold torch. None where what makes it is
+    not installed.
     """
     from depthclip_ros.core.weights.find import read_info
     from depthclip_ros.core.weights.graph import ABOUT, beside
@@ -95,7 +97,8 @@ def peer_weights(weights: str) -> str | None:
     if not beside(path, ABOUT).is_file():
         from depthclip_ros.core.runtimes.graph_export import write_graph
 
-        write_graph(path)
+        with contextlib.suppress(ConfigError):
+            write_graph(path)
     return str(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from depthclip_ros.cli import main
-from depthclip_ros.commands.bench import command, engine
+from depthclip_ros.commands.bench import command, engine, systems
 from depthclip_ros.commands.bench.settings import Unit
 from depthclip_ros.commands.bench.systems import REFERENCE, SYSTEMS, System
 from depthclip_ros.core import present
@@ -240,6 +240,17 @@ def test_processes_in_other_folders_find_the_weights(tmp_path: Path, monkeypatch
 def test_bad_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_peer_that_can_have_no_graph_runs_all_the_same(tmp_path, monkeypatch):
+    def refused(path):
+        raise ConfigError(f"{path} cannot have a graph")
+
+    for package in ("onnx", "transformers"):
+        pytest.importorskip(package, reason="needs what makes the peer and its graph")
+    monkeypatch.setattr("depthclip_ros.core.runtimes.graph_export.write_graph", refused)
+    monkeypatch.setattr(systems, "_random_weights", lambda name, changes: tmp_path / "peer.safetensors")
+    assert systems.peer_weights("fast") == str(tmp_path / "peer.safetensors")
 
 
 def test_without_torch_the_device_is_the_cpu_and_another_is_refused(monkeypatch):
