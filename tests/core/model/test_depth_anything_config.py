@@ -140,8 +140,8 @@ def test_stride_shape_and_output_are_read_off_the_configuration(network, stride,
     assert output_of(network) == output
 
 
-def test_a_dpt_whose_metres_have_no_end_is_not_taken_for_disparity():
-    with pytest.raises(ConfigError, match="DPT on DINOv2 gives metres to a range that its configuration does not say"):
+def test_a_dpt_that_does_not_say_whether_it_gives_metres_is_not_taken_for_disparity():
+    with pytest.raises(ConfigError, match="DPT on DINOv2 does not say whether it gives metres or disparity"):
         family_of({"model_type": "dpt", "backbone_config": {"model_type": "dinov2", "patch_size": 14}})
 
 
