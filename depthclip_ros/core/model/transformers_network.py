@@ -84,8 +84,8 @@ def family_of(network: Mapping[str, Any]) -> Family:
     kind = network.get("model_type")
     if kind == "dpt" and (network.get("backbone_config") or {}).get("model_type") == "dinov2":
         raise ConfigError(
-            "the configuration of a DPT on DINOv2 does not say whether it gives metres or disparity, and to which range: "
-            "it is not read; take preset:depth-anything-v2-indoor-small, the same encoder with metres"
+            "the configuration of a DPT on DINOv2 does not say whether it gives metres or disparity, and to which "
+            "range: it is not read; take preset:depth-anything-v2-indoor-small, the same encoder with metres"
         )
     if kind not in FAMILIES:
         raise ConfigError(f"model_type {kind!r} is no network of depth; allowed: {', '.join(FAMILIES)}")
