@@ -89,9 +89,7 @@ class RenderedDrive:
 
 def _record(settings: RoomSettings, folder: Path, progress: Progress) -> None:
     """Render into a folder beside and rename it: a recording is whole or not there."""
-    count = min(
-        _worker_count(), settings.frames
-    )  # may import torch, which nothing interrupts: before anything is there
+    count = min(_worker_count(), settings.frames)  # may import torch, uninterrupted: while nothing is there yet
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder.parent, ignore_cleanup_errors=True) as made:
