@@ -210,7 +210,7 @@ class ScaleEstimator:
             self._names = []
             self._mean, self._covariance = self._before
         else:
-            recent = {name for name, anchor in self._anchors.items() if anchor.is_heard(time_s)}
+            recent = {name for name, anchor in self._anchors.items() if time_s - anchor.heard_s <= RECENT_S}
             said = {name: one for name, one in said.items() if name in recent - set(self._names)}
         agreed = _largest_agreement(said) if fresh else set(said)
         for name in sorted(agreed, key=lambda one: said[one].variance):

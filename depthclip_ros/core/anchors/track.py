@@ -93,9 +93,10 @@ class AnchorTrack:
         ):
             self.readings.popleft()
 
-    def is_heard(self, time_s: float) -> bool:
-        """Whether a reading came of late."""
-        return bool(self.readings) and time_s - self.readings[-1].time_s <= RECENT_S
+    @property
+    def heard_s(self) -> float:
+        """Time of the newest reading."""
+        return self.readings[-1].time_s if self.readings else -math.inf
 
     def accept(self, time_s: float) -> None:
         """Its readings were believed."""
@@ -136,14 +137,13 @@ class AnchorTrack:
         """How the anchor of this name is doing."""
         said = self.consensus()
         factor = math.nan if said is None else math.exp(said.log_ratio)
-        newest_s = self.readings[-1].time_s if self.readings else -math.inf
-        if time_s - max(newest_s, self.refused_s) > RECENT_S:
+        if time_s - max(self.heard_s, self.refused_s) > RECENT_S:
             return Verdict(name, "silent", f"nothing came for {RECENT_S:g} s", factor)
         if self.disagrees:
             return Verdict(name, "disagrees", self.disagrees, factor)
         if time_s - self.accepted_s <= RECENT_S:
             return Verdict(name, "accepted", "", factor)
-        if self.refused_s >= newest_s:
+        if self.refused_s >= self.heard_s:
             return Verdict(name, "refused", self.refusal, factor)
         if said is None and len(self.readings) >= LEAST_READINGS:
             return Verdict(name, "refused", "its readings do not agree with each other", factor)
