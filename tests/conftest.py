@@ -43,6 +43,23 @@ def ros_domain_id() -> int:
     return 100 + os.getpid() % 100
 
 
+@pytest.fixture(scope="session")
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
+    """Environment variables of a process that finds none of some packages: `lacking("torch", "onnx")`."""
+
+    def make(*packages: str) -> dict[str, str]:
+        folders = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+        held = [Path(folder, "sitecustomize.py") for folder in folders]  # scripts/fp32_only, which holds on
+        text = "".join(path.read_text() for path in held if path.is_file())
+        folder = tmp_path_factory.mktemp("lacking")
+        # Not modules that raise: what is looked for without being imported has to be absent too.
+        absent = f"sys.modules.update(dict.fromkeys({packages!r}))"
+        (folder / "sitecustomize.py").write_text(f"{text}\nimport sys\n{absent}\n")
+        return {"PYTHONPATH": os.pathsep.join((str(folder), *folders))}
+
+    return make
+
+
 # A small weights file with its graph, for tests in an environment that cannot make it: `test_light_environment.py`.
 MADE_WEIGHTS = os.environ.get("DEPTHCLIP_TEST_WEIGHTS", "")
 
@@ -99,6 +116,13 @@ def small_graph_weights(small_weights: Path, tmp_path_factory: pytest.TempPathFa
     path = Path(shutil.copy(small_weights, tmp_path_factory.mktemp("weights_with_graph")))
     write_graph(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def node_weights(request: pytest.FixtureRequest) -> Path:
+    """What a node of the tests runs: with a graph, as `default` and `fast`, wherever one can be made."""
+    made = MADE_WEIGHTS or all(map(is_installed, ("torch", "onnx", "openvino")))
+    return request.getfixturevalue("small_graph_weights" if made else "small_weights")
 
 
 TINY_DINOV2 = {

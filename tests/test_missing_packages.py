@@ -20,21 +20,14 @@ EXECUTABLES = Path(sys.prefix) / "lib" / "depthclip_ros"
 
 
 @pytest.fixture
-def without(tmp_path, monkeypatch):
+def without(lacking, monkeypatch):
     """The environment of a process that lacks a package: `without("torch")`."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(20 + os.getpid() % 80))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if not EXECUTABLES.is_dir():
         pytest.skip("the package is not installed beside this Python")
 
-    def make(name):
-        held = Path(os.environ.get("PYTHONPATH") or os.devnull, "sitecustomize.py")  # scripts/fp32_only, which holds on
-        text = held.read_text() if held.is_file() else ""
-        # Not a module that raises: what is looked for without being imported has to be absent too.
-        (tmp_path / "sitecustomize.py").write_text(f"{text}\nimport sys\nsys.modules['{name}'] = None\n")
-        return {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    return make
+    return lambda package: {**os.environ, **lacking(package)}
 
 
 @pytest.fixture

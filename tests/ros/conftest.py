@@ -21,8 +21,19 @@ import numpy as np
 import pytest
 
 from depthclip_ros.core.present import is_installed
+from depthclip_ros.core.weights.graph import ABOUT, beside
 
 FASTDDS_PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
+NOT_IN_THE_DEMO = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "transformers",
+    "nncf",
+    "onnx",
+    "onnxruntime",
+    "depthclip_trainer",
+)
 WAIT_S = 150.0  # generous: a busy machine is slow, not wrong
 FOCAL_PX = 200.0
 
@@ -56,6 +67,12 @@ def ros_environment() -> Iterator[dict[str, str]]:
             for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
                 patch.setenv(name, str(FASTDDS_PROFILE))
         yield dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def light(lacking: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """Environment variables of a process that has nothing but what `make demo` installs."""
+    return lacking(*NOT_IN_THE_DEMO, "depthclip_trainer")
 
 
 class NodeProcess:
@@ -119,18 +136,24 @@ def _executable(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def start_node(ros_environment, small_weights, tmp_path_factory) -> Iterator[Callable[..., NodeProcess]]:
-    """Start depth nodes: `start_node(namespace, {parameter: value}, {name: remapped})`."""
+def start_node(ros_environment, light, node_weights, tmp_path_factory) -> Iterator[Callable[..., NodeProcess]]:
+    """Start depth nodes: `start_node(namespace, {parameter: value}, {name: remapped})`.
+
+    They run as with `make demo`, by OpenVINO in a process without torch, but where the weights have no graph.
+    """
     started: list[NodeProcess] = []
 
     def start(
         namespace: str, parameters: dict | None = None, remaps: dict | None = None, params_file: Path | None = None
     ) -> NodeProcess:
-        values = {"autostart": True, "model.weights": small_weights, "model.device": "cpu", "model.precision": "fp32"}
-        # Torch, for the others take seconds to convert the network; where it is not, the weights have a graph.
-        values["model.runtime"] = "openvino" if os.environ.get("DEPTHCLIP_TEST_WEIGHTS") else "torch"
+        values = {"autostart": True, "model.weights": node_weights, "model.device": "cpu", "model.precision": "fp32"}
+        values |= parameters or {}
+        has_graph = beside(Path(values["model.weights"]), ABOUT).is_file()
+        # Weights without a graph run by torch, for the other runtimes take seconds to convert a network.
+        values.setdefault("model.runtime", "openvino" if has_graph else "torch")
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        node = NodeProcess(log, ros_environment, namespace, {**values, **(parameters or {})}, remaps or {}, params_file)
+        environment = {**ros_environment, **(light if has_graph else {})}
+        node = NodeProcess(log, environment, namespace, values, remaps or {}, params_file)
         started.append(node)
         return node
 

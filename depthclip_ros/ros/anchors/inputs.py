@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -28,6 +30,7 @@ IMU = "imu"  # no anchor, but the floor's attitude
 HISTORY_S = 10.0
 MOST_GAP_S = 1.0
 SILENT_S = 5.0
+SETTLED_S = 2.0  # DDS takes up to a second to find who publishes
 
 
 class LiveTransforms:
@@ -37,6 +40,12 @@ class LiveTransforms:
         self._lock = threading.Lock()
         self._tree = Transforms(max_gap_s=MOST_GAP_S, history_s=HISTORY_S)
         self._subscriptions: list[Any] = []
+        self._since_s = math.inf
+
+    @property
+    def settled(self) -> bool:
+        """Whether what /tf_static holds must have come: what is missing is missing."""
+        return time.monotonic() - self._since_s > SETTLED_S
 
     def listen(self, node: Node) -> None:
         """Subscribe, as tf2 does; once, whoever asks."""
@@ -47,9 +56,11 @@ class LiveTransforms:
             self._subscriptions.append(
                 node.create_subscription(TFMessage, topic, partial(self._add, is_static=is_static), qos)
             )
+        self._since_s = time.monotonic()
 
     def close(self, node: Node) -> None:
         """Unsubscribe."""
+        self._since_s = math.inf
         while self._subscriptions:
             node.destroy_subscription(self._subscriptions.pop())
 

@@ -161,7 +161,7 @@ class Outputs:
             to_scan = self._to_scan(late)
         except InputError as error:
             reason = f"no {self._prefix}{SCAN}: {error}; its frame is the parameter scan.frame"
-            if self._throttle.passes(reason):
+            if self._transforms.settled and self._throttle.passes(reason):
                 self._node.get_logger().warning(reason)
             return
         header = type(header)(stamp=header.stamp, frame_id=settings.scan_frame.lstrip("/"))

@@ -17,9 +17,9 @@ NODE = "/life/depth_node"
 
 
 @pytest.fixture(scope="module")
-def managed(start_node, camera, room):
-    """A node that waits for its lifecycle manager, and the camera that feeds it."""
-    node = start_node("/life", {"autostart": False})
+def managed(start_node, small_weights, camera, room):
+    """A node that waits for its lifecycle manager, by torch where that is, and the camera that feeds it."""
+    node = start_node("/life", {"autostart": False, "model.weights": small_weights})
     eye = camera("/life")
     eye.node = node
     eye.good = lambda: (eye.image_message(room), eye.info_message(160, 120))

@@ -20,6 +20,22 @@ def live(start_node, camera):
     return eye
 
 
+def _say_where_the_camera_is(client) -> None:
+    """0.3 m before the robot's middle and 0.4 m above the floor; it looks to the robot's left."""
+    from geometry_msgs.msg import TransformStamped
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    from tf2_msgs.msg import TFMessage
+
+    one = TransformStamped(child_frame_id="camera_optical_frame")
+    one.header.frame_id = "base_footprint"
+    translation, rotation = one.transform.translation, one.transform.rotation
+    translation.x, translation.z = 0.3, 0.4
+    rotation.x, rotation.w = -(0.5**0.5), 0.5**0.5
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_publisher(TFMessage, "/tf_static", qos).publish(TFMessage(transforms=[one]))
+
+
 def _depth_m(message) -> np.ndarray:
     return np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
 
@@ -64,11 +80,7 @@ def test_rays_end_before_the_depth_and_at_the_range_where_depth_is_infinite(live
 
 
 def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live, room):
-    from geometry_msgs.msg import TransformStamped
-    from rclpy.qos import DurabilityPolicy, QoSProfile
     from sensor_msgs.msg import LaserScan
-
-    from tf2_msgs.msg import TFMessage
 
     def make():
         return live.image_message(room), live.info_message(160, 120)
@@ -92,15 +104,7 @@ def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live,
     assert "scan.frame" in live.node.log()
     assert not scans.messages
 
-    # The camera is 0.3 m before the robot's middle and 0.4 m above the floor, and looks to its left.
-    one = TransformStamped(child_frame_id="camera_optical_frame")
-    one.header.frame_id = "base_footprint"
-    translation, rotation = one.transform.translation, one.transform.rotation
-    translation.x, translation.z = 0.3, 0.4
-    rotation.x, rotation.w = -(0.5**0.5), 0.5**0.5
-    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = live.client.node.create_publisher(TFMessage, "/tf_static", qos)
-    publisher.publish(TFMessage(transforms=[one]))
+    _say_where_the_camera_is(live.client)
     live.send_until(make, scans)
     stamp = live.send(*make())
     scan, depth_m = live.answer(scans, stamp), _depth_m(live.answer(live.depth, stamp))
@@ -119,6 +123,21 @@ def test_a_scan_in_the_robots_frame_as_soon_as_tf_says_where_the_camera_is(live,
         if np.isfinite(metres):
             assert metres >= away[beam].min() - 1e-3
             assert np.abs(away[beam] - metres).min() < 1e-3
+
+
+def test_of_a_transform_that_is_there_nothing_is_said(start_node, camera, client, room):
+    from sensor_msgs.msg import LaserScan
+
+    _say_where_the_camera_is(client)
+    node, eye = start_node("/later"), camera("/later")
+
+    def make():
+        return eye.image_message(room), eye.info_message(160, 120)
+
+    eye.send_until(make, eye.depth)
+    scans = client.subscribe(LaserScan, "/later/depth/scan")  # only now does the node listen to /tf
+    eye.send_until(make, scans)
+    assert "no depth/scan" not in node.log()
 
 
 def _voxels(tree, points) -> set[tuple[int, ...]]:
