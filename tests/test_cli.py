@@ -91,8 +91,8 @@ def run(_):
         cleaned.append(True)
     return 0
 
-if not handled:
-    signal.signal(number, signal.SIG_IGN)
+if not handled or signal.getsignal(number) == signal.SIG_IGN:  # as under nohup
+    signal.signal(number, signal.SIG_DFL if handled else signal.SIG_IGN)
 command = types.ModuleType("depthclip_ros.commands.failing")
 command.add_arguments, command.run = lambda parser: None, run
 sys.modules[command.__name__] = command

@@ -22,8 +22,8 @@ from depthclip_ros.cli import main
 
 
 @pytest.fixture(scope="module")
-def weights(small_weights: Path) -> str:
-    return str(small_weights)
+def weights(node_weights: Path) -> str:
+    return str(node_weights)
 
 
 @pytest.fixture

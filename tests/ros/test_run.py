@@ -72,6 +72,15 @@ def test_depth_node_leaves_nothing_behind(start_node, client, camera, room, mome
     assert "terminate called" not in node.log()
 
 
+@pytest.fixture
+def hangup():
+    """Not ignored by the processes of a test, as it is under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize(("moment", "numbers"), [("rendering", [TERM, INT]), ("playing", [HUP])])
 def test_camera_node_leaves_nothing_behind(ros_environment, client, tmp_path, moment, numbers):
     pytest.importorskip("torch", reason="needs torch to render")

@@ -26,7 +26,7 @@ from depthclip_ros.core.tensor_file import hash_tensors
 if TYPE_CHECKING:
     from depthclip_ros.core.model.contract import DepthModel
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", "lock"
 UNUSED_S = 60 * 24 * 3600.0  # an artefact that nobody asked for in so long is deleted when a new one is made
 
 CANNOT_KEEP = "cannot keep what was compiled (%s); it is made anew at every start: set XDG_CACHE_HOME"
@@ -78,21 +78,27 @@ def artefact(kind: str, rests_on: Mapping[str, str | int], build: Callable[[Path
     return _build_for_this_process(build)
 
 
-def cache_for(kind: str, rests_on: Mapping[str, str | int]) -> Path | None:
+@contextlib.contextmanager
+def cache_for(kind: str, rests_on: Mapping[str, str | int]) -> Iterator[Path | None]:
     """A folder that a library may keep its own compiled networks in; None where the cache cannot be written.
 
-    It is named by what they rest on, and deleted when unused like an artefact.
+    It is named by what they rest on, and deleted when unused like an artefact. Others wait for it meanwhile: a process
+    in which OpenVINO reads the file that another one is just writing ends in a bus error.
     """
     folder = _folder(f"{kind}-cache", rests_on)
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            _delete_unused(folder.parent)
-        os.utime(folder)
-    except OSError as error:
-        _log.warning(CANNOT_KEEP, error)
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+    with contextlib.ExitStack() as held:
+        kept: Path | None = None
+        try:
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                _delete_unused(folder.parent)
+            os.utime(folder)
+            if os.access(folder, os.W_OK):
+                held.enter_context(FileLock(folder / LOCK))
+                kept = folder
+        except OSError as error:
+            _log.warning(CANNOT_KEEP, error)
+        yield kept
 
 
 def _folder(kind: str, rests_on: Mapping[str, str | int]) -> Path:

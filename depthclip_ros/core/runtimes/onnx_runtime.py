@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,14 @@ class OnnxRuntime(CompiledRuntime):
         options = library.SessionOptions()
         options.intra_op_num_threads = self.threads  # 0: as many as there are cores
         options.log_severity_level = 3  # errors; its warnings are about which operation runs where
-        return library.InferenceSession(str(file), options, providers=self._with_options(network))
+        kept = cache_for("tensorrt", self._rests_on(network)) if TENSORRT in self._providers else nullcontext()
+        with kept as folder:
+            return library.InferenceSession(str(file), options, providers=self._with_options(folder))
 
-    def _with_options(self, network: Network) -> list[Any]:
+    def _with_options(self, kept: Path | None) -> list[Any]:
         options: dict[str, dict[str, Any]] = {name: {"device_id": self._index} for name in self._providers}
         if TENSORRT in options:
             options[TENSORRT]["trt_fp16_enable"] = self.precision == "fp16"
-            kept = cache_for("tensorrt", self._rests_on(network))
             if kept is not None:
                 options[TENSORRT] |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(kept)}
         return [*options.items(), CPU]

@@ -142,7 +142,7 @@ def test_a_worse_ratio_is_measured_again_and_fails_only_when_strict(
 
 @pytest.mark.timeout(600)
 def test_node_cameras_and_soak_over_dds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, older: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node_weights: Path, older: Path
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for part, seconds in (("node", 1.0), ("cameras", 1.0), ("soak", 3.0)):
@@ -159,7 +159,7 @@ def test_node_cameras_and_soak_over_dds(
         "--plot",
         str(tmp_path / "x.png"),
     ]
-    assert main([*arguments, "--weights", str(small_weights), "--before", str(older), *files]) == 0
+    assert main([*arguments, "--weights", str(node_weights), "--before", str(older), *files]) == 0
     assert (tmp_path / "starts").read_text() == "started\n"
     rows = figures_of(out)["rows"]
     parts = {part: [row for row in rows if row["part"] == part] for part in ("node", "overload", "cameras", "soak")}
@@ -186,13 +186,13 @@ def test_node_cameras_and_soak_over_dds(
 
 @pytest.mark.timeout(600)
 def test_cold_start_of_engine_and_node(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_weights: Path, older: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node_weights: Path, older: Path
 ) -> None:
     monkeypatch.setattr("depthclip_ros.commands.bench.start.options_of", lambda device: OPTIONS)
     monkeypatch.setattr("depthclip_ros.commands.bench.start.AUTO", ("torch", "auto"))
     out = tmp_path / "bench.json"
     arguments = ["bench", "--quick", "--parts", "start", "--device", "cpu", "--size", "160x120", "--json", str(out)]
-    assert main([*arguments, "--weights", str(small_weights), "--before", str(older)]) == 0
+    assert main([*arguments, "--weights", str(node_weights), "--before", str(older)]) == 0
     assert (tmp_path / "starts").read_text() == "started\n" * 2
     rows = figures_of(out)["rows"]
     larger = [row for row in rows if row["what"] == "then 1280x720"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.runtimes import artefact_cache
@@ -197,31 +198,47 @@ def test_an_artefact_that_is_asked_for_counts_as_used(compiled_cache: Path) -> N
     assert time.time() - folder.stat().st_mtime < 60
 
 
+def folder_for(rests_on: str) -> Path | None:
+    with artefact_cache.cache_for("openvino", {"weights": rests_on}) as folder:
+        return folder
+
+
 def test_a_librarys_own_cache_is_one_for_each_key_and_counts_as_used(compiled_cache: Path) -> None:
-    folder = artefact_cache.cache_for("openvino", {"weights": "abc"})
+    folder = folder_for("abc")
     assert folder is not None
     assert (folder.parent, folder.is_dir(), folder.name.startswith("openvino-cache-")) == (compiled_cache, True, True)
     os.utime(folder, (1000, 1000))
-    assert artefact_cache.cache_for("openvino", {"weights": "abc"}) == folder
+    assert folder_for("abc") == folder
     assert time.time() - folder.stat().st_mtime < 60
-    assert artefact_cache.cache_for("openvino", {"weights": "abd"}) != folder
+    assert folder_for("abd") != folder
+
+
+def test_nobody_else_is_in_a_librarys_own_cache_meanwhile(compiled_cache: Path) -> None:
+    with artefact_cache.cache_for("openvino", {"weights": "abc"}) as folder:
+        assert folder is not None
+        with artefact_cache.cache_for("openvino", {"weights": "abd"}) as other:  # of another network
+            assert other != folder
+        with pytest.raises(Timeout):
+            FileLock(folder / "lock", timeout=0).acquire()
+    with FileLock(folder / "lock", timeout=0):
+        pass
 
 
 def test_a_new_cache_of_a_librarys_own_takes_away_what_nobody_asked_for(compiled_cache: Path) -> None:
-    old, young = (artefact_cache.cache_for("openvino", {"weights": name}) for name in ("old", "young"))
+    old, young = folder_for("old"), folder_for("young")
     assert old is not None
     assert young is not None
     (old / "1.blob").write_bytes(b"compiled")
     long_ago_s = time.time() - 61 * 24 * 3600
     os.utime(old, (long_ago_s, long_ago_s))
-    artefact_cache.cache_for("openvino", {"weights": "young"})
+    folder_for("young")
     assert old.exists()  # looked at only where a new one is made
-    artefact_cache.cache_for("openvino", {"weights": "new"})
+    folder_for("new")
     assert (old.exists(), young.exists()) == (False, True)
 
 
 @pytest.mark.usefixtures("no_place")
 def test_where_no_cache_can_be_written_a_library_has_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert artefact_cache.cache_for("openvino", {}) is None
+        assert folder_for("abc") is None
     assert "set XDG_CACHE_HOME" in caplog.text

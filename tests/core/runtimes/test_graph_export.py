@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from depthclip_ros.core import present
 from depthclip_ros.core.engine import DepthEngine
@@ -215,6 +216,25 @@ def test_what_was_compiled_and_then_damaged_on_the_disk_is_made_again(weights, c
     assert again.proofs[(1, 48, 64)].p99 < 0.01
 
 
+def test_while_a_network_compiles_no_other_process_reads_what_is_half_written(
+    weights, compiled_cache, monkeypatch
+) -> None:
+    core, folders = imported.openvino().Core, set()
+    compile_now = core.compile_model
+
+    def compile_alone(self, model, device, settings):
+        folders.add(Path(settings["CACHE_DIR"]))
+        with pytest.raises(Timeout):
+            FileLock(Path(settings["CACHE_DIR"]) / "lock", timeout=0).acquire()
+        return compile_now(self, model, device, settings)
+
+    monkeypatch.setattr(core, "compile_model", compile_alone)
+    OpenVinoRuntime(Network.of_weights(read_info(weights)), "cpu", "fp32", CalibrationSet()).prepare((64, 48))
+    (folder,) = folders
+    assert folder.parent == compiled_cache
+    assert list(folder.glob("*.blob"))
+
+
 def test_a_precision_that_is_refused_takes_nothing_away_that_another_keeps(
     weights, compiled_cache, monkeypatch
 ) -> None:
@@ -307,7 +327,10 @@ def test_tensorrts_engines_are_kept_in_the_cache_and_not_beside_the_weights(
     available = [onnx_runtime.TENSORRT, onnx_runtime.CUDA, onnx_runtime.CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
     network = Network.of_weights(read_info(weights))
-    (_, tensorrt), (_, cuda), cpu = OnnxRuntime(network, "cuda:1", "fp32")._with_options(network)
+    given = []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda file, options, providers: given.extend(providers))
+    OnnxRuntime(network, "cuda:1", "fp32")._session(network, weights)
+    (_, tensorrt), (_, cuda), cpu = given
     assert Path(tensorrt["trt_engine_cache_path"]).parent == compiled_cache
     assert (tensorrt["device_id"], cuda["device_id"], cpu) == (1, 1, onnx_runtime.CPU)
 

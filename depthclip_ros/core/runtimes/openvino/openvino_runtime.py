@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,9 @@ class OpenVinoRuntime(CompiledRuntime):
 
         What this runtime made itself is no older than it, and stays.
         """
-        kept = None if network.graph is None else self._kept(network)
         forgotten = False
-        for blob in () if kept is None else kept.glob("*.blob"):
-            with contextlib.suppress(FileNotFoundError):  # another node met the same
+        with self._kept(network) as kept:
+            for blob in () if kept is None else kept.glob("*.blob"):
                 if blob.stat().st_mtime < self._began_s:
                     forgotten = True
                     blob.unlink()
@@ -132,12 +132,15 @@ class OpenVinoRuntime(CompiledRuntime):
         if self._device == DEVICES["cpu"]:
             settings["ENABLE_CPU_PINNING"] = False  # cameras and planners need the cores as well
             settings["INFERENCE_NUM_THREADS"] = self.threads  # 0: as many as there are cores
-        if network.graph is not None and (kept := self._kept(network)) is not None:
-            settings["CACHE_DIR"] = str(kept)  # what was compiled; OpenVINO tells by the model and the settings
-        return self._core.compile_model(model, self._device, settings).create_infer_request()
+        with self._kept(network) as kept:
+            if kept is not None:
+                settings["CACHE_DIR"] = str(kept)  # what was compiled; OpenVINO tells by the model and the settings
+            return self._core.compile_model(model, self._device, settings).create_infer_request()
 
-    def _kept(self, network: Network) -> Path | None:
+    def _kept(self, network: Network) -> AbstractContextManager[Path | None]:
         """Where OpenVINO keeps what it compiled: by precision, so that one that is refused takes no other's away."""
+        if network.graph is None:
+            return contextlib.nullcontext()
         return cache_for(self.name, self._rests_on(network) | {"precision": self.precision})
 
     def _rests_on(self, network: Network) -> dict[str, str | int]:
