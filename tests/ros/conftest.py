@@ -24,16 +24,7 @@ from depthclip_ros.core.present import is_installed
 from depthclip_ros.core.weights.graph import ABOUT, beside
 
 FASTDDS_PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
-NOT_IN_THE_DEMO = (
-    "torch",
-    "torchvision",
-    "open_clip",
-    "transformers",
-    "nncf",
-    "onnx",
-    "onnxruntime",
-    "depthclip_trainer",
-)
+NOT_IN_THE_DEMO = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime")
 WAIT_S = 150.0  # generous: a busy machine is slow, not wrong
 FOCAL_PX = 200.0
 
@@ -142,6 +133,7 @@ def start_node(ros_environment, light, node_weights, tmp_path_factory) -> Iterat
     They run as with `make demo`, by OpenVINO in a process without torch, but where the weights have no graph.
     """
     started: list[NodeProcess] = []
+    cache = str(tmp_path_factory.getbasetemp() / "cache")  # of all tests: each network is compiled once
 
     def start(
         namespace: str, parameters: dict | None = None, remaps: dict | None = None, params_file: Path | None = None
@@ -152,7 +144,7 @@ def start_node(ros_environment, light, node_weights, tmp_path_factory) -> Iterat
         # Weights without a graph run by torch, for the other runtimes take seconds to convert a network.
         values.setdefault("model.runtime", "openvino" if has_graph else "torch")
         log = tmp_path_factory.mktemp("node") / "log.txt"
-        environment = {**ros_environment, **(light if has_graph else {})}
+        environment = {**ros_environment, **({**light, "XDG_CACHE_HOME": cache} if has_graph else {})}
         node = NodeProcess(log, environment, namespace, values, remaps or {}, params_file)
         started.append(node)
         return node
