@@ -44,6 +44,12 @@ def ros_domain_id() -> int:
 
 
 @pytest.fixture(scope="session")
+def extras() -> tuple[str, ...]:
+    """Packages that `make demo` does not install."""
+    return ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
+
+
+@pytest.fixture(scope="session")
 def lacking(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
     """Environment variables of a process that finds none of some packages: `lacking("torch", "onnx")`."""
 

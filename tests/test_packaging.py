@@ -301,12 +301,11 @@ def test_the_workflow_runs_the_lines_of_the_readme():
     assert distros == named
 
 
-EXTRAS = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime", "depthclip_trainer")
 ONLY_FOR_DEVELOPERS = ("cosmic_ray", "hypothesis", "octomap", "pytest_cov", "pyoctomap", "skbuild", "scikit_build_core")
 
 
-def test_all_tests_are_collected_in_a_workspace_without_extras(lacking):
-    held = {**os.environ, **lacking(*EXTRAS, *ONLY_FOR_DEVELOPERS)}
+def test_all_tests_are_collected_in_a_workspace_without_extras(lacking, extras):
+    held = {**os.environ, **lacking(*extras, *ONLY_FOR_DEVELOPERS)}
     held["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # hypothesis has a plugin
     settings = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--collect-only", "-q", "-c", "pyproject.toml"]
     if importlib.util.find_spec("launch_pytest"):  # a ROS distribution's: it knows the mark of launch tests

@@ -24,7 +24,6 @@ from depthclip_ros.core.present import is_installed
 from depthclip_ros.core.weights.graph import ABOUT, beside
 
 FASTDDS_PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
-NOT_IN_THE_DEMO = ("torch", "torchvision", "open_clip", "transformers", "nncf", "onnx", "onnxruntime")
 WAIT_S = 150.0  # generous: a busy machine is slow, not wrong
 FOCAL_PX = 200.0
 
@@ -61,9 +60,9 @@ def ros_environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def light(lacking: Callable[..., dict[str, str]]) -> dict[str, str]:
+def light(lacking: Callable[..., dict[str, str]], extras: tuple[str, ...]) -> dict[str, str]:
     """Environment variables of a process that has nothing but what `make demo` installs."""
-    return lacking(*NOT_IN_THE_DEMO, "depthclip_trainer")
+    return lacking(*extras)
 
 
 class NodeProcess:
