@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from depthclip_ros.core.calibration import camera_model, misplaced_centre, read_calibration
+from depthclip_ros.core.calibration import camera_model, is_uncalibrated, misplaced_centre, read_calibration
 from depthclip_ros.core.errors import ConfigError, InputError
 
 D = [-0.28, 0.09, 0.001, -0.0005, 0.0]
@@ -237,3 +237,19 @@ def test_an_image_of_another_size_is_named_with_what_the_camera_info_says(fields
 )  # fmt: skip
 def test_the_middle_half_of_an_image_is_from_a_quarter_to_three(cx: float, cy: float, doubtful: bool) -> None:
     assert bool(misplaced_centre([500, 0, cx, 0, 500, cy, 0, 0, 1], None, 640, 480)) is doubtful
+
+
+@pytest.mark.parametrize(
+    ("k", "p", "expected"),
+    [
+        ([0.0] * 9, [0.0] * 12, True),
+        ([1.0, 0, 160, 0, 1, 120, 0, 0, 1], [1.0, 0, 160, 0, 0, 1, 120, 0, 0, 0, 1, 0], True),
+        ([2.0, 0, 160, 0, 2, 120, 0, 0, 1], [0.0] * 12, False),
+        ([0.0] * 9, [200.0, 0, 160, 0, 0, 200, 120, 0, 0, 0, 1, 0], False),
+        ([200.0, 0, 160, 0, 1, 120, 0, 0, 1], [0.0] * 12, False),
+    ],
+)
+def test_zeros_and_focal_lengths_of_one_pixel_are_of_no_calibration(
+    k: list[float], p: list[float], expected: bool
+) -> None:
+    assert is_uncalibrated(SimpleNamespace(k=k, p=p)) is expected

@@ -18,6 +18,7 @@ from depthclip_trainer.evaluation.evaluate import (
     clip_prediction,
     describe_intervals,
     evaluate,
+    evenly,
     fill_rows,
     infer,
 )
@@ -192,6 +193,13 @@ def test_a_frame_whose_every_prediction_is_beyond_all_range_has_no_interval_to_s
     assert both.options["interval score"] == alone.options["interval score"]
     assert both.rows["model"]["x"]["coverage"] == 1.0
     assert "interval score" not in evaluate(Beyond(0.3), [beyond], PROTOCOL).options
+
+
+def test_what_is_kept_lies_evenly_between_the_first_and_the_last():
+    values = np.arange(9, dtype=np.float32)
+    assert evenly(values, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evenly(values[:2], 4).tolist() == [0, 0, 0, 1]
+    assert evenly(values[:1], 3).tolist() == [0, 0, 0]
 
 
 def test_what_a_report_keeps_of_a_frame_does_not_grow_with_its_pixels():

@@ -9,7 +9,8 @@ import pytest
 from depthclip_trainer.commands.adapt import Adapted, write_summary
 from depthclip_trainer.evaluation.evaluate import Frame, Report
 from depthclip_trainer.evaluation.metrics import Readings
-from depthclip_trainer.evaluation.tables import figures_json, write_report
+from depthclip_trainer.evaluation.tables import figures_json, print_report, write_report
+from rich.console import Console
 
 
 @pytest.fixture
@@ -35,6 +36,17 @@ def test_reports_are_json_where_a_figure_does_not_exist(report, tmp_path):
     write_summary(Adapted(tmp_path / "w.safetensors", None, report, 1.0, 100.0), tmp_path / "summary.json")
     content = json.loads((tmp_path / "summary.json").read_text(), parse_constant=refuse)
     assert content["after"]["abs_rel_edges"] is None
+
+
+def test_figures_and_options_are_printed_as_they_are(report):
+    report.options.update(protocol="frames", alignment="none (metres)", weights="[bold]model[0].safetensors")
+    console = Console(width=180, record=True)
+    print_report(report, console)
+    text = console.export_text()
+    assert "weights: [bold]model[0].safetensors" in text
+    assert "Protocol frames, alignment: none " in text
+    (row,) = (line for line in text.splitlines() if " all " in line)
+    assert row.strip("│ ").split(" │ ") == ["all", "     1", " 0.250", "  nan"]
 
 
 def test_figures_keep_their_shape():

@@ -12,7 +12,7 @@ import pytest
 from depthclip_ros.core.anchors.estimator import ScaleEstimator
 from depthclip_ros.core.anchors.measurement import Measurement, Prediction
 from depthclip_ros.core.anchors.points import SeenPoints, measure_points
-from depthclip_ros.core.anchors.shape import FADE_S, NO_SHAPE, RIDGE, STEP, Shape, ShapeEstimator
+from depthclip_ros.core.anchors.shape import FADE_S, NO_SHAPE, RIDGE, STEP, Shape, ShapeEstimator, _fit
 from depthclip_ros.core.anchors.track import RECENT_S
 from depthclip_ros.core.types import Intrinsics
 
@@ -150,6 +150,30 @@ def test_four_blocks_tell_one_and_three_do_not():
     assert four.shape.exponent == pytest.approx(1.4, abs=0.15)
     three = Robot(pixels=ONE_ROW[np.isin(column, (0, 3, 7))].repeat(8, 0)).read(15)
     assert three.shape.exponent == 1.0
+
+
+def test_a_block_is_two_by_two_regions_and_three_of_them_tell_nothing():
+    x = np.linspace(-1.0, 1.0, 60)
+    corner = np.resize([0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13], 60)  # six columns of two rows: three blocks
+    exponent, middle, errors = _fit(x, 1.4 * x, corner)
+    assert (exponent, errors) == (1.0, (1.0, 1.0))
+    assert middle == pytest.approx(0.0, abs=0.04)
+    exponent, _, (alone, with_exponent) = _fit(x, 1.4 * x, np.where(corner == 5, 30, corner))
+    assert exponent == pytest.approx(1.4, abs=0.03)
+    assert with_exponent < 0.2 * alone
+
+
+def test_what_is_a_little_off_bends_the_line_little_whatever_the_scale():
+    """A twentieth of the points, all at one end, off by less than what is wild."""
+    x = np.linspace(-1.0, 1.0, 200)
+    y = x + np.where(x > 0.9, 0.085, 0.0)
+    everywhere = np.resize(np.arange(48), 200)
+    off = _fit(x, y, everywhere)[0] - 1
+    assert 0 < off < 0.65 * (np.polyfit(x, y, 1)[0] - 1), "least squares would go along"
+    for of_depth, of_scale in ((-2.0, 0.0), (0.0, 2.0), (3.0, -1.0)):
+        exponent, middle, _ = _fit(x + of_depth, y + of_depth + of_scale, everywhere)
+        assert exponent - 1 == pytest.approx(off, rel=0.1)
+        assert middle == pytest.approx(of_depth, abs=0.02)
 
 
 def test_a_third_of_wild_points_neither_hides_an_exponent_nor_makes_one():

@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import shutil
+import subprocess
 from pathlib import Path
 
 import huggingface_hub
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from depthclip_ros.core.errors import WeightsError
 from depthclip_ros.core.model.registry import build_model, preset
 from depthclip_ros.core.weights import find as find_weights
+from depthclip_ros.core.weights import weights_file
 from depthclip_ros.core.weights.find import read_info, resolve
 from depthclip_ros.core.weights.load import load_weights
 from depthclip_ros.core.weights.weights_file import save_weights
@@ -144,6 +146,9 @@ def test_info_says_what_the_file_is(model, saved):
     assert info.config["tower_width"] == 48
     assert info.parameters_total == info.parameters_trained == sum(p.numel() for p in model.parameters())
     assert info.created.endswith("+00:00")
+    git = ["git", "-C", str(Path(weights_file.__file__).parent), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False)
+    assert info.commit == (None if head.returncode else head.stdout.strip())
     assert load_weights(saved).info == info
 
 
