@@ -57,6 +57,14 @@ def test_an_attitude_is_fitted_to_the_plane_that_most_of_the_lower_points_lie_on
     assert measure_ground(Prediction(mixed, CAMERA), 0.8, None).log_ratio == pytest.approx(0, abs=0.05)
 
 
+def test_an_attitude_is_fitted_to_the_lower_half_of_the_view(floor):
+    """A ramp, which a floor might be by its pitch, in all that is above."""
+    depth_m, _ = floor(0.8, 15)
+    ramp_m, _ = floor(0.8, 35)
+    mixed = np.where(np.arange(240)[:, None] < 130, ramp_m, depth_m).astype(np.float32)
+    assert measure_ground(Prediction(mixed, CAMERA), 0.8, None).log_ratio == pytest.approx(0, abs=0.05)
+
+
 def test_where_no_floor_is_seen_it_is_refused(floor):
     up = np.array([0.0, math.cos(0.6), -math.sin(0.6)])
     cases = {

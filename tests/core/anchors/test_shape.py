@@ -290,6 +290,18 @@ def test_weights_without_intervals_keep_their_width():
     assert Robot().read(10).shape.width == 1.0
 
 
+def test_a_width_is_judged_at_the_scale_that_is_believed():
+    """Depth that is right but for its scale: the intervals are far too wide, whatever the scale."""
+    estimator, prediction = ScaleEstimator(), Prediction(ROOM, CAMERA)
+    seen = SeenPoints(EVERYWHERE, 2.5 * ROOM[tuple(EVERYWHERE[:, ::-1].astype(int).T)])
+    for reading in range(10):
+        estimator.see(reading * 0.1, ROOM)
+        estimator.add("points", reading * 0.1, measure_points(prediction, seen))
+        estimator.learn_shape(prediction, NO_SHAPE, seen, np.full((240, 320), 0.4, np.float32))
+    assert estimator.estimate.factor == pytest.approx(2.5, rel=0.1)
+    assert estimator.estimate.shape.width < 0.6
+
+
 def test_nothing_is_learnt_before_a_scale_is_believed():
     estimator = ScaleEstimator()
     prediction = Prediction(ROOM, CAMERA)
