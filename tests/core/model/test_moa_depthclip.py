@@ -32,6 +32,19 @@ def test_predicts_at_any_size(model):
         assert (prediction.depth > 0).all()
 
 
+def test_entering_gives_all_that_transformer_and_decoder_see_of_the_stem(nano_config):
+    model, images, seen = build_model(nano_config()).eval(), torch.randn(1, 3, 64, 96), []
+    for joint in model.joints():
+        joint.register_forward_hook(lambda _, __, output: seen.append(output))
+    with torch.no_grad():
+        model(images)
+        of_the_whole = [*seen]
+        entered = model.enter(images)
+    assert len(entered) == len(model.joints()) > 2
+    for one, other in zip(entered, of_the_whole, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_gradients_reach_exactly_what_is_trained(model):
     wake(model)
     model.train()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from depthclip_ros.core.errors import ConfigError
-from depthclip_ros.core.model.towers.hybrid_tower import HybridTower
+from depthclip_ros.core.model.towers.hybrid_tower import HybridTower, _coordinates
 from depthclip_ros.core.model.towers.tower import PositionGrid
 
 
@@ -26,6 +26,22 @@ def test_knows_the_height_in_the_image(tower):
         half = tower(torch.zeros(1, 3, 96, 64), {}, (2,)).skips[-1][0]  # [C, 48, 32]
     upper, lower = half[:, 12, 16], half[:, 36, 16]  # far from the border: only the coordinates differ
     assert (upper - lower).abs().max() > 1e-3
+
+
+def test_coordinates_are_those_of_pixel_centres_from_edge_to_edge():
+    x, y = _coordinates(torch.zeros(2, 3, 2, 4))[1]
+    assert x.tolist() == [[-0.75, -0.25, 0.25, 0.75]] * 2
+    assert y.tolist() == [[-0.5] * 4, [0.5] * 4]
+
+
+def test_positions_are_added_to_the_grid(tower):
+    images, position = torch.randn(1, 3, 48, 64), torch.randn(48)
+    with torch.no_grad():
+        tower.positions.copy_(position.view(1, -1, 1, 1).expand_as(tower.positions))
+        seen = tower(images, {}, (2,)).embedding
+        tower.positions.zero_()
+        tower.to_tokens.register_forward_hook(lambda _, __, grid: grid + position[:, None, None])
+        torch.testing.assert_close(tower(images, {}, (2,)).embedding, seen)
 
 
 def test_a_tap_of_the_last_block_is_normalised_and_its_mean_is_the_embedding(tower):
