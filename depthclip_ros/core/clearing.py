@@ -16,7 +16,7 @@ def ray_pixels(side_px: int, stride: int) -> NDArray[np.intp]:
 
     The first and the last are among them: what only the outermost pixels marked would never be cleared otherwise.
     """
-    evenly: NDArray[np.float64] = np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1)
+    evenly = np.linspace(0, side_px - 1, -(-(side_px - 1) // stride) + 1, dtype=np.float64)
     pixels: NDArray[np.intp] = evenly.round().astype(np.intp)
     return pixels
 

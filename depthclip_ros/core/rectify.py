@@ -248,7 +248,7 @@ def _fold_radius(d: tuple[float, ...]) -> float:
 
 def _fold_angle(d: tuple[float, ...]) -> float:
     """Angle from the axis, at most a right one, from which on the fisheye's polynomial turns back, in radians."""
-    angle = np.linspace(0, math.pi / 2, 10_001)
+    angle = np.linspace(0, math.pi / 2, 10_001, dtype=np.float64)
     turning = np.flatnonzero(~(np.diff(_fisheye_radius(d, angle)) > 0))
     return float(angle[turning[0]]) if turning.size else math.pi / 2
 

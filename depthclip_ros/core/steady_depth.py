@@ -74,7 +74,8 @@ class SteadyDepth:
             count[same] = np.minimum(counted[same] + 1, MEMORY)
             steady = np.where(same, new + (1 - 1 / count) * (before - new), new)
             change = np.nan_to_num(steady - new)
-            depth_m *= cv2.exp(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR))
+            factor: NDArray[Any] = cv2.exp(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR))
+            depth_m *= factor
             near_m, far_m = limits_m
             depth_m[depth_m < near_m] = -np.inf
             depth_m[depth_m > far_m] = np.inf
@@ -95,7 +96,7 @@ class SteadyDepth:
         rows, columns = np.indices(grey.shape, np.float32)
         x, y = columns + flow[..., 0], rows + flow[..., 1]
         then = cv2.remap(self._grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        difference = grey.astype(np.float32) - then
+        difference: NDArray[Any] = grey.astype(np.float32) - then
         brighter = float(np.median(difference))  # exposure
         same = np.abs(difference - brighter) < SAME_GREY
         same &= (x >= 0) & (y >= 0) & (x <= grey.shape[1] - 1) & (y <= grey.shape[0] - 1)

@@ -91,8 +91,8 @@ class ScaleEstimator:
         self._change = SceneChange()
         self._shape = ShapeEstimator()
         self._names: list[str] = []
-        self._mean = np.zeros(1)
-        self._covariance = np.full((1, 1), self._prior)
+        self._mean: NDArray[np.float64] = np.zeros(1)
+        self._covariance: NDArray[np.float64] = np.full((1, 1), self._prior)
         self._anchors: dict[str, AnchorTrack] = {}
         self._timeline = Timeline()
         self._time_s: float | None = None

@@ -73,4 +73,5 @@ class SceneChange:
         rows = ((np.arange(GRID[0]) + 0.5) * height / GRID[0]).astype(int)
         columns = ((np.arange(GRID[1]) + 0.5) * width / GRID[1]).astype(int)
         sample = depth_m[np.ix_(rows, columns)].astype(np.float64)
-        return np.log(np.where(np.isfinite(sample) & (sample > 0), sample, np.nan))
+        log_depth: NDArray[np.float64] = np.log(np.where(np.isfinite(sample) & (sample > 0), sample, np.nan))
+        return log_depth

@@ -177,7 +177,8 @@ def _fit(x: Points, y: Points, regions: NDArray[np.int64]) -> tuple[float, float
         return 1.0, middle, (1.0, 1.0)
     exponents, errors = [], []
     for is_free in (False, True):
-        slope, offset = np.ones(1), np.zeros(1)
+        slope: Points = np.ones(1)
+        offset: Points = np.zeros(1)
         for _ in range(ROUNDS):
             residual = np.abs(y - offset[0] - slope[0] * x)
             limit = HUBER_SD * max(MAD_TO_SD * weighted_median(residual, weight), LEAST_SD)

@@ -164,7 +164,8 @@ class DepthEngine:
         found: dict[int, ViewDepth] = {}
         with self._lock:
             for size, members in groups.items():
-                self._image_sizes[size] = views[members[0]].rgb.shape[1::-1]
+                height, width = views[members[0]].rgb.shape[:2]
+                self._image_sizes[size] = width, height
                 waiting = members
                 while waiting:
                     part = waiting[: self._largest_batch or len(waiting)]
