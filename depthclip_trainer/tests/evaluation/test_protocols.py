@@ -85,6 +85,12 @@ def test_nyu_scores_the_official_test_part_of_the_mat_inside_eigens_crop(make_ny
     assert [frame.path[-4:] for frame in report.frames] == ["0002", "0004", "0005"]
 
 
+@pytest.mark.parametrize(("name", "most_m"), [("rgbd", 10), ("nyu", 10), ("nyu-cropped", 10), ("kitti", 80)])
+def test_truth_counts_below_the_cap_that_the_field_compares_at(name, most_m):
+    truth_m = np.array([most_m - 0.01, most_m, most_m + 0.5, np.inf], np.float32)
+    assert PROTOCOLS[name].in_range(truth_m).tolist() == [True, False, False, False]
+
+
 def test_parts_of_sets_with_an_official_split(make_nyu_folder, make_kitti):
     def paths(data, part):
         return [sample.path.rpartition("_")[2] for _, sample in frames_of(PROTOCOLS["frames"], data, part)]

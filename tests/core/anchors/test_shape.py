@@ -290,6 +290,15 @@ def test_weights_without_intervals_keep_their_width():
     assert Robot().read(10).shape.width == 1.0
 
 
+def test_what_was_read_more_than_a_second_ago_does_not_count():
+    estimator, prediction = ShapeEstimator(), Prediction(np.full((240, 320), 2.0, np.float32), CAMERA)
+    wide = np.full((240, 320), 0.4, np.float32)
+    for time_s, error in ((0.0, 0.6), (0.05, 0.6), (0.1, 0.6), (0.9, 0.2), (1.2, 0.2)):
+        seen = SeenPoints(EVERYWHERE, 2.0 * np.exp(np.resize([error, -error], len(EVERYWHERE))))
+        estimator.add(time_s, prediction, NO_SHAPE, seen, 1.0, wide, 1.0)
+    assert estimator.at(1.2).width == pytest.approx(width_of(EVERYWHERE, [0.2, -0.2]), rel=1e-6)
+
+
 def test_a_width_is_judged_at_the_scale_that_is_believed():
     """Depth that is right but for its scale: the intervals are far too wide, whatever the scale."""
     estimator, prediction = ScaleEstimator(), Prediction(ROOM, CAMERA)

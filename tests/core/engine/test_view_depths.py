@@ -75,6 +75,13 @@ def test_a_devices_cloud_is_the_cpus_to_the_byte(request_: CloudRequest) -> None
     assert ours.shape == expected.shape
     for name in expected.dtype.names or ():
         np.testing.assert_array_equal(ours[name], expected[name])
+    flying = generator.random((49, 65)) < 0.3
+    torn = device_cloud(
+        torch.from_numpy(depth_m), torch.from_numpy(image), camera, request_, flying=torch.from_numpy(flying)
+    )
+    known = np.isfinite(expected["z"])
+    left_out = flying[:: request_.stride, :: request_.stride]
+    np.testing.assert_array_equal(np.isfinite(as_structured(torn.numpy(), request_)["z"]), known & ~left_out)
 
 
 def test_a_download_gives_each_its_shape_and_bits() -> None:

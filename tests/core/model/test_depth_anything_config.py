@@ -42,6 +42,9 @@ def test_v1_reads_the_last_four_blocks_and_v2_blocks_of_every_depth():
         }
         assert taps["v1"] == list(range(blocks - 3, blocks + 1))
         assert taps["v2"] == ([5, 12, 18, 24] if size == "large" else [3, 6, 9, 12])
+    for place in ("indoor", "outdoor"):
+        network = json.loads(PRESETS[f"depth-anything-v2-{place}-small"].network)
+        assert network["backbone_config"]["out_indices"] == [3, 6, 9, 12]
 
 
 def test_decoders_have_the_published_channels():

@@ -82,7 +82,9 @@ def test_folder_form_follows_its_lists(make_nyu_folder):
     assert abs(int(sample.image[100, 100, 2]) - 30) <= 4  # JPEG
     assert sample.intrinsics.fx_px == 518.8579
     named = NyuFolder(folder, "nyudepthv2_test_files_with_gt.txt")
-    assert named.frame_names == NyuFolder(folder / "nyudepthv2_test_files_with_gt.txt").frame_names == test.frame_names
+    by_file = NyuFolder(folder / "nyudepthv2_test_files_with_gt.txt")
+    assert named.frame_names == by_file.frame_names == test.frame_names
+    assert by_file.read("cafe/rgb_00005").depth_m[0, 0] == pytest.approx(5.25)
 
 
 def test_validation_takes_whole_rooms(make_nyu_folder):
