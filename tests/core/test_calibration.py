@@ -97,6 +97,12 @@ def test_the_lens_is_read_as_its_writer_meant_it(file: Path, text: str, model: s
     assert not camera.is_rectified
 
 
+def test_the_first_of_several_printed_messages_counts(file: Path) -> None:
+    first = f"width: 640\nheight: 480\nk: {K}\n"
+    file.write_text(f"{first}---\nwidth: 320\nheight: 240\nk: {[0.5 * one for one in K]}\n---\n")
+    assert list(read_calibration(file).k) == K
+
+
 def test_a_matrix_in_rows_is_read(file: Path) -> None:
     file.write_text(f"width: 640\nheight: 480\nk: {[K[:3], K[3:6], K[6:]]}\n")
     assert list(read_calibration(file).k) == K

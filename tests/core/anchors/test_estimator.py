@@ -197,6 +197,19 @@ def test_a_scene_that_moves_on_makes_it_less_certain():
     assert moving.estimator.estimate.log_scale_sd > 1.3 * still.estimator.estimate.log_scale_sd
 
 
+def test_what_is_forgotten_goes_by_the_way_of_the_scene_and_a_look_at_its_end_is_a_new_one():
+    robot = Robot()
+    before = robot.look(2.0, beam=0.3).log_scale_sd ** 2
+    depth_m = STILL
+    for _ in range(12):  # 0.96 of ln depth, in steps that are no cut
+        depth_m = depth_m * np.float32(math.exp(0.08))
+        moved = robot.look(0.1, depth_m).log_scale_sd ** 2
+    prior = PRIOR_SD**2
+    assert prior - moved == pytest.approx((prior - before) * math.exp(-2 * 0.96 / 2.0), rel=1e-3)
+    again = robot.look(1.0, depth_m, beam=0.3).log_scale_sd ** 2
+    assert again == pytest.approx(moved * PLACE / (moved + PLACE), rel=0.1)
+
+
 def test_two_anchors_that_disagree_are_named_with_both_values():
     robot = Robot()
     robot.look(3.0, scan=0.0)
