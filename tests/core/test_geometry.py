@@ -114,6 +114,12 @@ def test_cloud_without_colour_and_without_range(depth_m: np.ndarray) -> None:
     assert not cloud.view(np.uint32).reshape(480, 640, 4)[..., 3].any()
 
 
+def test_a_cloud_without_colour_holds_none_of_the_one_before(depth_m: np.ndarray) -> None:
+    geometry.organised_cloud(depth_m, np.full((480, 640, 3), 255, np.uint8), CAMERA)
+    bare = geometry.organised_cloud(depth_m, None, CAMERA)
+    assert not bare.view(np.uint32).reshape(480, 640, 4)[..., 3].any()
+
+
 def test_a_cloud_buffer_is_filled_again_and_earlier_clouds_stay(depth_m: np.ndarray) -> None:
     rgb = np.zeros((480, 640, 3), np.uint8)
     first = geometry.organised_cloud(depth_m, rgb, CAMERA)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from depthclip_trainer.cli import eval_main
 from depthclip_trainer.evaluation.evaluate import evaluate
-from depthclip_trainer.evaluation.protocols import PROTOCOLS, frames_of, protocol_for
+from depthclip_trainer.evaluation.protocols import PROTOCOLS, eigen_crop, frames_of, protocol_for
 
 from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.types import Depth
@@ -83,6 +83,12 @@ def test_nyu_scores_the_official_test_part_of_the_mat_inside_eigens_crop(make_ny
     row = report.rows["model"]["all"]
     assert (row["abs_rel"], row["rmse"], row["delta1"]) == pytest.approx(expected(truths, 3.0), rel=1e-6)
     assert [frame.path[-4:] for frame in report.frames] == ["0002", "0004", "0005"]
+
+
+def test_eigens_crop_is_that_of_every_paper():
+    """Eigen et al. 2014, as released: rows 45 to 470, columns 41 to 600."""
+    left, top, width, height = eigen_crop(480, 640)
+    assert (top, top + height, left, left + width) == (45, 471, 41, 601)
 
 
 @pytest.mark.parametrize(("name", "most_m"), [("rgbd", 10), ("nyu", 10), ("nyu-cropped", 10), ("kitti", 80)])

@@ -50,6 +50,14 @@ def test_depth_of_8_bits_is_refused_with_its_unit_in_question(tmp_path):
         open_folder(folder).read("0")
 
 
+@pytest.mark.parametrize("units", [0, -1000, math.nan])
+def test_depth_units_that_are_none_are_refused(tmp_path, units):
+    meta = turned_folder(tmp_path) / "meta.json"
+    meta.write_text(json.dumps({"depth_units_per_metre": units}))
+    with pytest.raises(InputError, match=r"depth_units_per_metre .*; it must be above 0"):
+        open_folder(tmp_path)
+
+
 @pytest.mark.parametrize("lacks", ["fx", "cy"])
 def test_a_camera_without_all_its_numbers_is_assumed_and_said_to_be(tmp_path, lacks):
     meta = turned_folder(tmp_path) / "meta.json"
