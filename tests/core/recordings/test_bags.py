@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -140,6 +142,22 @@ def test_damage_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"does not end as an MCAP does.*mcap recover"):
         Recording(path)
+
+
+def test_how_many_messages_came_before_a_bag_breaks_off_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = Mcap()
+    records = m.channel(1, "/a") + b"".join(m.message(1, time_ns, text("one")) for time_ns in (1, 2, 3))
+    whole = AnyReader.messages
+
+    def breaks_off(*asked: object) -> Iterator[object]:
+        yield from itertools.islice(whole(*asked), 2)  # type: ignore[arg-type]
+        raise ValueError("zstd")
+
+    monkeypatch.setattr(AnyReader, "messages", breaks_off)
+    with pytest.raises(InputError, match=r"breaks off after 2 messages \(zstd\)"):
+        read(m.write(tmp_path / "long.mcap", m.chunk(1, 3, records)))
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
