@@ -250,6 +250,16 @@ def width_of(pixels, errors, readings=1, usual=1.0, of_frame=1.0):
     return estimator.at(0.1 * readings).width
 
 
+def width_after(readings):
+    """The width after readings at these times, seconds, whose points are off by these |ln| errors."""
+    estimator, prediction = ShapeEstimator(), Prediction(np.full((240, 320), 2.0, np.float32), CAMERA)
+    wide = np.full((240, 320), 0.4, np.float32)
+    for time_s, error in readings:
+        seen = SeenPoints(EVERYWHERE, 2.0 * np.exp(np.resize([error, -error], len(EVERYWHERE))))
+        estimator.add(time_s, prediction, NO_SHAPE, seen, 1.0, wide, 1.0)
+    return estimator.at(readings[-1][0]).width
+
+
 def test_the_width_is_that_of_the_points_as_far_as_their_regions_tell():
     all_regions = 2 / (1 / 6 + 1 / 8)
     assert width_of(EVERYWHERE, [0.3, -0.3]) == pytest.approx(
@@ -278,12 +288,7 @@ def test_wild_points_tell_of_the_sensor_and_widen_nothing():
 def test_a_width_has_limits_and_one_reading_moves_it_little():
     assert width_of(EVERYWHERE, [1e-4]) == 0.5
     assert width_of(EVERYWHERE, [4.0, -4.0]) == 2.0
-    estimator, prediction = ShapeEstimator(), Prediction(np.full((240, 320), 2.0, np.float32), CAMERA)
-    wide = np.full((240, 320), 0.4, np.float32)
-    for reading, error in enumerate([0.4, 0.4, 3.0, 0.4, 0.4]):
-        seen = SeenPoints(EVERYWHERE, 2.0 * np.exp(np.resize([error, -error], len(EVERYWHERE))))
-        estimator.add(reading * 0.1, prediction, NO_SHAPE, seen, 1.0, wide, 1.0)
-    assert estimator.at(0.5).width == pytest.approx(1.0)
+    assert width_after([(0.1 * i, error) for i, error in enumerate([0.4, 0.4, 3.0, 0.4, 0.4])]) == pytest.approx(1.0)
 
 
 def test_weights_without_intervals_keep_their_width():
@@ -291,12 +296,8 @@ def test_weights_without_intervals_keep_their_width():
 
 
 def test_what_was_read_more_than_a_second_ago_does_not_count():
-    estimator, prediction = ShapeEstimator(), Prediction(np.full((240, 320), 2.0, np.float32), CAMERA)
-    wide = np.full((240, 320), 0.4, np.float32)
-    for time_s, error in ((0.0, 0.6), (0.05, 0.6), (0.1, 0.6), (0.9, 0.2), (1.2, 0.2)):
-        seen = SeenPoints(EVERYWHERE, 2.0 * np.exp(np.resize([error, -error], len(EVERYWHERE))))
-        estimator.add(time_s, prediction, NO_SHAPE, seen, 1.0, wide, 1.0)
-    assert estimator.at(1.2).width == pytest.approx(width_of(EVERYWHERE, [0.2, -0.2]), rel=1e-6)
+    late = width_after([(0.0, 0.6), (0.05, 0.6), (0.1, 0.6), (0.9, 0.2), (1.2, 0.2)])
+    assert late == pytest.approx(width_of(EVERYWHERE, [0.2, -0.2]), rel=1e-6)
 
 
 def test_a_width_is_judged_at_the_scale_that_is_believed():
