@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="needs torch")
 
 import torch
+from rich.console import Console
 from torch import nn
 
 from depthclip_ros.commands.bench.floor import Machine, Work, measure_machine, measure_work
@@ -121,7 +122,11 @@ def test_every_system_s_preset_takes_its_changes() -> None:
 def test_a_row_without_figures_gives_dashes(part: str) -> None:
     row = {"part": part, "unit": "x", "runtime": "torch", "precision": "fp32"}
     failed = {"part": part, "unit": "x", "failed": "a | in a sentence"}
-    assert rich_table(TABLES[part], [row, failed]).row_count == 2
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(rich_table(TABLES[part], [row, failed]))
+    assert "sentence" in capture.get()
+    assert max(map(len, capture.get().splitlines())) <= 160
     machine = {"cpu": "x", "cores": 2, "gpus": [], "torch": "2", "python": "3"}
     page = markdown({"machine": machine, "versions": {}, "rows": [row, failed]})
     lines = [line for line in page.splitlines() if line.startswith("|")]

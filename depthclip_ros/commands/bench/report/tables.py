@@ -169,8 +169,9 @@ TABLES: dict[str, TableOf] = {
         "From the start of a process to its first depth. The node's is received in another process: once it is "
         "active, DDS has still to make it known to the camera, in 0 to 3 s. Its memory, five seconds later with all "
         "outputs subscribed, is its own, mapped files (which the system can drop) and DDS's shared memory. peer: "
-        "Depth Anything V2-S with the same input area in the same runtime, with a graph too. Last rows: from the "
-        "first larger image of one of two cameras to its depth, and how long the other had none.",
+        "Depth Anything V2-S with the same input area in the same runtime; no graph of it fits every size, so that its "
+        "node starts with torch. Last rows: from the first larger image of one of two cameras to its depth, and how "
+        "long the other had none.",
         (
             ("what", text("what")),
             ("asked for", text("asked")),
@@ -224,15 +225,18 @@ COMPARISON = TableOf(
 )
 
 
+def _cells(of: TableOf, row: Row) -> list[str]:
+    """What was measured, or in the first column alone why nothing was: it is of words, which may fold."""
+    if row.get("failed"):
+        asked = f"{row.get('unit', '')} {row.get('asked', '')}".strip()
+        return [f"{asked}: {row['failed']}", *[""] * (len(of.columns) - 1)]
+    return [cell(row) for _, cell in of.columns]
+
+
 def rich_table(of: TableOf, rows: Sequence[Row]) -> Table:
     """For the terminal."""
-
-    def cells(row: Row) -> list[str]:
-        if row.get("failed"):
-            return [f"{row.get('unit', '')} {row.get('asked', '')}".strip(), f"failed: {row['failed']}"]
-        return [cell(row) for _, cell in of.columns]
-
-    return table_of(of.title, [heading for heading, _ in of.columns], map(cells, rows), words=of.words)
+    cells = (_cells(of, row) for row in rows)
+    return table_of(of.title, [heading for heading, _ in of.columns], cells, words=of.words)
 
 
 def markdown(figures: dict[str, Any]) -> str:
@@ -251,12 +255,7 @@ def markdown(figures: dict[str, Any]) -> str:
         rule = ("---" if index < of.words else "---:" for index in range(len(of.columns)))
         lines.append("| " + " | ".join(rule) + " |")
         for row in rows:
-            if row.get("failed"):
-                cells = [f"{row['unit']} {row.get('asked', '')}: {row['failed']}".replace("|", "/")]
-                cells += [""] * (len(of.columns) - 1)
-            else:
-                cells = [cell(row) for _, cell in of.columns]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append("| " + " | ".join(cell.replace("|", "/") for cell in _cells(of, row)) + " |")
         notices = dict.fromkeys(notice for row in rows for notice in row.get("notices") or ())
         lines += ["", *(f"- {notice}" for notice in notices)] if notices else []
     return "\n".join(lines) + "\n"
