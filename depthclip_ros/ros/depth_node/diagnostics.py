@@ -99,6 +99,7 @@ class Counters:
     window_in: Window = field(default_factory=Window)
     window_out: Window = field(default_factory=Window)
     window_bad: Window = field(default_factory=Window)
+    window_unwatched: Window = field(default_factory=Window)
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=300))
     timings_ms: dict[str, float] = field(default_factory=dict)
     batch_sizes: deque[int] = field(default_factory=lambda: deque(maxlen=300))
@@ -121,6 +122,7 @@ class Counters:
         """Nobody would have heard its depth."""
         with self._lock:
             self.unwatched += 1
+            self.window_unwatched.add()
 
     def count_skipped(self) -> None:
         """It was more than `input.max_rate` lets through."""

@@ -108,6 +108,8 @@ def judge(health: Health) -> tuple[int, str]:
     speed = f"{rate_hz:.1f} depth images/s, latency p50 {counters.latency_percentile_ms(50):.0f} ms"
     if health.preparing:
         return OK, f"preparing: {health.preparing}; meanwhile {speed}"
+    if counters.window_unwatched.count:  # then the rate says nothing of what the network can do
+        return OK, f"{speed}; for a part of the last {WINDOW_S:.0f} s nobody subscribed to depth"
     wanted_hz = min(counters.window_in.rate_hz, health.max_rate_hz or math.inf)
     if health.faster_weights and rate_hz < KEPT_SHARE * wanted_hz:
         network_ms = counters.timings_ms.get("network", float("nan"))

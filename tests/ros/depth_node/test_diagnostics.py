@@ -219,6 +219,18 @@ def test_faster_weights_are_advised_where_these_do_not_keep_up(in_hz, out_hz, ma
     assert "fast" not in judge(_active(counters=counters))[1]
 
 
+def test_the_network_is_not_called_slow_where_nobody_subscribed_for_a_while():
+    counters = Counters()
+    counters.timings_ms = {"network": 95.0}
+    for _ in range(30):
+        counters.count_received()
+    counters.count_published(5.0)
+    counters.count_unwatched()
+    level, message = judge(_active(counters=counters, faster_weights="fast"))
+    assert level == OK
+    assert message.endswith("for a part of the last 5 s nobody subscribed to depth")
+
+
 @pytest.mark.parametrize(("age_s", "silent"), [(2.9, False), (3.1, True)])
 def test_a_camera_is_silent_after_three_seconds(age_s, silent):
     counters = Counters()
