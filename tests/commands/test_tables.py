@@ -9,12 +9,12 @@ from rich.console import Console
 from depthclip_ros.commands.tables import table_of
 
 
-def printed(width: int, *, words: int) -> str:
+def printed(width: int) -> str:
     table = table_of(
         "Node",
         ["way", "image", "node's latency of all cameras ms", "receipt p50 / p95 / p99 ms"],
         [["compressed", "640x480", "30.2", "31.6 / 40.8 / 224.5"], ["raw", "1280x720"]],
-        words=words,
+        words=2,
     )
     console = Console(width=width)
     with console.capture() as capture:
@@ -24,14 +24,14 @@ def printed(width: int, *, words: int) -> str:
 
 @pytest.mark.parametrize("width", [64, 120])
 def test_long_headings_of_figures_fold_and_words_stay_whole(width: int) -> None:
-    shown = printed(width, words=2)
+    shown = printed(width)
     for whole in ("compressed", "640x480", "1280x720", "31.6 / 40.8 / 224.5", "latency", "cameras"):
         assert whole in shown
     assert max(map(len, shown.splitlines())) <= 64
 
 
 def test_where_nothing_fits_words_fold_and_nothing_is_left_out() -> None:
-    shown = printed(52, words=2)
+    shown = printed(52)
     assert "31.6 / 40.8 / 224.5" in shown
     assert "…" not in shown
     assert "compressed" not in shown
