@@ -73,6 +73,24 @@ def folder_runs(frame_names: Sequence[str]) -> list[list[str]]:
     return [runs[folder] for folder in sorted(runs)]
 
 
+def places_of(frames: Sequence[tuple[str, str]]) -> list[str]:
+    """The place of each (source, path): its folder, or the run of numbers that follow each other, or its source."""
+    places, previous = [], ("", -2, "")
+    for source, path in sorted(frames):
+        *folders, name = path.rpartition(".")[0].split("/") if "." in path else path.split("/")
+        number = int(name) if re.fullmatch(r"\d+", name) else None
+        folder = "/".join((source, *folders))
+        if number is None:
+            place = folder
+        else:
+            follows = previous[0] == folder and number - previous[1] <= 1
+            place = previous[2] if follows else f"{folder}/{name}"
+            previous = (folder, number, place)
+        places.append(place)
+    by_frame = dict(zip(sorted(frames), places, strict=True))
+    return [by_frame[frame] for frame in frames]
+
+
 def part_of(frame_names: Sequence[str], part: str, every: int = 8, offset: int = 1) -> list[str]:
     """Frames of one part: every `every`-th run (of indices, or folder) is validation, the others training.
 

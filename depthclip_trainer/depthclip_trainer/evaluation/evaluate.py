@@ -17,6 +17,7 @@ from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import DepthLimits
 from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.split import places_of
 from depthclip_trainer.evaluation.metrics import (
     Readings,
     confidence_metrics,
@@ -30,6 +31,8 @@ from depthclip_trainer.evaluation.protocols import Protocol
 
 Metrics = dict[str, float]
 LOWEST_M = 1e-3
+BY_PLACE = "by place"
+PER_SOURCE = "best constant per source"
 ERRORS_KEPT = 1000
 """Of each frame, spread over its pixels: 300,000 pixels of 9,000 frames are 11 GB."""
 
@@ -193,9 +196,13 @@ def clip_prediction(depth_m: NDArray[np.float32], high_m: float) -> NDArray[np.f
 
 
 def fill_rows(report: Report, protocol: Protocol) -> None:
-    """Per-source means, then the means over the sources of each group, for the model and for each baseline."""
+    """Per-source means, then those over the sources of each group and over places, for the model and each baseline.
+
+    Frames of one place are alike: where one has many, it outweighs the others in a mean over frames.
+    """
     truths = [frame.truth for frame in report.frames]
     sources = [frame.source for frame in report.frames]
+    places = places_of([(frame.source, frame.path) for frame in report.frames]) if protocol.by_place else []
     groups = protocol.groups or {"all": tuple(dict.fromkeys(sources))}
     group_of = {source: name for name, members in groups.items() for source in members}
 
@@ -210,7 +217,7 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
     methods = {
         "model": [frame.metrics for frame in report.frames],
         "best constant": constant_rows(lambda source: group_of.get(source, source)),
-        "best constant per source": constant_rows(lambda source: source),
+        PER_SOURCE: constant_rows(lambda source: source),
         "each image's median": [_constant_metrics(t, float(np.median(t))) for t in (truth.all_m() for truth in truths)],
     }
     for method, per_frame in methods.items():
@@ -223,6 +230,10 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
             if present:
                 table[group] = _mean(present)
                 table[group]["frames"] = sum(row["frames"] for row in present)
+        if len(distinct := dict.fromkeys(places)) > 1:
+            means = [_mean([m for m, p in zip(per_frame, places, strict=True) if p == place]) for place in distinct]
+            table[BY_PLACE] = {**_mean(means), "frames": float(len(places))}
+            report.options["places"] = len(means)
         report.rows[method] = table
 
 

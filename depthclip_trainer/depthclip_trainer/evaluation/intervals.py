@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.model.contract import DepthModel
 from depthclip_ros.core.uncertainty import LEVEL, Uncertainty
 from depthclip_trainer.data.sample import Sample
+from depthclip_trainer.data.split import places_of
 from depthclip_trainer.evaluation.confidence import most_likely_scale
 from depthclip_trainer.evaluation.evaluate import predict
 from depthclip_trainer.evaluation.metrics import interval_score
@@ -56,24 +56,6 @@ class Pixels:
         """ln(true / predicted)."""
         error: Values = np.log(self.truth_m / self.predicted_m)
         return error
-
-
-def places_of(frames: Sequence[tuple[str, str]]) -> list[str]:
-    """The place of each (source, path): its folder, or the run of numbers that follow each other, or its source."""
-    places, previous = [], ("", -2, "")
-    for source, path in sorted(frames):
-        *folders, name = path.rpartition(".")[0].split("/") if "." in path else path.split("/")
-        number = int(name) if re.fullmatch(r"\d+", name) else None
-        folder = "/".join((source, *folders))
-        if number is None:
-            place = folder
-        else:
-            follows = previous[0] == folder and number - previous[1] <= 1
-            place = previous[2] if follows else f"{folder}/{name}"
-            previous = (folder, number, place)
-        places.append(place)
-    by_frame = dict(zip(sorted(frames), places, strict=True))
-    return [by_frame[frame] for frame in frames]
 
 
 def pixels_of(model: DepthModel, frames: Iterable[tuple[str, Sample]]) -> list[Pixels]:

@@ -71,6 +71,8 @@ class Protocol:
         score_crop: rectangle of the whole frame in which truth counts; None for all.
         input_crop: rectangle of the whole frame that the network is shown; None for the whole.
         note: printed with the table.
+        by_place: its frames show many places, each one folder or one run of numbers (see `split.places_of`); the table
+            has a mean over places too.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Protocol:
     score_crop: Crop | None = None
     input_crop: Crop | None = None
     note: str = ""
+    by_place: bool = False
 
     def in_range(self, truth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Pixels whose truth counts by its value."""
@@ -116,7 +119,15 @@ PROTOCOLS = {
         10.0,
         note="no crop, mean over the frames of a source, then over sources",
     ),
-    "nyu": Protocol("nyu", {}, 1e-3, 10.0, score_crop=eigen_crop, note="whole frames in, Eigen crop scored, cap 10 m"),
+    "nyu": Protocol(
+        "nyu",
+        {},
+        1e-3,
+        10.0,
+        score_crop=eigen_crop,
+        note="whole frames in, Eigen crop scored, cap 10 m",
+        by_place=True,
+    ),
     "nyu-cropped": Protocol(
         "nyu-cropped",
         {},
@@ -125,6 +136,7 @@ PROTOCOLS = {
         score_crop=eigen_crop,
         input_crop=eigen_crop,
         note="frames without their white frame in, Eigen crop scored, cap 10 m",
+        by_place=True,
     ),
     "kitti": Protocol(
         "kitti",

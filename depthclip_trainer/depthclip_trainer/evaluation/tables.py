@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from depthclip_trainer.evaluation.evaluate import Report
+from depthclip_trainer.evaluation.evaluate import PER_SOURCE, Report
 from depthclip_trainer.evaluation.pictures import write_sheet
 
 COLUMNS = (
@@ -41,7 +42,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
     """The model by source and group, then what knows nothing of the picture, by group; options below."""
     console = console or Console(width=180)
     alignment = str(report.options["alignment"]).partition(" (")[0]
-    table = Table(title=f"Protocol {report.options['protocol']}, alignment: {alignment}", title_justify="left")
+    console.print(f"Protocol {report.options['protocol']}, alignment: {alignment}", style="italic", highlight=False)
+    # The narrowest there is: all headings are whole in 180 letters.
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("frames", justify="right")
     model = report.rows["model"]
@@ -53,7 +56,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
         _add(table, columns, name, model[name], "bold" if name not in sources else "")
     table.add_section()
     for method, rows in report.rows.items():
-        if method != "model":
+        if method != "model" and (method != PER_SOURCE or len(sources) > 1):  # of one source it says the same
             for name in [row for row in rows if row not in sources]:
                 _add(table, columns, f"{name}: {method}", rows[name], "dim")
     console.print(table)

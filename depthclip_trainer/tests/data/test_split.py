@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from depthclip_trainer.config import SourceConfig
-from depthclip_trainer.data.split import part_names, time_parts
+from depthclip_trainer.data.split import part_names, places_of, time_parts
 
 from depthclip_ros.core.errors import ConfigError, InputError
 
@@ -54,3 +54,26 @@ def test_stamps_decide_where_a_set_has_them_and_count_spreads():
         part_names(Frames(), SourceConfig(kind="bag", split="time", part="held"))
     with pytest.raises(ConfigError, match="split is 'space'"):
         SourceConfig(split="space")
+
+
+def test_places_are_folders_runs_of_numbers_or_the_source():
+    frames = [("nyu", "nyu/0001"), ("nyu", "nyu/0002"), ("nyu", "nyu/0009"), ("kitti", "a/1.png"), ("kitti", "b/2.png")]
+    assert len(set(places_of(frames))) == 4
+    assert places_of(frames)[0] == places_of(frames)[1]
+    assert places_of(frames[::-1]) == places_of(frames)[::-1]
+    assert len(set(places_of([("bag", "image at 1.5 s"), ("bag", "image at 9.5 s")]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "places"),
+    [
+        ([("s", "a/1"), ("s", "a/2"), ("s", "a/3")], 1),
+        ([("s", "a/1"), ("s", "a/3")], 2),
+        ([("s", "a/1"), ("s", "b/2")], 2),
+        ([("s", "a/1"), ("t", "a/2")], 2),
+        ([("s", "a/7.png"), ("s", "a/7.png")], 1),
+        ([("s", "a/x.png"), ("s", "a/y.png"), ("s", "b/x.png")], 2),
+    ],
+)
+def test_numbers_that_follow_each_other_are_one_place(frames, places):
+    assert len(set(places_of(frames))) == places

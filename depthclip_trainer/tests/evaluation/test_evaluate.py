@@ -156,6 +156,18 @@ def test_rows_are_means_over_the_frames_of_a_source_and_over_the_sources_of_a_gr
     assert report.rows["best constant"]["b"]["delta1"] == 1.0, "two of two metres count half a source each"
 
 
+def test_places_are_told_apart_only_where_the_protocol_says_that_frames_show_many():
+    frames = [("x", sample(25, depth_m, f"x/{number}")) for number, depth_m in ((1, 2.0), (2, 2.0), (3, 2.0), (7, 2.5))]
+    many = dataclasses.replace(PROTOCOL, by_place=True)
+    rows = evaluate(Reads(), frames, many).rows["model"]
+    assert rows["all"]["delta1"] == rows["x"]["delta1"] == 0.25, "2.5 is not within a factor of 1.25 of 2"
+    assert rows["by place"]["delta1"] == 0.5
+    assert "by place" not in evaluate(Reads(), frames, PROTOCOL).rows["model"]
+    alone = evaluate(Reads(), frames[:3], many)
+    assert "by place" not in alone.rows["model"], "one place"
+    assert "places" not in alone.options
+
+
 def test_the_best_constant_is_right_for_the_most():
     near, far = np.full(100, 1.0, np.float32), np.full(100, 5.0, np.float32)
     assert 0.8 < best_constant([near, far], [0.6, 0.4]) < 1.25

@@ -8,7 +8,7 @@ import pytest
 import torch
 from depthclip_trainer.data.sample import Sample
 from depthclip_trainer.evaluation import intervals
-from depthclip_trainer.evaluation.intervals import Pixels, coverage_of, fit_uncertainty, half_widths, places_of
+from depthclip_trainer.evaluation.intervals import Pixels, coverage_of, fit_uncertainty, half_widths
 
 from depthclip_ros.core.engine.interval import half_width
 from depthclip_ros.core.errors import InputError
@@ -82,14 +82,6 @@ def test_what_is_fitted_is_what_the_engine_gives():
 def test_no_frame_is_refused():
     with pytest.raises(InputError, match="no frame has depth"):
         fit_uncertainty([])
-
-
-def test_places_are_folders_runs_of_numbers_or_the_source():
-    frames = [("nyu", "nyu/0001"), ("nyu", "nyu/0002"), ("nyu", "nyu/0009"), ("kitti", "a/1.png"), ("kitti", "b/2.png")]
-    assert len(set(places_of(frames))) == 4
-    assert places_of(frames)[0] == places_of(frames)[1]
-    assert places_of(frames[::-1]) == places_of(frames)[::-1]
-    assert len(set(places_of([("bag", "image at 1.5 s"), ("bag", "image at 9.5 s")]))) == 1
 
 
 def test_confidence_is_calibrated_to_the_share_of_right_pixels(monkeypatch):
@@ -181,21 +173,6 @@ def test_coverage_counts_each_place_alike():
     assert coverage_of([right, *wrong], table)["coverage"] == pytest.approx(0.5)
     with pytest.raises(InputError, match="nothing to score"):
         coverage_of([], table)
-
-
-@pytest.mark.parametrize(
-    ("frames", "places"),
-    [
-        ([("s", "a/1"), ("s", "a/2"), ("s", "a/3")], 1),
-        ([("s", "a/1"), ("s", "a/3")], 2),
-        ([("s", "a/1"), ("s", "b/2")], 2),
-        ([("s", "a/1"), ("t", "a/2")], 2),
-        ([("s", "a/7.png"), ("s", "a/7.png")], 1),
-        ([("s", "a/x.png"), ("s", "a/y.png"), ("s", "b/x.png")], 2),
-    ],
-)
-def test_numbers_that_follow_each_other_are_one_place(frames, places):
-    assert len(set(places_of(frames))) == places
 
 
 def test_pixels_are_drawn_where_both_depths_are_known(monkeypatch):

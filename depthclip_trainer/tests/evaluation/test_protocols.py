@@ -83,6 +83,13 @@ def test_nyu_scores_the_official_test_part_of_the_mat_inside_eigens_crop(make_ny
     row = report.rows["model"]["all"]
     assert (row["abs_rel"], row["rmse"], row["delta1"]) == pytest.approx(expected(truths, 3.0), rel=1e-6)
     assert [frame.path[-4:] for frame in report.frames] == ["0002", "0004", "0005"]
+    by_place = report.rows["model"]["by place"]  # 4 and 5 follow each other: one room, which counts as much as 2 does
+    of_places = [expected(truths[:1], 3.0), expected(truths[1:], 3.0)]
+    assert (by_place["abs_rel"], by_place["rmse"], by_place["delta1"]) == pytest.approx(np.mean(of_places, 0), rel=1e-6)
+    assert by_place["abs_rel"] != pytest.approx(row["abs_rel"], rel=1e-3)
+    assert by_place["frames"] == 3
+    assert report.rows["best constant"]["by place"]["delta1"] >= by_place["delta1"]
+    assert report.options["places"] == 2
 
 
 def test_eigens_crop_is_that_of_every_paper():

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from depthclip_trainer.commands.adapt import Adapted, write_summary
 from depthclip_trainer.evaluation.evaluate import Frame, Report
 from depthclip_trainer.evaluation.metrics import Readings
-from depthclip_trainer.evaluation.tables import figures_json, print_report, write_report
+from depthclip_trainer.evaluation.tables import COLUMNS, figures_json, print_report, write_report
 from rich.console import Console
 
 
@@ -44,9 +45,38 @@ def test_figures_and_options_are_printed_as_they_are(report):
     print_report(report, console)
     text = console.export_text()
     assert "weights: [bold]model[0].safetensors" in text
-    assert "Protocol frames, alignment: none " in text
-    (row,) = (line for line in text.splitlines() if " all " in line)
-    assert row.strip("│ ").split(" │ ") == ["all", "     1", " 0.250", "  nan"]
+    assert "Protocol frames, alignment: none\n" in text
+    (row,) = (line for line in text.splitlines() if line.split()[:1] == ["all"])
+    assert row.split() == ["all", "1", "0.250", "nan"]
+
+
+def test_every_heading_is_whole_at_the_width_of_a_log(report):
+    report.options.update(protocol="nyu", alignment="none")
+    report.rows["model"] = {
+        name: {key: 0.25 for _, key in COLUMNS} | {"silog": 41.25, "confidence_correlation": -0.25} | {"frames": 654.0}
+        for name in ("x", "by place")
+    }
+    report.rows["each image's median"] = {"by place": report.rows["model"]["x"]}
+    console = Console(width=180, record=True)
+    print_report(report, console)
+    text = console.export_text()
+    assert "…" not in text
+    assert "by place: each image's median" in text
+
+
+def test_the_best_constant_of_each_source_is_printed_where_there_are_several(report):
+    report.options.update(protocol="frames", alignment="none")
+    report.rows["best constant"] = report.rows["best constant per source"] = {"all": {"abs_rel": 0.5, "frames": 1.0}}
+
+    def printed() -> str:
+        console = Console(width=180, record=True)
+        print_report(report, console)
+        return console.export_text()
+
+    assert "all: best constant " in printed()
+    assert "per source" not in printed(), "the row above says the same"
+    report.frames.append(replace(report.frames[0], source="y"))
+    assert "all: best constant per source" in printed()
 
 
 def test_figures_keep_their_shape():
