@@ -44,7 +44,8 @@ KEYS_OF_KIND = {
 SPLITS = ("runs", "time")
 KEEPS = ("memory", "disk")
 BEST_BY = ("abs_rel", "rmse", "rmse_log", "silog")
-PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
+AUTO = "auto"
+PRECISIONS = (AUTO, "bf16-mixed", "32-true", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ class LoopConfig:
         max_minutes: wall-clock budget; the schedule runs to its end in it, whatever the machine. 0 is no budget.
         batch: samples of one forward pass on one process.
         accumulate: forward passes of one optimiser step.
-        precision: bf16-mixed, 32-true or 16-mixed.
+        precision: bf16-mixed, 32-true, 16-mixed, or auto: bf16-mixed where the device multiplies bfloat16 in hardware,
+            32-true elsewhere.
         accelerator: of Lightning Fabric: auto, cpu, cuda.
         devices: processes of this machine.
         nodes: machines (torchrun).
@@ -206,7 +208,7 @@ class LoopConfig:
     max_minutes: float = 0.0
     batch: int = 16
     accumulate: int = 1
-    precision: str = "bf16-mixed"
+    precision: str = AUTO
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1

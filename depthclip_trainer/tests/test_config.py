@@ -114,7 +114,7 @@ def test_overrides_reach_every_depth_and_are_typed():
         ("--data.train.rooms.shar=4", r"data\.train\.rooms\.shar.*did you mean share"),
         ("--augmnt.flip=0", r"augmnt.*did you mean augment"),
         ("--loop.batch=many", r"loop\.batch"),
-        ("--loop.precision=fp8", r"fp8.*allowed: bf16-mixed"),
+        ("--loop.precision=fp8", r"fp8.*allowed: auto, bf16-mixed"),
         ("--data.train.rooms.kind=video", r"video.*allowed: rgbd_folder, nyu_mat"),
         ("--loop.max_minutes=0", "one of them must end the training"),
     ],

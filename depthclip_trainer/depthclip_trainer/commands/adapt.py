@@ -18,7 +18,6 @@ from rich.table import Table
 
 from depthclip_ros.core.engine import DepthEngine
 from depthclip_ros.core.errors import ConfigError, DepthClipError
-from depthclip_ros.core.runtimes.devices import has_bf16_units
 from depthclip_ros.core.weights.find import read_info
 from depthclip_trainer.config import TrainConfig
 from depthclip_trainer.data.frames import read_frames
@@ -189,9 +188,7 @@ def adapt_config(options: AdaptOptions) -> TrainConfig:
     }
     for part in ("train", "validation"):
         mapping["data"][part][SOURCE].update(frames)
-    fast_bf16 = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_bf16_units()
-    precision = "bf16-mixed" if fast_bf16 else "32-true"
-    mapping["loop"].update(out=str(options.out), max_minutes=options.minutes, precision=precision)
+    mapping["loop"].update(out=str(options.out), max_minutes=options.minutes)
     # Written into the file as its base, which has to be found again from anywhere.
     is_file = bool(options.weights) and Path(options.weights).is_file()
     mapping["model"]["init"] = str(Path(options.weights).absolute()) if is_file else options.weights

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -17,7 +18,17 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from depthclip_trainer.config import LoopConfig
+from depthclip_ros.core.runtimes.devices import has_bf16_units
+from depthclip_trainer.config import AUTO, LoopConfig
+
+
+def with_precision(loop: LoopConfig) -> LoopConfig:
+    """The same with the precision that auto stands for: where bfloat16 is emulated, it costs several times the time."""
+    if loop.precision != AUTO:
+        return loop
+    on_gpu = loop.accelerator != "cpu" and torch.cuda.is_available()
+    in_hardware = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else has_bf16_units()
+    return replace(loop, precision="bf16-mixed" if in_hardware else "32-true")
 
 
 def launch(loop: LoopConfig) -> Fabric:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from depthclip_trainer.data.mixture import Mixture
 from depthclip_trainer.data.sample import FramePool, MemoryPool
 from depthclip_trainer.data.sources import open_sources
 from depthclip_trainer.fit.checkpoint import random_state, remove_partial, restore_random_state
-from depthclip_trainer.fit.distributed import launch, leave_out_unreached, share_norms
+from depthclip_trainer.fit.distributed import launch, leave_out_unreached, share_norms, with_precision
 from depthclip_trainer.fit.optim import Ema, build_optimizer
 from depthclip_trainer.fit.resume import resume
 from depthclip_trainer.fit.training import Progress, Training, depends_on
@@ -33,7 +33,8 @@ def prepare(config: TrainConfig) -> Training:
     Raises:
         ConfigError, InputError, WeightsError: what was asked for cannot be trained.
     """
-    loop = config.loop
+    loop = with_precision(config.loop)
+    config = replace(config, loop=loop)
     if loop.threads:
         torch.set_num_threads(loop.threads)
     fabric = launch(loop)

@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import csv
 
+import pytest
+import torch
+from depthclip_trainer.fit import distributed
 from depthclip_trainer.fit.curve import read_log, write_curve
 from depthclip_trainer.fit.progress import TrainingLog
 from depthclip_trainer.fit.start import announcement, prepare
@@ -54,6 +57,23 @@ def test_before_it_starts_a_training_says_what_it_will_do(make_config):
     assert training.unreached  # the regression head
     assert f"does not depend on {len(training.unreached)} trained tensors" in text
     assert all(p.grad is None for p in training.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("asked", "units", "precision"),
+    [
+        ("auto", True, "bf16-mixed"),
+        ("auto", False, "32-true"),
+        ("bf16-mixed", False, "bf16-mixed"),
+    ],
+)
+def test_bfloat16_is_taken_where_the_cpu_has_units_for_it(make_config, monkeypatch, asked, units, precision):
+    monkeypatch.setattr(distributed, "has_bf16_units", lambda: units)
+    training = prepare(make_config(loop__precision=asked))
+    assert f"accumulated), {precision}" in "\n".join(announcement(training))
+    with training.fabric.autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if precision == "bf16-mixed" else torch.float32)
 
 
 def test_the_rehearsal_leaves_nothing_behind(make_config):
