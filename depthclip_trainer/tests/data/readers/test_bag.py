@@ -241,7 +241,10 @@ def test_a_bag_is_scored_beside_what_knows_nothing(record, make_tiny_weights, tm
     report = json.loads((out / "report.json").read_text())
     assert [frame["frame"] for frame in report["frames"]] == [f"walk/{i:06d}" for i in range(10)]
     assert eval_main([*arguments, "--part", "test"]) == 0
-    assert "└" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    (row,) = (line.split() for line in printed.splitlines() if line.split()[:1] == ["walk"])
+    assert row[1] == "2", "the last quarter of ten frames"
+    assert ", part test" in printed.replace("\n", "")
     (bag.path / "walk.mcap").write_bytes(b"no bag")
     assert eval_main(arguments) == 1
     assert "breaks off" in capsys.readouterr().err
