@@ -203,6 +203,9 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
     truths = [frame.truth for frame in report.frames]
     sources = [frame.source for frame in report.frames]
     places = places_of([(frame.source, frame.path) for frame in report.frames]) if protocol.by_place else []
+    distinct = list(dict.fromkeys(places))
+    if several := len(distinct) > 1:
+        report.options["places"] = len(distinct)
     groups = protocol.groups or {"all": tuple(dict.fromkeys(sources))}
     group_of = {source: name for name, members in groups.items() for source in members}
 
@@ -230,10 +233,9 @@ def fill_rows(report: Report, protocol: Protocol) -> None:
             if present:
                 table[group] = _mean(present)
                 table[group]["frames"] = sum(row["frames"] for row in present)
-        if len(distinct := dict.fromkeys(places)) > 1:
+        if several:
             means = [_mean([m for m, p in zip(per_frame, places, strict=True) if p == place]) for place in distinct]
             table[BY_PLACE] = {**_mean(means), "frames": float(len(places))}
-            report.options["places"] = len(means)
         report.rows[method] = table
 
 
