@@ -34,7 +34,7 @@ SYSTEMS = {
     system.label: system
     for system in (
         System(DEFAULT, "dino-small", weights="default"),
-        System("moa_depthclip nano", "nano", weights="fast"),
+        System("moa_depthclip lite", "lite", weights="fast"),
         # The published network takes 352x480; the preset takes the image's own 640x480.
         System("moa_depthclip paper-vitb32", "paper-vitb32", {"input_pixels": 352 * 480}),
         System("moa_depthclip dense-vitb16", "dense-vitb16"),

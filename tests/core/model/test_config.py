@@ -142,10 +142,12 @@ def test_depthclip_takes_and_refuses_likewise(changes, good):
         dataclasses.replace(preset("depthclip-rn50"), **changes)
 
 
-@pytest.mark.parametrize(("weights", "name"), [("default", "dino-small"), ("fast", "lite")])
-def test_the_shipped_weights_are_of_the_presets_that_made_them(weights, name):
+@pytest.mark.parametrize(
+    ("weights", "name", "own"), [("default", "dino-small", {}), ("fast", "lite", {"last_blocks": 4})]
+)
+def test_the_shipped_weights_are_of_the_presets_that_made_them(weights, name, own):
     shipped = config_from_dict(read_info(weights).config)
-    assert dataclasses.replace(shipped, base_weights=None) == dataclasses.replace(PRESETS[name], base_weights=None)
+    assert dataclasses.replace(shipped, base_weights=None) == dataclasses.replace(PRESETS[name], **own)
 
 
 def test_the_papers_preset_is_what_was_published():
