@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.scene.camera import random_camera
+from depthclip_ros.scene.furnishing.materials import papered
 from depthclip_ros.scene.furnishing.rooms import random_scene
 from depthclip_ros.scene.lens import PLAIN, Look, develop
 from depthclip_ros.scene.ranges import SceneRanges
 from depthclip_ros.scene.tracing.primitives import Scene, SceneBatch
 from depthclip_ros.scene.tracing.shade import shade
 from depthclip_ros.scene.tracing.soften import tile, untile
+from depthclip_ros.scene.tracing.textures import TEXELS
 from depthclip_ros.scene.tracing.trace import TILE_PX, visible
 
 _IMAGES_AT_ONCE = {"cpu": 1, "cuda": 32}
@@ -67,8 +70,9 @@ def render_batch(
     device: str | torch.device = "cpu",
     *,
     photometric: bool = True,
+    photographs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, list[Intrinsics]]:
-    """A random room seen by a random camera for every seed; picture i depends on seed i only.
+    """A random room seen by a random camera for every seed; picture i depends on seed i (and the photographs) only.
 
     Args:
         seeds: any integers.
@@ -77,6 +81,7 @@ def render_batch(
         ranges: what is drawn from; the preset "mixed" if None.
         device: where the work is done.
         photometric: a random camera's faults on each picture.
+        photographs: as `textures.photograph_bank` gives them; a random share of each room's surfaces shows them.
 
     Returns:
         images uint8 [B, H, W, 3] RGB, depth_m float32 [B, H, W] along the optical axis, and each picture's intrinsics.
@@ -84,12 +89,16 @@ def render_batch(
     ranges = ranges or SceneRanges.preset("mixed")
     where = torch.device(device)
     at_once = _IMAGES_AT_ONCE.get(where.type, 1)
+    bank = None if photographs is None else photographs.to(where)
     images, depths, cameras = [], [], []
     for first in range(0, len(seeds), at_once):
         part = seeds[first : first + at_once]
         scenes, poses, looks = [], [], []
         for seed in part:
             scene = random_scene(seed, ranges)
+            if bank is not None:
+                paper_rng = np.random.default_rng((seed % (1 << 63), 2))  # the room itself stays as it is
+                scene = replace(scene, materials=papered(scene.materials, len(bank) // TEXELS, paper_rng))
             rng = np.random.default_rng((seed % (1 << 63), 1))
             pose, intrinsics = random_camera(scene, rng, ranges, width_px, height_px)
             scenes.append(scene.to(where))
@@ -98,7 +107,7 @@ def render_batch(
             looks.append(Look.random(rng, width_px) if photometric else PLAIN)
         used = cameras[first:]
         rays = torch.stack([pixel_rays(i) for i in used]).to(where)
-        image, depth_m = _pictures(scenes, torch.stack(poses).to(where), rays, used, looks, part)
+        image, depth_m = _pictures(scenes, torch.stack(poses).to(where), rays, used, looks, part, bank)
         images.append(image)
         depths.append(depth_m)
     return torch.cat(images), torch.cat(depths), cameras
@@ -111,10 +120,11 @@ def _pictures(
     intrinsics: Sequence[Intrinsics],
     looks: Sequence[Look],
     seeds: Sequence[int],
+    photographs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     height, width = intrinsics[0].height_px, intrinsics[0].width_px
     padded_height, padded_width = rays.shape[1:3]
-    batch = SceneBatch.stack(scenes)
+    batch = SceneBatch.stack(scenes, photographs)
     tiles = tile(rays.permute(3, 0, 1, 2)).permute(1, 2, 3, 0).contiguous()  # [B, T, S, 2]
     depth, primitive = visible(batch, poses, tiles)
     footprint = torch.tensor([1 / i.fx_px for i in intrinsics], device=poses.device)

@@ -11,6 +11,8 @@ from depthclip_ros.core.errors import ConfigError
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.scene import SceneRanges, picture, random_scene, render, render_batch
 from depthclip_ros.scene.camera import FreeSpace, random_camera
+from depthclip_ros.scene.tracing.patterns import SIDE
+from depthclip_ros.scene.tracing.textures import photograph_bank
 
 SEEDS = [3, 4, 11, 2**40 + 1, -5]
 
@@ -33,6 +35,21 @@ def test_a_picture_does_not_depend_on_its_batch(monkeypatch):
         assert camera == [cameras[i]]
         torch.testing.assert_close(alone[0], depth[i], rtol=0, atol=1e-5)
         assert (image[0].int() - images[i].int()).abs().float().mean() < 0.05
+
+
+def test_photographs_change_what_surfaces_look_like_and_nothing_else():
+    green = np.zeros((3, SIDE // 2, SIDE // 2, 3), np.uint8)
+    green[..., 1] = 200
+    plain, depth, cameras = render_batch(SEEDS, 96, 80, photometric=False)
+    papered, depth_papered, cameras_papered = render_batch(
+        SEEDS, 96, 80, photometric=False, photographs=photograph_bank(green)
+    )
+    assert torch.equal(depth, depth_papered)
+    assert cameras == cameras_papered
+    changed = (plain.int() - papered.int()).abs().amax(-1) > 30
+    assert 0.1 < changed.float().mean() < 0.9  # some surfaces, not all
+    shown = papered[changed].float()
+    assert ((shown[:, 1] > 1.5 * shown[:, 0]) & (shown[:, 1] > 1.5 * shown[:, 2])).float().mean() > 0.7
 
 
 def test_types_shapes_and_values():

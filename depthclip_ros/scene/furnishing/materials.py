@@ -7,8 +7,11 @@ import colorsys
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from depthclip_ros.scene.tracing.patterns import FAMILIES
+from depthclip_ros.scene.tracing.primitives import COLOUR_0, EMISSION, PERIOD, TEXTURE
 
 Rgb = tuple[float, float, float]
 Rng = np.random.Generator
@@ -196,3 +199,25 @@ def print_of(
     made = make(rng, families, any_colour(rng), (0.0, 0.0), specular=specular, shininess=shininess, emission=emission)
     colours = (any_colour(rng), any_colour(rng), any_colour(rng) if rng.random() < 0.6 else paint(rng))
     return replace(made, colours=colours, grain=0.0)
+
+
+def papered(materials: Tensor, photographs: int, rng: Rng) -> Tensor:
+    """The material table [MATERIAL_ROWS, M] with photographs on a random share of the surfaces that send out no light.
+
+    Where they lie and how large they are is as random as their colours: they bring what real surfaces have and no
+    pattern has, not plausible rooms.
+
+    Args:
+        materials: of one scene.
+        photographs: how many there are.
+        rng: decides everything.
+    """
+    table = materials.clone()
+    count = table.shape[1]
+    chosen = (rng.random(count) < rng.uniform(0, 0.8)) & (table[EMISSION] == 0).numpy()
+    period_m = np.geomspace(0.1, 2.0, 65)[rng.integers(65, size=count)]
+    tint = rng.uniform(0.5, 1.4, count) * np.exp(rng.normal(0, 0.1, (3, count)))
+    rows = np.concatenate([tint, (-1.0 - rng.integers(photographs, size=count))[None], [period_m, period_m]])
+    where = [COLOUR_0, COLOUR_0 + 1, COLOUR_0 + 2, TEXTURE, PERIOD, PERIOD + 1]
+    table[where] = torch.where(torch.from_numpy(chosen), torch.from_numpy(rows).float(), table[where])
+    return table

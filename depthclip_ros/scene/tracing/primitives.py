@@ -17,7 +17,8 @@ SPHERE; BOWL its open lower half; TUBE a ROUND without its upper cap; ROOM a BOX
 # Rows of the primitive table.
 MATRIX, CENTRE, HALF, KIND, TAPER, MATERIAL, FACES, CASTS, RADIUS = 0, 9, 12, 15, 16, 17, 18, 19, 20
 PRIMITIVE_ROWS = 21
-# Rows of the material table: three linear colours, pattern, its period and offset (u, v), swap, gloss, emission, stains
+# Rows of the material table: three linear colours, pattern, its period and offset (u, v), swap, gloss, emission, stain.
+# A pattern of -1 - k is photograph k of the batch, multiplied by the first colour.
 COLOUR_0, COLOUR_1, COLOUR_2, TEXTURE, PERIOD, OFFSET, SWAP, SPECULAR, SHININESS, EMISSION, GRAIN = (
     0, 3, 6, 9, 10, 12, 14, 15, 16, 17, 18,
 )  # fmt: skip
@@ -77,6 +78,7 @@ class SceneBatch:
         ambient: float32 [B, 3, 2].
         size: B.
         slots: P.
+        photographs: as `textures.photograph_bank` gives them, on the same device; None for none.
     """
 
     primitives: Tensor
@@ -85,9 +87,10 @@ class SceneBatch:
     ambient: Tensor
     size: int
     slots: int
+    photographs: Tensor | None = None
 
     @classmethod
-    def stack(cls, scenes: Sequence[Scene]) -> SceneBatch:
+    def stack(cls, scenes: Sequence[Scene], photographs: Tensor | None = None) -> SceneBatch:
         """Put scenes of one device side by side."""
         slots = max(s.primitives.shape[1] for s in scenes)
         light_slots = max(s.lights.shape[1] for s in scenes)
@@ -109,4 +112,5 @@ class SceneBatch:
             torch.stack([s.ambient for s in scenes]),
             len(scenes),
             slots,
+            photographs,
         )

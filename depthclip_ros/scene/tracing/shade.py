@@ -75,7 +75,7 @@ def shade(batch: SceneBatch, poses: Tensor, rays: Tensor, depth_m: Tensor, primi
 
     material = batch.materials.index_select(1, (table[MATERIAL] + face * table[FACES]).long())
     pixel = depth_m * footprint[:, None, None]
-    albedo = _albedo(material, u, v, pixel.reshape(-1) / facing.sqrt(), flat_point)
+    albedo = _albedo(material, u, v, pixel.reshape(-1) / facing.sqrt(), flat_point, batch.photographs)
     guide = (flat * 8 + face.long()).reshape(shape)
     light, gloss = _light(batch, point, normal.reshape(3, *shape), view, material, guide, primitive, width, height)
     colour = albedo * light + gloss
@@ -118,16 +118,23 @@ def _surface(table: Tensor, point: Tensor, way: Tensor) -> tuple[Tensor, Tensor,
     return normal, u, v, torch.where(is_box, face, on_cap.float())
 
 
-def _albedo(material: Tensor, u: Tensor, v: Tensor, pixel_m: Tensor, point: Tensor) -> Tensor:
+def _albedo(
+    material: Tensor, u: Tensor, v: Tensor, pixel_m: Tensor, point: Tensor, photographs: Tensor | None
+) -> Tensor:
     swap = material[SWAP] > 0
     u, v = torch.where(swap, v, u), torch.where(swap, u, v)
     pattern = material[TEXTURE].to(torch.int32)
     s = u / material[PERIOD] + material[OFFSET]
     t = v / material[PERIOD + 1] + material[OFFSET + 1]
-    a, b = textures.sample(pattern, s, t, pixel_m / torch.minimum(material[PERIOD], material[PERIOD + 1]))
+    footprint = pixel_m / torch.minimum(material[PERIOD], material[PERIOD + 1])
+    a, b = textures.sample(pattern.clamp_min(0), s, t, footprint)
     first = material[COLOUR_0 : COLOUR_0 + 3]
     colour = torch.lerp(first, material[COLOUR_1 : COLOUR_1 + 3], a)
     colour = colour.lerp_(material[COLOUR_2 : COLOUR_2 + 3], b)
+    if photographs is not None:
+        at = (pattern < 0).nonzero().flatten()
+        rgb = textures.lookup(photographs, 3, -1 - pattern[at], s[at], t[at], footprint[at])
+        colour[:, at] = (first[:, at] * torch.stack(rgb).pow_(2.2)).clamp_max_(0.95)
     # stains and wear: slow waves over everything that no pattern repeats
     stain = torch.sin(point[0] * 2.1 + 1.7 * point[1] + 3 * torch.sin(point[2] * 1.3 + point[1]))
     return colour * (1 + material[GRAIN] * stain)

@@ -3,6 +3,8 @@
 
 A texel holds (a, b): the surface's colour is colour 0 mixed with colour 1 by a, then with colour 2 by b. The same
 pattern so serves any palette at any size. Every family has several variants.
+
+Photographs lie in banks of their own, with three planes for their colour.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ TEXELS = _LEVEL_START[-1]
 
 
 def _pyramid(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """All levels of one pattern [SIDE, SIDE, 2] in a row: uint8 [TEXELS, 2]."""
+    """All levels of one picture [SIDE, SIDE, planes] in a row: uint8 [TEXELS, planes]."""
     levels = []
     for _ in range(LEVELS):
-        levels.append(plane.reshape(-1, 2))
+        planes = plane.shape[2]
+        levels.append(plane.reshape(-1, planes))
         half = len(plane) // 2
-        plane = plane.reshape(half, 2, half, 2, 2).mean((1, 3))
+        plane = plane.reshape(half, 2, half, 2, planes).mean((1, 3))
     return np.rint(np.concatenate(levels) * 255).astype(np.uint8)
 
 
@@ -56,24 +59,43 @@ def level_starts(device: str) -> Tensor:
 
 
 def sample(pattern: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixing weights (a, b) 0..1, each [N], by bilinear lookup in the two levels next to the footprint.
+    """Mixing weights (a, b) 0..1 of patterns of the bank, each [N]; see `lookup`."""
+    a, b = lookup(bank(str(u.device)), 2, pattern, u, v, footprint)
+    return a, b
+
+
+def photograph_bank(crops: NDArray[np.uint8]) -> Tensor:
+    """Photographs as surfaces, int32 [n * TEXELS]: red, green and blue (sRGB) in the three low bytes.
 
     Args:
-        pattern: int32 [N], which pattern of the bank.
-        u: float32 [N], in periods of the pattern; any value.
+        crops: uint8 [n, SIDE / 2, SIDE / 2, 3] RGB; each is mirrored to both sides, so that it repeats without a seam.
+    """
+    whole = np.concatenate([crops, crops[:, ::-1]], 1)
+    whole = np.concatenate([whole, whole[:, :, ::-1]], 2)
+    rows = np.concatenate([_pyramid(picture.astype(np.float32) / 255) for picture in whole]).astype(np.int32)
+    return torch.from_numpy(rows[:, 0] | rows[:, 1] << 8 | rows[:, 2] << 16)
+
+
+def lookup(texels: Tensor, planes: int, picture: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> list[Tensor]:
+    """Each plane 0..1, [N], by bilinear lookup in the two levels next to the footprint.
+
+    Args:
+        texels: integers [pictures * TEXELS] with a plane in each byte.
+        planes: how many bytes count.
+        picture: int32 [N], which one.
+        u: float32 [N], in periods of the picture; any value.
         v: float32 [N], likewise.
         footprint: float32 [N], width of the pixel on the surface, in periods.
     """
-    device = str(u.device)
     fine = torch.log2((footprint * SIDE).clamp(1.0, 2.0 ** (LEVELS - 1.01)))
     level = fine.to(torch.int32)
     part = fine - level
-    a0, b0 = _sample_level(pattern, u, v, level, device)
-    a1, b1 = _sample_level(pattern, u, v, level + 1, device)
-    return a0.lerp_(a1, part).mul_(1 / 255), b0.lerp_(b1, part).mul_(1 / 255)
+    low = _sample_level(texels, planes, picture, u, v, level)
+    high = _sample_level(texels, planes, picture, u, v, level + 1)
+    return [a.lerp_(b, part).mul_(1 / 255) for a, b in zip(low, high, strict=True)]
 
 
-def _sample_level(pattern: Tensor, u: Tensor, v: Tensor, level: Tensor, device: str) -> tuple[Tensor, Tensor]:
+def _sample_level(texels: Tensor, planes: int, picture: Tensor, u: Tensor, v: Tensor, level: Tensor) -> list[Tensor]:
     side = torch.bitwise_right_shift(torch.full_like(level, SIDE), level)
     x, y = u * side - 0.5, v * side - 0.5
     x0, y0 = x.floor(), y.floor()
@@ -81,18 +103,12 @@ def _sample_level(pattern: Tensor, u: Tensor, v: Tensor, level: Tensor, device: 
     wrap = side - 1
     left, low = x0.to(torch.int32) & wrap, y0.to(torch.int32) & wrap
     right, high = (left + 1) & wrap, (low + 1) & wrap
-    first = pattern * TEXELS + level_starts(device).index_select(0, level)
+    first = picture * TEXELS + level_starts(str(u.device)).index_select(0, level)
     low, high = low * side + first, high * side + first
-    texels = bank(device)
-    a00, b00 = _unpack(texels.index_select(0, low + left))
-    a01, b01 = _unpack(texels.index_select(0, low + right))
-    a10, b10 = _unpack(texels.index_select(0, high + left))
-    a11, b11 = _unpack(texels.index_select(0, high + right))
-    a = a00.lerp_(a01, fx).lerp_(a10.lerp_(a11, fx), fy)
-    b = b00.lerp_(b01, fx).lerp_(b10.lerp_(b11, fx), fy)
-    return a, b
+    corners = [_unpack(texels.index_select(0, row + column), planes) for row in (low, high) for column in (left, right)]
+    return [a00.lerp_(a01, fx).lerp_(a10.lerp_(a11, fx), fy) for a00, a01, a10, a11 in zip(*corners, strict=True)]
 
 
-def _unpack(word: Tensor) -> tuple[Tensor, Tensor]:
+def _unpack(word: Tensor, planes: int) -> list[Tensor]:
     wide = word.to(torch.int32)
-    return (wide & 255).float(), ((wide >> 8) & 255).float()
+    return [((wide >> (8 * plane)) & 255).float() for plane in range(planes)]

@@ -17,11 +17,15 @@ def render_rooms_command(arguments: list[str]) -> None:
     parser.add_argument("--width", type=int, default=320, help="pixels")
     parser.add_argument("--height", type=int, default=240, help="pixels")
     parser.add_argument("--preset", default="mixed", help="rooms, tabletop, floor, hall or mixed")
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of photographs that a share of the surfaces shows, however deep"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice")
     options = parser.parse_args(arguments)
     import torch
 
+    from depthclip_trainer.data.store.photographs import read_photographs
     from depthclip_trainer.data.store.rooms import SHARD, render_cache
 
     if options.threads:
@@ -42,4 +46,5 @@ def render_rooms_command(arguments: list[str]) -> None:
         options.preset,
         torch.device(name),
         on_shard,
+        read_photographs(options.photographs, options.seed) if options.photographs else None,
     )

@@ -81,7 +81,10 @@ def open_source(
         pool, account = _rooms(name, config, size_px, device)
         moving = f", {config.stream:g} of them new at each step" if config.stream else ""
         about = f"{len(pool)} rendered rooms{moving}"
-        return OpenedSource(name, pool, config.share, "rendered by depthclip_ros", about, _hash(account))
+        licence = "rendered by depthclip_ros"
+        if shown := account.get("photographs"):
+            licence += f", photographs of {shown['name']} on its surfaces: {shown['licence']}"
+        return OpenedSource(name, pool, config.share, licence, about, _hash(account))
     if config.kind == "pseudo":
         index = read_index(Path(config.path))
         refuse(never, Path(index.get("folder", config.path)), str(index["data"]))

@@ -11,9 +11,9 @@ import torch
 from depthclip_ros.core.types import Intrinsics
 from depthclip_ros.scene import pose_matrix, render
 from depthclip_ros.scene.furnishing.builder import Part
-from depthclip_ros.scene.tracing.patterns import FAMILIES
+from depthclip_ros.scene.tracing.patterns import FAMILIES, SIDE
 from depthclip_ros.scene.tracing.primitives import BOX
-from depthclip_ros.scene.tracing.textures import TEXELS, bank, sample
+from depthclip_ros.scene.tracing.textures import TEXELS, bank, lookup, photograph_bank, sample
 
 DOWN = pose_matrix((1.5, 0.0, 2.9), 0.0, -math.pi / 2)
 CAMERA = Intrinsics.from_hfov(80, 160, 128)
@@ -65,3 +65,21 @@ def test_patterns_repeat_and_blur_with_distance():
     assert (near - again).abs().max() < 2e-2
     assert near.std() > 0.3
     assert far.std() < 0.1
+
+
+def test_a_photograph_is_found_again_texel_by_texel_and_mirrored_beyond_its_border():
+    crops = np.random.default_rng(0).integers(0, 256, (2, SIDE // 2, SIDE // 2, 3), dtype=np.uint8)
+    photographs = photograph_bank(crops)
+    assert photographs.shape == (2 * TEXELS,)
+    rows, columns = torch.meshgrid(torch.arange(SIDE // 2), torch.arange(SIDE // 2), indexing="ij")
+
+    def seen(which: int, y: torch.Tensor, x: torch.Tensor) -> np.ndarray:
+        u, v = ((at.flatten() + 0.5) / SIDE for at in (x, y))
+        picture = torch.full(u.shape, which, dtype=torch.int32)
+        rgb = lookup(photographs, 3, picture, u, v, torch.full(u.shape, 1e-4))
+        return (torch.stack(rgb, 1).view(SIDE // 2, SIDE // 2, 3) * 255).numpy()
+
+    for which in (0, 1):
+        np.testing.assert_allclose(seen(which, rows, columns), crops[which], atol=0.5)
+        np.testing.assert_allclose(seen(which, SIDE - 1 - rows, columns), crops[which], atol=0.5)
+        np.testing.assert_allclose(seen(which, rows, columns + SIDE)[:, ::-1], crops[which][:, ::-1], atol=0.5)

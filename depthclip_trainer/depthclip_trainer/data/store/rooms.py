@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from depthclip_ros.core.errors import ConfigError, InputError
 from depthclip_ros.core.files import replaced
 from depthclip_ros.scene import SceneRanges, render_batch
 from depthclip_trainer.data.sample import METRIC, MemoryPool, RawBatch, intrinsics_row
+from depthclip_trainer.data.store.photographs import Photographs
 
 SHARD = 128
 RENDER_BATCH = 32
@@ -28,9 +30,15 @@ ROOMS_OF_A_SEED = 10_000_000
 
 
 def render_frames(
-    first_seed: int, count: int, width_px: int, height_px: int, preset: str, device: torch.device
+    first_seed: int,
+    count: int,
+    width_px: int,
+    height_px: int,
+    preset: str,
+    device: torch.device,
+    photographs: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Frames of the rooms with seeds first_seed..first_seed+count, on `device`.
+    """Frames of the rooms with seeds first_seed..first_seed+count, on `device`; see `scene.render_batch`.
 
     Returns:
         images uint8 [n, 3, H, W], depth float16 [n, H, W] in metres (0: none), intrinsics float32 [n, 4].
@@ -39,7 +47,7 @@ def render_frames(
     images, depths, rows = [], [], []
     for start in range(first_seed, first_seed + count, RENDER_BATCH):
         seeds = range(start, min(start + RENDER_BATCH, first_seed + count))
-        image, depth_m, cameras = render_batch(seeds, width_px, height_px, ranges, device)
+        image, depth_m, cameras = render_batch(seeds, width_px, height_px, ranges, device, photographs=photographs)
         images.append(image.permute(0, 3, 1, 2).contiguous())
         depths.append(depth_m.half())
         rows.extend(intrinsics_row(camera) for camera in cameras)
@@ -70,13 +78,19 @@ def render_cache(
     preset: str,
     device: torch.device,
     on_shard: Callable[[int, int], None] | None = None,
+    photographs: Photographs | None = None,
 ) -> None:
     """Renders a cache, or goes on with one that was begun; a larger `count` adds shards.
+
+    `photographs` are what a share of the surfaces shows; their name and licence are kept with the cache.
 
     Raises:
         ConfigError: the folder holds a cache made with other settings.
     """
-    settings = {"seed": seed, "width_px": width_px, "height_px": height_px, "preset": preset, "shard": SHARD}
+    settings: dict[str, Any] = {"seed": seed, "width_px": width_px, "height_px": height_px, "preset": preset}
+    settings["shard"] = SHARD
+    if photographs:
+        settings["photographs"] = photographs.account
     out.mkdir(parents=True, exist_ok=True)
     meta_path = out / "meta.json"
     if meta_path.is_file():
@@ -85,12 +99,13 @@ def render_cache(
             raise ConfigError(f"{out} holds rooms rendered with {found}, not {settings}; use another folder")
     else:
         meta_path.write_text(json.dumps(settings))
+    bank = photographs.bank.to(device) if photographs else None
     shards = -(-count // SHARD)
     for shard in range(shards):
         # The intrinsics are written last: a shard that has them is whole.
         if not (out / f"{shard:06d}_intrinsics.npy").is_file():
             start = first_seed(seed) + shard * SHARD
-            arrays = render_frames(start, SHARD, width_px, height_px, preset, device)
+            arrays = render_frames(start, SHARD, width_px, height_px, preset, device, bank)
             for kind, array in zip(("image", "depth", "intrinsics"), arrays, strict=True):
                 with replaced(out / f"{shard:06d}_{kind}.npy") as file:
                     np.save(file, array.cpu().numpy())
