@@ -138,8 +138,8 @@ def make_runtime(
 ) -> Runtime:
     """Put a network on a device; it belongs to the runtime from here on.
 
-    A runtime that cannot run the network or whose depth is not torch's is refused: torch does the work where it is
-    installed, else the same runtime in fp32, and a notice says the figures.
+    A runtime that cannot run the network or whose depth is not torch's is refused: the same runtime does the work in
+    fp32, or torch where it is installed, and a notice says the figures.
 
     Args:
         network: of weights or of a model.
@@ -163,13 +163,17 @@ def make_runtime(
     attempts = [(name, device, precision)]
     if precision == "int8":
         attempts.append((name, device, "auto"))
+    if precision != "fp32" and name != "torch":
+        attempts.append((name, device, "fp32"))
     if is_installed("torch"):
         attempts.append(("torch", device if device.startswith("cuda") else "auto", "auto"))
-    elif precision != "fp32":
-        attempts.append((name, device, "fp32"))
-    for attempt in attempts:
+    refused: set[tuple[str, str]] = set()
+    for name, where, asked in attempts:
         try:
-            made = RUNTIMES[attempt[0]](network, *attempt[1:], calibration or CalibrationSet(), threads)
+            made = RUNTIMES[name](network, where, asked, calibration or CalibrationSet(), threads)
+            if (name, made.precision) in refused:
+                continue
+            refused.add((name, made.precision))
             made.prepare(network.network_size(*USUAL_IMAGE))
         except RefusedRuntimeError as error:
             notices.append(str(error))

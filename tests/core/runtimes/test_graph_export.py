@@ -183,7 +183,8 @@ def test_a_precision_that_is_off_at_one_size_gives_way_to_float32_at_that_size(
     assert [notice for notice in engine.notices if notice.endswith("run in fp32")]
 
 
-def test_without_torch_a_precision_that_does_not_run_gives_way_to_float32(weights, shared_cache, monkeypatch) -> None:
+@pytest.mark.parametrize("torch_is_there", [True, False])
+def test_a_precision_that_does_not_run_gives_way_to_float32(torch_is_there, weights, shared_cache, monkeypatch) -> None:
     real = runtime.RUNTIMES["openvino"]
 
     def openvino(network, device, precision, *rest):
@@ -192,7 +193,8 @@ def test_without_torch_a_precision_that_does_not_run_gives_way_to_float32(weight
         return real(network, device, precision, *rest)
 
     monkeypatch.setitem(runtime.RUNTIMES, "openvino", openvino)
-    monkeypatch.setattr(runtime, "is_installed", lambda name: name != "torch")
+    if not torch_is_there:
+        monkeypatch.setattr(runtime, "is_installed", lambda name: name != "torch")
     engine = DepthEngine.load(weights, device="cpu")
     assert (engine.runtime, engine.precision) == ("openvino", "fp32")
     assert engine.notices == ["openvino in bf16 cannot run this network: openvino in fp32 runs in its place"]

@@ -8,6 +8,7 @@ import importlib.metadata
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from depthclip_ros.core.runtimes.compiled_runtime import Compiled, CompiledRunti
 from depthclip_ros.core.runtimes.network import Network
 from depthclip_ros.core.runtimes.openvino import int8
 from depthclip_ros.core.runtimes.openvino.calibration_images import CalibrationSet
+from depthclip_ros.core.runtimes.openvino.first_part import split
 from depthclip_ros.core.runtimes.openvino.imported import openvino
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": None}  # None: what is not int8 runs as the device likes
@@ -84,19 +86,25 @@ class OpenVinoRuntime(CompiledRuntime):
         see_file, read_file = self._files(network, height, width, quantised)
         see_model = self._core.read_model(see_file)
         see_model.reshape({see_model.inputs[0]: [batch, height, width, 3]})
-        shapes = [list(output.shape) for output in see_model.outputs]
-        see = self._request(network, self._channels_last(see_model, "output"), hint)
-        seen = [see.get_output_tensor(index) for index in range(len(shapes))]
+        halves = split(see_model) if hint == HINTS["bf16"] else None
+        chain = [(see_model, hint)] if halves is None else [(halves[0], HINTS["fp32"]), (halves[1], hint)]
         read_model = self._core.read_model(read_file)
+        shapes = [list(output.shape) for output in chain[-1][0].outputs]
         read_model.reshape(dict(zip(read_model.inputs, shapes, strict=True)))
-        read = self._request(network, self._channels_last(read_model, "input"), HINTS["fp32"])
-        for index, each in enumerate(seen):  # handed over without a copy
-            read.set_input_tensor(index, each)
-        outputs = [read.get_output_tensor(index) for index in range(len(read.model_outputs))]
+        chain.append((read_model, HINTS["fp32"]))
+        requests = []
+        for index, (model, own_hint) in enumerate(chain):
+            sides = ("input",) * (index > 0) + ("output",) * (index < len(chain) - 1)
+            requests.append(self._request(network, self._channels_last(model, *sides), own_hint))
+        for before, after in pairwise(requests):  # handed over without a copy
+            for index in range(len(before.model_outputs)):
+                after.set_input_tensor(index, before.get_output_tensor(index))
+        outputs = [requests[-1].get_output_tensor(index) for index in range(len(requests[-1].model_outputs))]
 
         def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-            see.infer([np.ascontiguousarray(pixels)], share_inputs=True)
-            read.infer()
+            requests[0].infer([np.ascontiguousarray(pixels)], share_inputs=True)
+            for request in requests[1:]:
+                request.infer()
             return [output.data for output in outputs]
 
         return run
@@ -114,13 +122,13 @@ class OpenVinoRuntime(CompiledRuntime):
                     blob.unlink()
         return forgotten
 
-    def _channels_last(self, model: Any, side: str) -> Any:
+    def _channels_last(self, model: Any, *sides: str) -> Any:
         """The model with pictures of features handed over as the CPU computes them, [B, h, w, C]: none is turned."""
         if self._device != DEVICES["cpu"]:
             return model
         library = openvino()
         around = library.preprocess.PrePostProcessor(model)
-        for index, port in enumerate(getattr(model, f"{side}s")):
+        for side, index, port in ((s, i, port) for s in sides for i, port in enumerate(getattr(model, f"{s}s"))):
             if len(port.shape) == 4:
                 step = getattr(around, side)(index)
                 step.model().set_layout(library.Layout("NCHW"))
