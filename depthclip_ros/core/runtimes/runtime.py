@@ -167,13 +167,13 @@ def make_runtime(
         attempts.append((name, device, "fp32"))
     if is_installed("torch"):
         attempts.append(("torch", device if device.startswith("cuda") else "auto", "auto"))
-    refused: set[tuple[str, str]] = set()
+    tried: set[tuple[str, str]] = set()
     for name, where, asked in attempts:
         try:
             made = RUNTIMES[name](network, where, asked, calibration or CalibrationSet(), threads)
-            if (name, made.precision) in refused:
+            if (name, made.precision) in tried:
                 continue
-            refused.add((name, made.precision))
+            tried.add((name, made.precision))
             made.prepare(network.network_size(*USUAL_IMAGE))
         except RefusedRuntimeError as error:
             notices.append(str(error))

@@ -107,6 +107,7 @@ def test_a_runtime_that_is_wrong_is_refused_at_load(
     assert engine.runtime == "torch"
     (notice,) = engine.notices
     assert notice.startswith("disguise in fp32 ")
+    assert notice.count("disguise in fp32 ") == 1  # not tried again as its own substitute
     assert notice.endswith(f": torch in {engine.precision} runs in its place")
     assert re.search(figure, notice), notice
     assert np.isfinite(engine.infer(_pictures(1), [CAMERA]).confidence).all()

@@ -17,7 +17,7 @@ FIRST = re.compile(r"\bstem\.[0-2]\b")
 
 Batch normalisation of a pretrained one is folded: a convolution's sum is five times what its bias leaves of it, and
 bfloat16 has eight bits. All in bfloat16, `fast` is off by 8.7 % at the median pixel of one proof room and 24 % at one
-of 100; with these levels in float32 by 0.3 % and 0.7 %, for a sixth more time."""
+of 100; with these levels in float32 by 0.3 % and 0.7 %."""
 
 
 def split(model: Any, first: re.Pattern[str] = FIRST) -> tuple[Any, Any] | None:

@@ -128,11 +128,12 @@ class OpenVinoRuntime(CompiledRuntime):
             return model
         library = openvino()
         around = library.preprocess.PrePostProcessor(model)
-        for side, index, port in ((s, i, port) for s in sides for i, port in enumerate(getattr(model, f"{s}s"))):
-            if len(port.shape) == 4:
-                step = getattr(around, side)(index)
-                step.model().set_layout(library.Layout("NCHW"))
-                step.tensor().set_layout(library.Layout("NHWC"))
+        for side in sides:
+            for index, port in enumerate(getattr(model, f"{side}s")):
+                if len(port.shape) == 4:
+                    step = getattr(around, side)(index)
+                    step.model().set_layout(library.Layout("NCHW"))
+                    step.tensor().set_layout(library.Layout("NHWC"))
         return around.build()
 
     def _request(self, network: Network, model: Any, hint: str | None) -> Any:

@@ -13,7 +13,8 @@ from torch import Tensor
 from depthclip_ros.core.errors import InputError
 from depthclip_ros.scene.tracing.patterns import SIDE
 from depthclip_ros.scene.tracing.textures import photograph_bank
-from depthclip_trainer.data.readers.unlabelled import ImageFolder
+from depthclip_trainer.data.readers.image_files import read_colour
+from depthclip_trainer.data.readers.unlabelled import find_pictures
 
 AT_ONCE = 512
 """Photographs in memory: 180 MB."""
@@ -26,16 +27,18 @@ class Photographs:
     Attributes:
         bank: as `scene.tracing.textures.photograph_bank` gives it.
         name, licence: of the folder.
+        sha256: of the list of its pictures.
     """
 
     bank: Tensor
     name: str
     licence: str
+    sha256: str
 
     @property
     def account(self) -> dict[str, str]:
-        """What is kept beside rooms that show them."""
-        return {"name": self.name, "licence": self.licence}
+        """What is kept beside rooms that show them; a cache is not gone on with by those of another folder."""
+        return {"name": self.name, "licence": self.licence, "sha256": self.sha256}
 
 
 def read_photographs(folder: Path, seed: int, count: int = AT_ONCE) -> Photographs:
@@ -44,13 +47,14 @@ def read_photographs(folder: Path, seed: int, count: int = AT_ONCE) -> Photograp
     Raises:
         InputError: no folder, or no picture in it that can be read.
     """
-    frames = ImageFolder(folder)
-    rng = np.random.default_rng((seed, len(frames.frame_names)))
+    found = find_pictures(folder, AT_ONCE)
+    paths = [path for piece in found.pieces if not piece.is_shard for path in piece.paths]
+    rng = np.random.default_rng((seed, len(paths)))
     crops = []
-    for index in rng.permutation(len(frames.frame_names)):
+    for index in rng.permutation(len(paths)):
         share, x, y = rng.random(3)
         try:
-            image = frames.read(frames.frame_names[index]).image
+            image = read_colour(paths[index])
         except InputError:  # one broken file among thousands; all of them are an error below
             continue
         height_px, width_px = image.shape[:2]
@@ -61,5 +65,5 @@ def read_photographs(folder: Path, seed: int, count: int = AT_ONCE) -> Photograp
         if len(crops) == count:
             break
     if not crops:
-        raise InputError(f"{folder} has no picture that can be read; give a folder with photographs")
-    return Photographs(photograph_bank(np.stack(crops)), frames.name, frames.licence)
+        raise InputError(f"{folder} has no picture that can be read; give a folder with photographs, not with shards")
+    return Photographs(photograph_bank(np.stack(crops)), found.description, found.licence, found.sha256)

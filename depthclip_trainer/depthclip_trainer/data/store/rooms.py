@@ -87,8 +87,8 @@ def render_cache(
     Raises:
         ConfigError: the folder holds a cache made with other settings.
     """
-    settings: dict[str, Any] = {"seed": seed, "width_px": width_px, "height_px": height_px, "preset": preset}
-    settings["shard"] = SHARD
+    size = {"width_px": width_px, "height_px": height_px}
+    settings: dict[str, Any] = {"seed": seed, **size, "preset": preset, "shard": SHARD}
     if photographs:
         settings["photographs"] = photographs.account
     out.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,9 @@ def test_a_cache_says_whose_photographs_its_surfaces_show(folder, tmp_path, monk
     assert source.licence == "rendered by depthclip_ros, photographs of pictures on its surfaces: CC BY"
     with pytest.raises(ConfigError, match="another folder"):
         rooms.render_cache(out, 2, 5, 32, 24, "rooms", CPU)
+    (folder / "rgb" / "d.png").write_bytes((folder / "rgb" / "a.png").read_bytes())
+    with pytest.raises(ConfigError, match="another folder"):
+        rooms.render_cache(out, 2, 5, 32, 24, "rooms", CPU, photographs=read_photographs(folder, 5))
     bare = open_source("rooms", SourceConfig(kind="rooms", path=str(plain)), tmp_path, (32, 24), CPU)
     assert bare.licence == "rendered by depthclip_ros"
     assert bare.sha256 != source.sha256
