@@ -39,8 +39,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ros_domain_id() -> int:
-    """A ROS domain of this test process alone."""
-    return 100 + os.getpid() % 100
+    """A ROS domain of this test process alone, beside that of `ros_environment`."""
+    return 60 + os.getpid() % 40
 
 
 @pytest.fixture(scope="session")

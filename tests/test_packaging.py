@@ -129,6 +129,14 @@ def test_the_profile_says_how_it_is_set_with_either_fast_dds():
         assert f"export {name}=<this file>" in text
 
 
+def test_the_profile_announces_often_enough_to_be_known_within_a_second():
+    profile = ET.parse(REPOSITORY / "config" / "fastdds.xml").getroot()
+    name = {"dds": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+    (discovery,) = profile.findall("dds:participant/dds:rtps/dds:builtin/dds:discovery_config", name)
+    seconds = [one.text for one in discovery.findall("dds:leaseAnnouncement/dds:sec", name)]
+    assert seconds == ["1"], "and where Fast DDS looks for it: elsewhere in the file it would say nothing"
+
+
 def test_rviz_listens_to_topics_that_the_node_has():
     def topics(node):
         if isinstance(node, dict):

@@ -186,7 +186,8 @@ def _watch(recorder: Recorder, nodes: list[processes.NodeProcess], args: argpars
             newest_s = record.newest_s
             if record.began_s is None and now_s > patience_ends_s:
                 raise DepthClipError(
-                    f"no depth came within {args.startup_timeout:.0f} s; {args.out}/depth_node.log says why"
+                    f"no image with depth came within {args.startup_timeout:.0f} s; {args.out}/depth_node.log and "
+                    "camera_node.log beside it say why"
                 )
             if newest_s is not None and now_s > newest_s + 30:
                 raise DepthClipError(f"depth stopped coming 30 s ago; {args.out}/depth_node.log says what the node did")

@@ -90,10 +90,10 @@ def anchor_row(name: str, record: Record) -> dict[str, Any]:
     """Errors of a run with anchors, without its first third, in which they are found.
 
     Raises:
-        DepthClipError: nothing arrived.
+        DepthClipError: nothing arrived that can be scored.
     """
     if not record.scores or not record.stats:
-        raise DepthClipError(f"no depth arrived with {name}; the node's log beside the report says what it did")
+        raise DepthClipError(f"no depth can be scored with {name}; the nodes' logs beside the report say what they did")
     last = record.stats[-1]
     mean = scores.mean(record.scores[len(record.scores) // 3 :])
     return {

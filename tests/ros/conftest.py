@@ -45,7 +45,7 @@ def quick_runtime() -> str:
 def ros_environment() -> Iterator[dict[str, str]]:
     """A DDS domain of this test process alone, on this machine alone: parallel runs do not hear each other."""
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS installation, or the package's extra `ros`")
-    domain = str(20 + os.getpid() % 80)  # above 101, DDS ports meet those that Linux gives to clients
+    domain = str(20 + os.getpid() % 40)  # above 101, DDS ports meet those that Linux gives to clients
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", domain)
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -60,7 +60,7 @@ class Sample:
 
 @dataclass
 class Record:
-    """What the recorder has seen since it began to count.
+    """What the recorder has seen since it began to count: with pictures, once it hears the camera too.
 
     `heard` counts outputs that are only listened to; `covered` holds each frame's share of true depths in intervals.
     """
@@ -132,6 +132,7 @@ class Recorder:
         self.record = Record()
         self._sample_every_s = sample_every_s
         self._next_sample_s = 0.0
+        self._first_image_ns: int | None = None
         self._lock = threading.Lock()
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._truths: OrderedDict[int, Image] = OrderedDict()
@@ -185,6 +186,8 @@ class Recorder:
 
     def _on_image(self, message: Image) -> None:
         self.record.images += 1
+        if self._first_image_ns is None:
+            self._first_image_ns = stamp_ns_of(message.header.stamp)
         with self._lock:
             self._keep(self._images, message)
 
@@ -217,6 +220,9 @@ class Recorder:
         received_ns, now_s = time.time_ns(), time.monotonic()
         stamp_ns = stamp_ns_of(message.header.stamp)
         record = self.record
+        # DDS may make the depth node known seconds before the camera: there is nothing to see such depth with.
+        if self._pictures and (self._first_image_ns is None or stamp_ns < self._first_image_ns):
+            return
         record.depths += 1
         record.began_s = now_s if record.began_s is None else record.began_s
         record.newest_s = now_s

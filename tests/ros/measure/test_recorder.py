@@ -38,3 +38,30 @@ def test_a_finished_recorder_counts_no_more_and_takes_nothing_from_its_waiting_t
         assert publisher.get_subscription_count() == 1
     client.wait(lambda: publisher.get_subscription_count() == 0, what="the end of the subscription")
     client.node.destroy_publisher(publisher)
+
+
+def test_depth_counts_from_when_the_camera_is_heard_too(client):
+    """DDS may make the camera known three seconds after the depth node: a short demo had depth and no picture."""
+    publishers = {
+        topic: client.node.create_publisher(Image, f"/late/{topic}", QoSProfile(depth=5))
+        for topic in ("depth/image", "image_raw")
+    }
+    depth = conversions.depth_image(np.full((4, 6), 2.0, np.float32))
+    images = {"depth/image": depth, "image_raw": conversions.color_image(np.zeros((4, 6, 3), np.uint8))}
+
+    def send(topic, second):
+        message = conversions.assign(Image(), Image().header, images[topic])
+        message.header.stamp.sec = second
+        publishers[topic].publish(message)
+
+    with recording(None, namespace="/late") as recorder:
+        client.wait(lambda: all(one.get_subscription_count() for one in publishers.values()), what="the recorder")
+        for second in range(1, 4):
+            send("depth/image", second)
+        client.wait(lambda: (send("image_raw", 4), recorder.record.images)[1], what="an image", pause_s=0.2)
+        client.wait(lambda: (send("depth/image", 4), recorder.record.depths)[1], what="depth", pause_s=0.2)
+        record = recorder.finish()
+    assert set(record.stamps_ns) == {4_000_000_000}
+    assert [sample.stamp_ns for sample in record.samples][:1] == [4_000_000_000]
+    for publisher in publishers.values():
+        client.node.destroy_publisher(publisher)
