@@ -156,9 +156,9 @@ def start_node(ros_environment, light, node_weights, tmp_path_factory) -> Iterat
 class Inbox:
     """Messages of one topic, in the order of their arrival."""
 
-    def __init__(self, client: Client, messages: list[Any]) -> None:
-        self._client = client
-        self.messages = messages
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.messages: list[Any] = []
 
     def of_stamp(self, stamp: Any) -> Any | None:
         """The message with this stamp."""
@@ -215,7 +215,7 @@ class Client:
         """Collect a topic's messages (reliable)."""
         from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-        inbox = Inbox(self, [])
+        inbox = Inbox(topic)
 
         def receive(received: Any) -> None:
             with self._changed:
@@ -366,22 +366,25 @@ class Camera:
         return image.header.stamp
 
     def send_until(self, make: Callable[[], tuple[Any, Any | None]], inbox: Inbox) -> Any:
-        """Send images until one is answered in `inbox`; that answer. For while the two find each other."""
+        """Send images until one is answered in `inbox`; that answer. For while the two find each other.
+
+        And in `stats`, which is subscribed to last: DDS makes subscriptions known one by one.
+        """
         sent = []
         end_s = time.monotonic() + WAIT_S
         while time.monotonic() < end_s:
             sent.append(self.send(*make()))
             next_s = time.monotonic() + 0.4
             while time.monotonic() < next_s:
-                answer = next((m for m in inbox.messages if m.header.stamp in sent), None)
-                if answer is not None:
-                    return answer
+                for answer in inbox.messages:
+                    if answer.header.stamp in sent and self.stats.of_stamp(answer.header.stamp) is not None:
+                        return answer
                 time.sleep(0.01)
         pytest.fail(f"no answer to {len(sent)} images in {WAIT_S} s")
 
     def answer(self, inbox: Inbox, stamp: Any) -> Any:
         """The message with this stamp, when it comes."""
-        return self.client.wait(lambda: inbox.of_stamp(stamp), what=f"answer to stamp {stamp}")
+        return self.client.wait(lambda: inbox.of_stamp(stamp), what=f"the answer on {inbox.topic} to stamp {stamp}")
 
 
 @pytest.fixture(scope="module")
