@@ -39,7 +39,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ros_domain_id() -> int:
-    """A ROS domain of this test process alone, beside that of `ros_environment`."""
+    """A ROS domain of this test process alone, beside that of `ros_environment` and, as it, below 102."""
     return 60 + os.getpid() % 40
 
 

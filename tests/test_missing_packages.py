@@ -20,9 +20,9 @@ EXECUTABLES = Path(sys.prefix) / "lib" / "depthclip_ros"
 
 
 @pytest.fixture
-def without(lacking, monkeypatch):
+def without(lacking, monkeypatch, ros_domain_id):
     """The environment of a process that lacks a package: `without("torch")`."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(20 + os.getpid() % 80))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(ros_domain_id))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     if not EXECUTABLES.is_dir():
         pytest.skip("the package is not installed beside this Python")

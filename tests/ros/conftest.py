@@ -376,9 +376,10 @@ class Camera:
             sent.append(self.send(*make()))
             next_s = time.monotonic() + 0.4
             while time.monotonic() < next_s:
-                for answer in inbox.messages:
-                    if answer.header.stamp in sent and self.stats.of_stamp(answer.header.stamp) is not None:
-                        return answer
+                answered = (m for m in inbox.messages if m.header.stamp in sent)
+                answer = next((m for m in answered if self.stats.of_stamp(m.header.stamp) is not None), None)
+                if answer is not None:
+                    return answer
                 time.sleep(0.01)
         pytest.fail(f"no answer to {len(sent)} images in {WAIT_S} s")
 
